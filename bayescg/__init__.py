@@ -1,0 +1,27 @@
+"""Bayesian coarse-graining: molecular coarse-grained models as NumPyro generative programs.
+
+Names are loaded when first used, so that importing the package makes no arrays and starts no
+backend.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "System": "bayescg.system",
+    "io": "bayescg.io",
+}
+__all__ = sorted([*_HOMES, "__version__"])
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'bayescg' has no attribute {name!r}")
+    home = import_module(_HOMES[name])
+    return home if home.__name__.rpartition(".")[2] == name else getattr(home, name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

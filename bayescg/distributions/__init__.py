@@ -1,0 +1,36 @@
+"""Boltzmann distributions, log-partition strategies, priors and coarse-to-fine likelihoods."""
+
+from bayescg.distributions.boltzmann import Boltzmann, spin
+from bayescg.distributions.coarse_to_fine import SpinFlip, half_to_one
+from bayescg.distributions.log_partition import (
+    Enumeration,
+    ExactLogPartition,
+    LogPartition,
+    Reweighted,
+    Tracked,
+    TransferMatrix,
+    effective_sample_size,
+    exact_for,
+)
+from bayescg.distributions.priors import PRIORS, ard, coefficients, flat, horseshoe, normal
+
+__all__ = [
+    "PRIORS",
+    "Boltzmann",
+    "Enumeration",
+    "ExactLogPartition",
+    "LogPartition",
+    "Reweighted",
+    "SpinFlip",
+    "Tracked",
+    "TransferMatrix",
+    "ard",
+    "coefficients",
+    "effective_sample_size",
+    "exact_for",
+    "flat",
+    "half_to_one",
+    "horseshoe",
+    "normal",
+    "spin",
+]

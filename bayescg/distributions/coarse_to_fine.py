@@ -1,0 +1,59 @@
+"""Coarse-to-fine likelihoods p_cf(x | X, theta_cf)."""
+
+import jax
+from jax import Array
+import jax.numpy as jnp
+from jax.scipy.special import xlog1py, xlogy
+from jax.typing import ArrayLike
+import numpyro
+from numpyro.distributions import Distribution, Uniform, constraints
+from numpyro.distributions.util import validate_sample
+
+from bayescg.distributions.boltzmann import spin
+
+__all__ = ["SpinFlip", "half_to_one"]
+
+
+def half_to_one(name: str) -> Array:
+    r"""A probability in [1/2, 1], uniform a priori.
+
+    Its unconstrained coordinate is the paper's, :math:`p_0 = \tfrac12(1 + 1/(1 + e^{-\theta_{cf}}))`
+    (Eq. 52).
+    """
+    return numpyro.sample(name, Uniform(0.5, 1.0))
+
+
+class SpinFlip(Distribution):
+    r"""Each child spin equals its parent with probability ``p0`` (PCG paper, Eq. 51),
+
+    .. math:: \log p_{cf}(x \mid X) = \psi \log p_0 + (n_f - \psi)\log(1 - p_0), \qquad
+              \psi = \sum_{I,s} \tfrac12 (1 + x_{s,I} X_I).
+
+    :param X: parent spins, shape ``(*batch, n_c)``.
+    :param p0: probability of agreement, a scalar.
+    :param ratio: children per parent.
+    """
+
+    arg_constraints = {"X": constraints.independent(constraints.real, 1), "p0": constraints.unit_interval}
+    support = constraints.independent(spin, 1)
+    pytree_aux_fields = ("ratio",)
+
+    def __init__(self, X: Array, p0: ArrayLike, *, ratio: int, validate_args: bool | None = None) -> None:
+        self.X = X
+        self.p0 = p0
+        self.ratio = ratio
+        super().__init__(X.shape[:-1], (X.shape[-1] * ratio,), validate_args=validate_args)
+
+    def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
+        """Fine spins, shape ``sample_shape + batch_shape + (n_f,)``."""
+        shape = sample_shape + self.batch_shape + self.event_shape
+        agree = jax.random.bernoulli(key, self.p0, shape)
+        return jnp.where(agree, 1.0, -1.0) * jnp.repeat(self.X, self.ratio, -1)
+
+    @validate_sample
+    def log_prob(self, value: Array) -> Array:
+        """Log probability of fine spins ``value (*batch, n_f)``."""
+        blocks = value.reshape(*value.shape[:-1], -1, self.ratio).sum(-1)
+        n_f = self.event_shape[0]
+        agree = 0.5 * (n_f + jnp.sum(blocks * self.X, -1))
+        return xlogy(agree, self.p0) + xlog1py(n_f - agree, -self.p0)

@@ -1,0 +1,55 @@
+"""Exact log Z of spin lattices: by listing the states, or by transfer matrix."""
+
+from dataclasses import dataclass
+
+from jax import Array
+
+from bayescg.potentials import enumeration, transfer_matrix
+from bayescg.potentials.lattice import SpinBasis, SpinPotential
+
+__all__ = ["Enumeration", "TransferMatrix", "exact_for"]
+
+
+@dataclass(frozen=True)
+class Enumeration:
+    """Sum over every configuration; at most 20 sites.
+
+    States that translation and reflection carry into each other are summed once, with their
+    statistics stored, so that log Z costs one product with ``(term, orbit)``.
+    """
+
+    def __call__(self, potential: SpinPotential, beta: Array) -> Array:
+        return enumeration.log_partition(potential, beta)
+
+    def in_field(self, potential: SpinPotential, beta: Array, field: Array) -> Array:
+        return enumeration.log_partition_in_field(potential, beta, field)
+
+    def sample(self, key: Array, potential: SpinPotential, beta: Array, samples: int) -> Array:
+        return enumeration.draw_states(key, potential, beta, None, samples).T
+
+
+@dataclass(frozen=True)
+class TransferMatrix:
+    """Trace of the transfer matrix's power; periodic rings of range at most 10."""
+
+    def __call__(self, potential: SpinPotential, beta: Array) -> Array:
+        return transfer_matrix.log_partition(potential, beta)
+
+    def in_field(self, potential: SpinPotential, beta: Array, field: Array) -> Array:
+        return transfer_matrix.log_partition_in_field(potential, beta, field)
+
+    def sample(self, key: Array, potential: SpinPotential, beta: Array, samples: int) -> Array:
+        return transfer_matrix.sample_ring(key, potential, beta, samples).T
+
+
+def exact_for(basis: SpinBasis, max_range: int = 6) -> Enumeration | TransferMatrix | None:
+    """The cheapest exact strategy for a basis, or None where there is none.
+
+    :param max_range: longest range for which a transfer matrix is worth its cost when every
+        frame's latent spins are to be summed out (it grows as ``4**range``).
+    """
+    if basis.sites <= 16:
+        return Enumeration()
+    if basis.range <= max_range and basis.sites > basis.range:
+        return TransferMatrix()
+    return None

@@ -1,0 +1,175 @@
+"""Monte Carlo estimates that every iteration of MC-EM works with."""
+
+from typing import Any, NamedTuple
+
+import jax
+from jax import Array
+import jax.numpy as jnp
+import numpy as np
+
+from bayescg.infer.program import Program
+from bayescg.samplers.base import ChainState, Sampler
+
+__all__ = ["Chains", "Estimates", "Reader", "estimate", "likelihood_coordinates", "start_chains"]
+
+
+class Chains(NamedTuple):
+    """Persistent chains of one data set."""
+
+    free: ChainState  # of p_c(X | theta_c), (site, chain)
+    clamped: ChainState  # of q_i(X), (site, frame * chain), the chains of a frame side by side
+
+
+class Estimates(NamedTuple):
+    """Score and information of the log-likelihood at one ``u``, and their Monte Carlo error."""
+
+    score: Array  # (u,), gradient of sum_i log p(x_i | u), Eq. 39
+    complete: Array  # (u, u), complete-data information, the likelihood's part of Eq. 45
+    missing: Array  # (u, u), sum_i Cov_{q_i}[score of (x_i, X_i)], Louis' missing information
+    noise: Array  # (u, u), covariance of the Monte Carlo error of ``score``
+    features: Array  # (term,), model average of the statistics
+    latent_change: Array  # fraction of latent coordinates that a sweep of q_i changes
+
+    @property
+    def observed(self) -> Array:
+        """Observed-data information by Louis' identity, ``complete - missing``."""
+        return self.complete - self.missing
+
+
+class Reader(NamedTuple):
+    """What :func:`estimate` needs besides arrays; static."""
+
+    program: Program
+    sampler: Sampler
+    fine: np.ndarray  # coordinates of u that the likelihood p_cf depends on, given X
+
+
+def likelihood_coordinates(program: Program, x: Array, conditions: dict[str, Array]) -> np.ndarray:
+    """Coordinates of ``u`` on which p_cf(x | X) depends: those with a derivative that is not zero."""
+    touched = np.zeros(program.size, bool)
+    for seed in range(2):
+        u_key, x_key = jax.random.split(jax.random.key(seed))
+        u = 0.5 * jax.random.normal(u_key, (program.size,))
+        latent = jax.random.normal(x_key, (len(x), *program.latent_shape))
+        slope = jax.jacobian(lambda u, z=latent: program.log_likelihood(u, z, x, conditions))(u)
+        touched |= np.any(np.asarray(slope) != 0.0, axis=0)
+    return np.flatnonzero(touched)
+
+
+def start_chains(reader: Reader, key: Array, frames: int, free: int, clamped: int) -> Chains:
+    """Fresh chains: ``free`` of p_c and ``clamped`` for every frame."""
+    k_free, k_clamped = jax.random.split(key)
+    return Chains(reader.sampler.init(k_free, free), reader.sampler.init(k_clamped, frames * clamped))
+
+
+class _Sums(NamedTuple):
+    free: Array  # (term, chain)
+    free_outer: Array  # (term, term)
+    clamped: Array  # (score, frame, chain): statistics, then the likelihood's score
+    clamped_outer: Array  # (score, score)
+    curvature: Array  # (fine, fine)
+    changed: Array
+
+
+def estimate(
+    reader: Reader,
+    key: Array,
+    u: Array,
+    chains: Chains,
+    x: Array,
+    conditions: dict[str, Array],
+    sweeps: Array,
+) -> tuple[Estimates, Chains]:
+    r"""Run both sets of chains for ``sweeps`` at ``u`` and estimate score and information.
+
+    The score of a completed datum is
+    :math:`s_i = \beta J^T(\phi(X_i) - \langle\phi\rangle_{p_c}) + \nabla_u \log p_{cf}(x_i \mid X_i)`
+    with :math:`J = \partial\eta/\partial u`. Its mean over q_i is the gradient (Eq. 39), its
+    covariance the missing information, and :math:`N\beta^2 J^T \operatorname{Cov}_{p_c}[\phi] J` with
+    the curvature of p_cf the complete information (Eqs. 40, 45). The Monte Carlo error comes from
+    the spread between chains, which is right for autocorrelated chains as well.
+
+    :param sweeps: sweeps to run, a traced integer.
+    """
+    program, sampler, fine = reader
+    boltzmann = program.boltzmann(u, x, conditions)
+    potential, beta = boltzmann.potential, jnp.asarray(boltzmann.beta)
+    slope = jax.jacfwd(lambda v: program.boltzmann(v, x, conditions).potential.natural())(u)  # (term, u)
+    frames, sites = len(x), chains.free.x.shape[0]
+    per_frame = chains.clamped.x.shape[1] // frames
+    observed = program.sites.latent_observed
+    tiled = jnp.repeat(x, per_frame, axis=0)
+    field = None
+    if not observed:
+        h, _ = program.field(u, x, conditions)
+        field = jnp.repeat(h, per_frame, axis=0).T  # (site, frame * chain)
+    latent = program.fixed[program.sites.latent] if observed else None
+
+    def fine_log_likelihood(v: Array, latent: Array) -> Array:
+        return program.log_likelihood(u.at[fine].set(v), latent, tiled, conditions)
+
+    def sweep(i: Array, carry: tuple[Chains, _Sums]) -> tuple[Chains, _Sums]:
+        chains, sums = carry
+        k_free, k_clamped = jax.random.split(jax.random.fold_in(key, i))
+        free, _ = sampler.step(k_free, chains.free, potential, beta)
+        phi = potential.statistics(free.x).astype(u.dtype)
+        if latent is None:
+            clamped, info = sampler.step(k_clamped, chains.clamped, potential, beta, field)
+            changed = info.changed
+        else:
+            clamped, changed = chains.clamped, jnp.zeros(())
+        z = clamped.x.astype(u.dtype) if latent is None else jnp.repeat(latent, per_frame, axis=0).T
+        psi = potential.statistics(z)
+        value = u[fine]
+        s_fine = jax.jacfwd(fine_log_likelihood)(value, z.T).T  # (fine, frame * chain)
+        curvature = -jax.hessian(lambda v: jnp.sum(fine_log_likelihood(v, z.T)))(value)
+        both = jnp.concatenate([psi, s_fine])
+        return Chains(free, clamped), _Sums(
+            sums.free + phi,
+            sums.free_outer + phi @ phi.T,
+            sums.clamped + both.reshape(-1, frames, per_frame),
+            sums.clamped_outer + both @ both.T,
+            sums.curvature + curvature,
+            sums.changed + changed,
+        )
+
+    terms, free_chains = slope.shape[0], chains.free.x.shape[1]
+    width = terms + fine.size
+    zero = _Sums(
+        jnp.zeros((terms, free_chains), u.dtype),
+        jnp.zeros((terms, terms), u.dtype),
+        jnp.zeros((width, frames, per_frame), u.dtype),
+        jnp.zeros((width, width), u.dtype),
+        jnp.zeros((fine.size, fine.size), u.dtype),
+        jnp.zeros((), u.dtype),
+    )
+    del sites
+    chains, sums = jax.lax.fori_loop(0, sweeps, sweep, (chains, zero))
+
+    count = sweeps * free_chains
+    chain_mean = sums.free / sweeps
+    mean = jnp.mean(chain_mean, 1)
+    covariance = sums.free_outer / count - jnp.outer(mean, mean)
+    mean_noise = jnp.cov(chain_mean) / free_chains
+
+    by_chain = sums.clamped / sweeps  # (score, frame, chain)
+    by_frame = jnp.mean(by_chain, 2)
+    within = sums.clamped_outer / (sweeps * per_frame) - by_frame @ by_frame.T
+    spread = (by_chain - by_frame[:, :, None]).reshape(width, -1)
+    clamped_noise = spread @ spread.T / (per_frame * max(per_frame - 1, 1))
+
+    # From (statistics, score of p_cf) to coordinates of u.
+    to_u = jnp.concatenate([beta * slope, jnp.eye(program.size, dtype=u.dtype)[fine]])  # (score, u)
+    residual = jnp.sum(by_frame[:terms], 1) - frames * mean
+    score = to_u.T @ jnp.concatenate([residual, jnp.sum(by_frame[terms:], 1)])
+    bend = jax.hessian(lambda v: beta * (program.boltzmann(v, x, conditions).potential.natural() @ residual))(u)
+    complete = frames * beta**2 * slope.T @ covariance @ slope - bend
+    complete = complete.at[jnp.ix_(fine, fine)].add(sums.curvature / (sweeps * per_frame))
+    noise = to_u.T @ clamped_noise @ to_u + (frames * beta) ** 2 * slope.T @ mean_noise @ slope
+    out = Estimates(score, complete, to_u.T @ within @ to_u, noise, mean, sums.changed / sweeps)
+    return out, chains
+
+
+def members(tree: Any) -> int:
+    """Length of the leading (sweep) axis of a batched tree."""
+    return int(jax.tree.leaves(tree)[0].shape[0])

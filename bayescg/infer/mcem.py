@@ -1,0 +1,196 @@
+"""Monte Carlo EM over a generative program (PCG paper, Section 2.3, Algorithm 1)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+import time
+from typing import Any, NamedTuple
+
+import jax
+from jax import Array
+import jax.numpy as jnp
+import numpy as np
+
+from bayescg.infer.estimates import Chains, Estimates, Reader, estimate, likelihood_coordinates, start_chains
+from bayescg.infer.program import Program, read_program
+from bayescg.infer.progress import Progress, Silent
+from bayescg.infer.schedules import Memory, Newton, Schedule, Step
+from bayescg.samplers.base import Sampler
+from bayescg.system import Batch
+
+__all__ = ["EMState", "MCEMResult", "run_mcem"]
+
+
+class EMState(NamedTuple):
+    """Everything the next iteration needs, for every member of a sweep."""
+
+    u: Array  # (member, u)
+    chains: Chains
+    memory: Memory  # of the schedule
+    last_chains: Chains  # before the last step, in case it is taken back
+    iteration: Array  # scalar
+    done: Array  # (member,), members that have met the stopping rule and stay where they are
+
+
+@dataclass(frozen=True, eq=False)
+class MCEMResult:
+    """Where MC-EM ended."""
+
+    program: Program
+    u: np.ndarray  # (member, u), the MAP estimate
+    estimates: Estimates  # at u, (member, ...)
+    converged: np.ndarray  # (member,)
+    distance: np.ndarray  # (member, u), in posterior standard deviations
+    noise: np.ndarray  # (member, u)
+    trace: dict[str, np.ndarray]  # by iteration
+    sweeps: int  # sweeps of p_c of each chain, in all
+    seconds: float
+    ended: str  # "converged", "iterations", "diverged" or "interrupted"
+    state: EMState = field(repr=False)
+
+
+def run_mcem(
+    function: Callable[..., None],
+    sampler: Sampler,
+    batch: Batch,
+    key: Array,
+    *,
+    schedule: Schedule = Newton(),  # noqa: B008 - frozen
+    tolerance: float = 0.05,
+    max_iterations: int = 200,
+    start: np.ndarray | None = None,
+    fixed: dict[str, np.ndarray] | None = None,
+    frames_per_step: int | None = None,
+    progress: Progress | None = None,
+) -> MCEMResult:
+    """Find the maximum of the posterior of every member of a sweep, in one vectorised run.
+
+    The stopping rule: a member is done when, in every coordinate, the Newton step to the
+    optimum is below ``2 * tolerance`` posterior standard deviations and the Monte Carlo standard
+    error of that step is below ``tolerance``. It takes that last step and stays there.
+
+    :param function: the program, ``function(x, **conditions)``.
+    :param sampler: kernel for the latent site.
+    :param batch: data with a leading sweep axis.
+    :param start: where to start, ``(member, u)``; default: the origin of ``u``.
+    :param fixed: values the program is conditioned on, each with a leading sweep axis; the latent
+        site among them makes the map Dirac (REM).
+    :param frames_per_step: frames whose latents move in one E-step; default all. The others keep
+        their last configurations (Section 2.3's remark).
+    """
+    progress = progress or Silent()
+    began = time.monotonic()
+    x = jnp.asarray(batch.x, float)
+    conditions = {k: jnp.asarray(v, float) for k, v in batch.conditions.items()}
+    fixed = {k: jnp.asarray(v, float) for k, v in (fixed or {}).items()}
+    first = jax.tree.map(lambda a: a[0], (x, conditions, fixed))
+    program = read_program(function, *first)
+    if not program.size:
+        raise ValueError("the program has no parameters to fit.")
+    reader = Reader(program, sampler, likelihood_coordinates(program, *first[:2]))
+    count, frames = x.shape[:2]
+    if frames_per_step is not None and not 1 <= frames_per_step <= frames:
+        raise ValueError(f"frames_per_step must lie between 1 and {frames}, got {frames_per_step}.")
+
+    step = jax.jit(partial(_iterate, reader, schedule))
+    init_key, loop_key = jax.random.split(key)
+    chains = jax.vmap(
+        lambda k: start_chains(reader, k, frames, schedule.free_chains, schedule.clamped_chains)
+    )(jax.random.split(init_key, count))
+    u = jnp.zeros((count, program.size)) if start is None else jnp.asarray(start, float)
+    memory = jax.vmap(schedule.start_memory)(u)
+    state = EMState(u, chains, memory, chains, jnp.zeros((), int), jnp.zeros(count, bool))
+    sweeps, total, rows = schedule.start_sweeps(), 0, []
+    ended = "iterations"
+    result: Step | None = None
+    estimates: Estimates | None = None
+    try:
+        for t in range(max_iterations):
+            k = jax.random.fold_in(loop_key, t)
+            state, estimates, result = step(k, state, x, conditions, fixed, sweeps, tolerance)
+            total += sweeps
+            distance, noise = np.asarray(result.distance.max(1)), np.asarray(result.noise.max(1))
+            running = ~np.asarray(state.done)
+            rows.append(_row(state, estimates, result, sweeps))
+            if not np.all(np.isfinite(rows[-1]["u"])):
+                ended = "diverged"
+                break
+            far = float(distance[running].max(initial=0.0))
+            loud = float(noise[running].max(initial=0.0))
+            progress.update(
+                "mcem",
+                (t + 1) / max_iterations,
+                {"iteration": t + 1, "distance": far, "noise": loud, "sweeps": total, "running": int(running.sum())},
+            )
+            if not running.any():
+                ended = "converged"
+                break
+            sweeps = schedule.grow(sweeps, far, loud)
+    except KeyboardInterrupt:
+        ended = "interrupted"
+        if result is None or estimates is None:
+            raise
+    assert result is not None and estimates is not None
+    return MCEMResult(
+        program,
+        np.asarray(state.u),
+        jax.tree.map(np.asarray, estimates),
+        np.asarray(state.done),
+        np.asarray(result.distance),
+        np.asarray(result.noise),
+        {k: np.stack([r[k] for r in rows]) for k in rows[0]},
+        total,
+        time.monotonic() - began,
+        ended,
+        state,
+    )
+
+
+def _row(state: EMState, estimates: Estimates, result: Step, sweeps: int) -> dict[str, Any]:
+    return {
+        "u": np.asarray(state.u),
+        "distance": np.asarray(result.distance.max(1)),
+        "noise": np.asarray(result.noise.max(1)),
+        "gain": np.asarray(result.objective),
+        "sweeps": np.asarray(sweeps),
+        "latent_change": np.asarray(estimates.latent_change),
+    }
+
+
+def _iterate(
+    reader: Reader,
+    schedule: Schedule,
+    key: Array,
+    state: EMState,
+    x: Array,
+    conditions: dict[str, Array],
+    fixed: dict[str, Array],
+    sweeps: Array,
+    tolerance: Array,
+) -> tuple[EMState, Estimates, Step]:
+    """One E-step and M-step of every member."""
+
+    def one(
+        key: Array,
+        u: Array,
+        memory: Memory,
+        chains: Chains,
+        last: Chains,
+        x: Array,
+        conditions: dict[str, Array],
+        fixed: dict[str, Array],
+    ) -> tuple[Chains, Chains, Estimates, Step]:
+        member = reader._replace(program=reader.program.given(fixed))
+        estimates, moved = estimate(member, key, u, chains, x, conditions, sweeps)
+        new = schedule.update(member.program, u, memory, state.iteration, estimates, x, conditions)
+        kept = jax.tree.map(lambda old, now: jnp.where(new.rejected, old, now), last, moved)
+        return kept, kept, estimates, new
+
+    keys = jax.random.split(key, state.u.shape[0])
+    chains, last, estimates, new = jax.vmap(one)(
+        keys, state.u, state.memory, state.chains, state.last_chains, x, conditions, fixed
+    )
+    u = jnp.where(state.done[:, None], state.u, new.u)
+    near = jnp.all(new.distance <= 2.0 * tolerance, 1) & jnp.all(new.noise <= tolerance, 1)
+    done = state.done | (near & ~new.rejected)
+    return EMState(u, chains, new.memory, last, state.iteration + 1, done), estimates, new

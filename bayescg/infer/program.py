@@ -1,0 +1,246 @@
+"""Reading a generative program: its latent Boltzmann site, its parameters, its likelihood.
+
+Every method sees the same :class:`Program`; nothing about a method leaks into the program.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import jax
+from jax import Array
+from jax.flatten_util import ravel_pytree
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from numpyro.distributions import biject_to
+from numpyro.handlers import seed, substitute, trace
+from numpyro.primitives import Messenger
+
+from bayescg.distributions.boltzmann import Boltzmann
+from bayescg.potentials.base import ExponentialFamily
+
+__all__ = ["Program", "ProgramError", "collapse_precisions", "read_program"]
+
+
+class ProgramError(ValueError):
+    """A program that the methods cannot read; says what is missing or not allowed."""
+
+
+class collapse_precisions(Messenger):  # noqa: N801 - handlers are lower case in NumPyro
+    r"""Integrate ARD's precisions out of a program.
+
+    :math:`\int N(\theta \mid 0, \tau^{-1})\,\mathrm{Gamma}(\tau \mid a_0, b_0)\,d\tau` is a Student-t
+    with :math:`2 a_0` degrees of freedom and scale :math:`\sqrt{b_0 / a_0}`. The gradient of its
+    logarithm is Eq. 43 with the :math:`\langle\tau\rangle` of Eq. 42.
+    """
+
+    def __init__(self, fn: Callable[..., None]) -> None:
+        super().__init__(fn)
+        self._gammas: dict[str, Any] = {}
+
+    def process_message(self, msg: dict[str, Any]) -> None:
+        if msg["type"] != "sample":
+            return
+        target = (msg.get("infer") or {}).get("precision_of")
+        if target is not None:
+            self._gammas[target] = msg["fn"]
+            msg["value"] = jnp.ones(msg["fn"].shape())
+            msg["stop"] = True
+        elif msg["name"] in self._gammas:
+            gamma = self._gammas[msg["name"]]
+            base = gamma.base_dist if isinstance(gamma, dist.Independent) else gamma
+            while isinstance(base, dist.ExpandedDistribution):
+                base = base.base_dist
+            a0, b0 = base.concentration, base.rate
+            shape = msg["fn"].shape()
+            student = dist.StudentT(2.0 * a0, 0.0, (b0 / a0) ** 0.5)
+            msg["fn"] = student.expand(shape).to_event(len(shape))
+            msg["infer"] = {**(msg.get("infer") or {}), "ard": (a0, b0)}
+
+
+def unwrapped(fn: Any) -> Any:
+    """The distribution inside expansions and masks (not inside ``Independent`` events)."""
+    while isinstance(fn, dist.ExpandedDistribution | dist.MaskedDistribution):
+        fn = fn.base_dist
+    return fn
+
+
+class _Sites(NamedTuple):
+    parameters: tuple[str, ...]
+    latent: str
+    latent_observed: bool
+    likelihood: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A program as functions of one flat, unconstrained parameter vector ``u``.
+
+    ``x`` is one data set, ``(frame, ...)``; ``conditions`` the program's other arguments.
+    All methods are pure, and may be jitted and mapped.
+    """
+
+    function: Callable[..., None]
+    sites: _Sites
+    supports: dict[str, Any]
+    shapes: dict[str, tuple[int, ...]]
+    ard: dict[str, tuple[float, float]]  # a0, b0 of each site with an ARD prior
+    fixed: dict[str, Array]  # values that the program is conditioned on, the latent among them
+    unravel: Callable[[Array], dict[str, Array]]
+    size: int
+    latent_shape: tuple[int, ...]  # of one latent configuration
+
+    def given(self, fixed: dict[str, Array]) -> "Program":
+        """The same program with other values for what it is conditioned on."""
+        return replace(self, fixed=fixed)
+
+    # --- parameters -------------------------------------------------------------------------
+    def constrain(self, u: Array) -> dict[str, Array]:
+        """Parameter values from unconstrained ``u (size,)``."""
+        values = self.unravel(u)
+        return {k: biject_to(self.supports[k])(v) for k, v in values.items()}
+
+    def unconstrain(self, values: dict[str, Array]) -> Array:
+        """The inverse of :meth:`constrain`."""
+        inner = {k: biject_to(self.supports[k]).inv(jnp.asarray(values[k])) for k in self.shapes}
+        return ravel_pytree(inner)[0]
+
+    def log_jacobian(self, u: Array) -> Array:
+        """Log volume of :meth:`constrain`, which turns a density of values into one of ``u``."""
+        total = jnp.zeros(())
+        for k, v in self.unravel(u).items():
+            t = biject_to(self.supports[k])
+            total = total + jnp.sum(t.log_abs_det_jacobian(v, t(v)))
+        return total
+
+    def coordinates(self, site: str) -> np.ndarray:
+        """Where ``u`` holds a site: indices into ``u``."""
+        index = self.unravel(jnp.arange(self.size, dtype=jnp.result_type(float)))
+        return np.asarray(index[site]).ravel().astype(int)
+
+    @property
+    def labels(self) -> list[str]:
+        """A name for each coordinate of ``u``."""
+        out = [""] * self.size
+        for site, shape in self.shapes.items():
+            for j, i in enumerate(self.coordinates(site)):
+                out[i] = f"{site}[{j}]" if shape else site
+        return out
+
+    # --- densities --------------------------------------------------------------------------
+    def _trace(self, u: Array, x: Array, conditions: dict[str, Array], latent: Array) -> dict[str, Any]:
+        values = {**self.constrain(u), **self.fixed, self.sites.latent: latent}
+        program = substitute(seed(collapse_precisions(self.function), jax.random.key(0)), data=values)
+        return dict(trace(program).get_trace(x, **conditions))
+
+    def _blank(self, frames: int) -> Array:
+        return jnp.zeros((frames, *self.latent_shape))
+
+    def log_prior(self, u: Array, x: Array, conditions: dict[str, Array]) -> Array:
+        """Log prior density of the parameters' values (no Jacobian), ARD's precisions summed out."""
+        sites = self._trace(u, x, conditions, self._blank(len(x)))
+        terms = [jnp.sum(sites[k]["fn"].log_prob(sites[k]["value"])) for k in self.shapes]
+        return sum(terms, start=jnp.zeros(()))
+
+    def boltzmann(self, u: Array, x: Array, conditions: dict[str, Array]) -> Boltzmann:
+        """The latent site's distribution."""
+        return unwrapped(self._trace(u, x, conditions, self._blank(len(x)))[self.sites.latent]["fn"])
+
+    def log_likelihood(self, u: Array, latent: Array, x: Array, conditions: dict[str, Array]) -> Array:
+        """``log p_cf(x_i | X_i)`` of each frame, shape ``(frame,)``; ``latent (frame, ...)``."""
+        sites = self._trace(u, x, conditions, latent)
+        terms = []
+        for name in self.sites.likelihood:
+            value = sites[name]["fn"].log_prob(sites[name]["value"])
+            terms.append(value.reshape(len(x), -1).sum(1))
+        return sum(terms, start=jnp.zeros(len(x)))
+
+    def field(self, u: Array, x: Array, conditions: dict[str, Array]) -> tuple[Array, Array]:
+        r"""The likelihood as a field on latent spins: ``log p_cf = c_i + h_i . X_i``.
+
+        Any likelihood that factorises over coarse sites has this form, since a function of one
+        spin is affine in it.
+
+        :return: ``h (frame, site)`` and ``c (frame,)``.
+        """
+        blank = self._blank(len(x))
+
+        def total(latent: Array) -> tuple[Array, Array]:
+            each = self.log_likelihood(u, latent, x, conditions)
+            return jnp.sum(each), each
+
+        h, c = jax.grad(total, has_aux=True)(blank)
+        return h, c
+
+
+def read_program(
+    function: Callable[..., None],
+    x: Array,
+    conditions: dict[str, Array],
+    fixed: dict[str, Array] | None = None,
+) -> Program:
+    """Find the parts of a generative program from its trace.
+
+    :param function: ``function(x, **conditions)``.
+    :param x: an example data set, ``(frame, ...)``.
+    :param conditions: an example of the other arguments.
+    :param fixed: values on which the program is conditioned (a Dirac map gives the latent).
+    :raises ProgramError: if there is not exactly one Boltzmann site, or no likelihood.
+    """
+    fixed = dict(fixed or {})
+    found: dict[str, dict[str, Any]] = {}
+
+    def shape_only() -> Array:
+        # Only names, shapes and supports are read, so nothing needs to be computed; a latent
+        # without a sampler is given a blank value.
+        handler = _Blank(substitute(seed(collapse_precisions(function), jax.random.key(0)), data=fixed))
+        found.update(trace(handler).get_trace(x, **conditions))
+        return jnp.zeros(())
+
+    jax.eval_shape(shape_only)
+    sampled = {k: v for k, v in found.items() if v["type"] == "sample"}
+    latents = [k for k, v in sampled.items() if isinstance(unwrapped(v["fn"]), Boltzmann)]
+    if len(latents) != 1:
+        raise ProgramError(
+            f"a program needs exactly one latent Boltzmann site, this one has {len(latents)}"
+            + (f" ({', '.join(latents)})." if latents else ".")
+        )
+    (latent,) = latents
+    site = sampled[latent]
+    if not isinstance(unwrapped(site["fn"]).potential, ExponentialFamily):
+        raise ProgramError(f"the potential of site {latent!r} exposes no natural parameters and statistics.")
+    likelihood = tuple(k for k, v in sampled.items() if v["is_observed"] and k != latent and k not in fixed)
+    if not likelihood:
+        raise ProgramError("the program has no observed site: pass its data as obs=.")
+    parameters = tuple(
+        k for k, v in sampled.items() if k not in (latent, *likelihood) and not v["is_observed"] and k not in fixed
+    )
+    if not parameters:
+        raise ProgramError("the program has no unobserved parameter site.")
+    discrete = [k for k in parameters if sampled[k]["fn"].support.is_discrete]
+    if discrete:
+        raise ProgramError(f"parameters must be continuous; these are discrete: {', '.join(discrete)}.")
+    shapes = {k: tuple(sampled[k]["fn"].shape()) for k in parameters}
+    supports = {k: sampled[k]["fn"].support for k in parameters}
+    blank = {k: jnp.zeros(biject_to(supports[k]).inverse_shape(shapes[k])) for k in parameters}
+    flat, unravel = ravel_pytree(blank)
+    return Program(
+        function=function,
+        sites=_Sites(parameters, latent, latent in fixed, likelihood),
+        supports=supports,
+        shapes=shapes,
+        ard={k: v["infer"]["ard"] for k, v in sampled.items() if "ard" in (v.get("infer") or {})},
+        fixed={k: jnp.asarray(v) for k, v in fixed.items()},
+        unravel=unravel,
+        size=flat.size,
+        latent_shape=tuple(unwrapped(site["fn"]).event_shape),
+    )
+
+
+class _Blank(Messenger):
+    """Give Boltzmann sites a value without sampling them."""
+
+    def process_message(self, msg: dict[str, Any]) -> None:
+        if msg["type"] == "sample" and msg["value"] is None and isinstance(unwrapped(msg["fn"]), Boltzmann):
+            msg["value"] = jnp.ones(msg["fn"].shape())

@@ -1,0 +1,276 @@
+"""How MC-EM turns estimates into a step: Newton (default), or the paper's Robbins-Monro."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, Protocol
+
+import jax
+from jax import Array
+import jax.numpy as jnp
+from jax.scipy.linalg import cho_factor, cho_solve
+
+from bayescg.infer.estimates import Estimates
+from bayescg.infer.prior import expected_precisions, prior_terms
+from bayescg.infer.program import Program
+
+__all__ = ["Memory", "Newton", "RobbinsMonro", "Schedule", "Step", "distance_to_optimum"]
+
+
+class Memory(NamedTuple):
+    """What a schedule remembers of its last step; shapes as one member's."""
+
+    radius: Array  # of the trust region, scalar
+    u: Array  # (u,), where the last step started
+    step: Array  # (u,), the last step
+    slope: Array  # scalar, gradient . step where it started; 0 before the first step
+
+
+class Step(NamedTuple):
+    """One update, and how far from the optimum the estimates say we are."""
+
+    u: Array  # the new parameters
+    memory: Memory
+    rejected: Array  # whether the last step is taken back: its chains are then restored as well
+    distance: Array  # (u,), |Newton step| in posterior standard deviations
+    noise: Array  # (u,), Monte Carlo standard error of that, in the same unit
+    objective: Array  # expected gain of the log posterior by a full Newton step
+
+
+class Schedule(Protocol):
+    """A rule for the step and the sample size; a small frozen dataclass."""
+
+    free_chains: int
+    clamped_chains: int
+
+    def start_sweeps(self) -> int:
+        """Sweeps an iteration at the start."""
+        ...
+
+    def grow(self, sweeps: int, distance: float, noise: float) -> int:
+        """Sweeps of the next iteration, from the largest distance and noise of this one."""
+        ...
+
+    def start_memory(self, u: Array) -> Memory:
+        """What is remembered before the first step from ``u``."""
+        ...
+
+    def update(
+        self,
+        program: Program,
+        u: Array,
+        memory: Memory,
+        t: Array,
+        estimates: Estimates,
+        x: Array,
+        conditions: dict[str, Array],
+    ) -> Step:
+        """The new parameters after iteration ``t`` (from 0)."""
+        ...
+
+
+def _option(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+def usable_information(estimates: Estimates, most_missing: float, floor: float) -> Array:
+    """Observed information made safe to divide by.
+
+    In units of the complete information the missing one has eigenvalues in [0, 1); Monte Carlo
+    error and a flat direction can push them past 1, where a Newton step would run away. They are
+    held below ``most_missing``, so a step is at most ``1 / (1 - most_missing)`` EM steps long.
+    """
+    complete = 0.5 * (estimates.complete + estimates.complete.T)
+    missing = 0.5 * (estimates.missing + estimates.missing.T)
+    values, vectors = jnp.linalg.eigh(complete)
+    root = jnp.sqrt(jnp.maximum(values, floor))
+    whitened = (vectors / root).T @ missing @ (vectors / root)
+    lam, axes = jnp.linalg.eigh(0.5 * (whitened + whitened.T))
+    kept = 1.0 - jnp.clip(lam, 0.0, most_missing)
+    back = (vectors * root) @ axes
+    return (back * kept) @ back.T
+
+
+def distance_to_optimum(
+    information: Array, curvature: Array, gradient: Array, noise: Array
+) -> tuple[Array, Array, Array]:
+    """Newton step in posterior standard deviations, its Monte Carlo error, and the gain it promises."""
+    factor = cho_factor(information + curvature)
+    inverse = cho_solve(factor, jnp.eye(len(gradient), dtype=gradient.dtype))
+    step = inverse @ gradient
+    sd = jnp.sqrt(jnp.diagonal(inverse))
+    error = jnp.sqrt(jnp.maximum(jnp.diagonal(inverse @ noise @ inverse), 0.0))
+    return jnp.abs(step) / sd, error / sd, 0.5 * jnp.dot(gradient, step)
+
+
+@dataclass(frozen=True)
+class Newton:
+    r"""Newton steps with the observed information of Louis' identity; the default.
+
+    Each iteration maximises ``score . d - d H d / 2 + log p(u + d)``, by ``inner`` rounds of
+    ARD's inner E-step and the M-step that it makes linear (footnote 4: several M-steps an
+    E-step). The step is cut to a trust region in
+    :math:`d^T(\beta^2\operatorname{Cov}[\phi] + \kappa) d`, twice the relative entropy by which it
+    changes p_c and a bound where p_c does not tell. A step at whose end the gradient points back
+    has overshot: it is taken back, with its chains, and a shorter one tried. Samples double
+    whenever Monte Carlo error is what limits the step.
+    """
+
+    free_chains: int = _option(256, "persistent chains of p_c")
+    clamped_chains: int = _option(8, "persistent chains of each q_i")
+    sweeps: int = _option(8, "sweeps of the first iterations")
+    max_sweeps: int = _option(2048, "most sweeps an iteration")
+    inner: int = _option(20, "M-steps per E-step")
+    radius: float = _option(0.5, "first radius of the trust region")
+    most_missing: float = _option(0.95, "largest fraction of missing information that a step believes")
+    warm: int = _option(12, "iterations before ARD is at full strength")
+
+    def start_sweeps(self) -> int:
+        return self.sweeps
+
+    def grow(self, sweeps: int, distance: float, noise: float) -> int:
+        limited = 2.0 * noise > distance or noise > 0.5
+        return min(2 * sweeps, self.max_sweeps) if limited else sweeps
+
+    def start_memory(self, u: Array) -> Memory:
+        return Memory(jnp.full((), self.radius, u.dtype), u, jnp.zeros_like(u), jnp.zeros((), u.dtype))
+
+    def update(
+        self,
+        program: Program,
+        u: Array,
+        memory: Memory,
+        t: Array,
+        estimates: Estimates,
+        x: Array,
+        conditions: dict[str, Array],
+    ) -> Step:
+        h = usable_information(estimates, self.most_missing, 1e-2)
+        cap = jnp.where(t < self.warm, 1e-2, jnp.inf)
+        gradient, held, _ = prior_terms(program, u, x, conditions, cap)
+        gradient = estimates.score + gradient
+        distance, error, gain = distance_to_optimum(h, _positive(held), gradient, estimates.noise)
+        distance = jnp.where(t < self.warm, jnp.maximum(distance, 1.0), distance) if program.ard else distance
+
+        # How the last step went: the ratio of the slopes along it at its end and at its start.
+        slope = gradient @ memory.step
+        slope_error = jnp.sqrt(memory.step @ estimates.noise @ memory.step)
+        ratio = slope / jnp.where(memory.slope > 0, memory.slope, 1.0)
+        tried = (memory.slope > 0) & (t != self.warm)
+        rejected = tried & (slope + 2.0 * slope_error < -0.5 * memory.slope)
+        radius = jnp.where(tried & (ratio > 0.3), 2.0, jnp.where(tried & (ratio < -0.3), 0.5, 1.0)) * memory.radius
+        radius = jnp.clip(radius, 1e-3, 4.0)
+
+        step = self._m_steps(program, u, h, estimates.score, x, conditions, cap)
+        metric = estimates.complete / len(x) + 0.02 * jnp.eye(len(u))
+        length = jnp.sqrt(jnp.maximum(step @ metric @ step, 1e-30))
+        step = step * jnp.minimum(1.0, radius / length)
+        forward = Memory(radius, u, step, jnp.maximum(gradient @ step, 0.0))
+
+        shorter = jnp.clip(1.0 / (1.0 - jnp.minimum(ratio, 0.0)), 0.1, 0.5)
+        backward = Memory(
+            0.5 * memory.radius, memory.u, shorter * memory.step, shorter * memory.slope
+        )
+        kept = jax.tree.map(lambda a, b: jnp.where(rejected, a, b), backward, forward)
+        return Step(kept.u + kept.step, kept, rejected, distance, error, gain)
+
+    def _m_steps(
+        self,
+        program: Program,
+        u: Array,
+        h: Array,
+        score: Array,
+        x: Array,
+        conditions: dict[str, Array],
+        cap: Array,
+    ) -> Array:
+        """Maximum of the quadratic model of the likelihood plus the log prior, relative to ``u``."""
+        linear = score + h @ u
+
+        def m_step(v: Array, _: None) -> tuple[Array, None]:
+            gradient, held, _ = prior_terms(program, v, x, conditions, cap)
+            held = _positive(held)
+            return v + jax.scipy.linalg.solve(h + held, linear - h @ v + gradient, assume_a="pos"), None
+
+        target, _ = jax.lax.scan(m_step, u, None, length=self.inner)
+        return target - u
+
+
+def _positive(curvature: Array) -> Array:
+    """A prior's curvature without its negative part, so that steps always ascend."""
+    values, vectors = jnp.linalg.eigh(curvature)
+    return (vectors * jnp.maximum(values, 0.0)) @ vectors.T
+
+
+@dataclass(frozen=True)
+class RobbinsMonro:
+    r"""The paper's schedule, :math:`\eta_t = \alpha / (A + t)^\rho` (Eq. 33), with ``m`` samples.
+
+    As printed (``literal``), the step is :math:`\eta_t(\sum_i G_i + \nabla\log p(\theta))` (Eq. 31).
+    That cannot run everywhere: ARD's explicit term :math:`-\langle\tau\rangle\theta`, with
+    :math:`\langle\tau\rangle` up to 5e4, throws coefficients across zero. The default
+    form uses gradients per datum, scaled per block of parameters so that the first step is a
+    diagonal Newton step, and ARD's term implicitly,
+    :math:`\theta \leftarrow (\theta + \eta D G)/(1 + \eta D\langle\tau\rangle)`.
+    """
+
+    A: float = _option(25.0, "offset of Eq. 33")
+    alpha: float = _option(0.15, "size of Eq. 33")
+    rho: float = _option(0.75, "decay of Eq. 33, in (0.5, 1]")
+    m: int = _option(170, "samples of p_c and of each q_i an iteration")
+    form: Literal["scaled", "literal"] = _option("scaled", "scaled blocks and implicit ARD, or Eq. 31 as printed")
+
+    def __post_init__(self) -> None:
+        if not 0.5 < self.rho <= 1.0:
+            raise ValueError(f"rho must lie in (0.5, 1] (Eq. 32), got {self.rho}.")
+
+    @property
+    def free_chains(self) -> int:
+        """One sweep of ``m`` chains."""
+        return self.m
+
+    @property
+    def clamped_chains(self) -> int:
+        """One sweep of ``m`` chains a frame."""
+        return self.m
+
+    def start_sweeps(self) -> int:
+        return 1
+
+    def grow(self, sweeps: int, distance: float, noise: float) -> int:
+        return 1
+
+    def start_memory(self, u: Array) -> Memory:
+        return Memory(jnp.zeros((), u.dtype), u, jnp.zeros_like(u), jnp.zeros((), u.dtype))
+
+    def update(
+        self,
+        program: Program,
+        u: Array,
+        memory: Memory,
+        t: Array,
+        estimates: Estimates,
+        x: Array,
+        conditions: dict[str, Array],
+    ) -> Step:
+        eta = self.alpha / (self.A + t) ** self.rho
+        gradient, held, _ = prior_terms(program, u, x, conditions)
+        tau = expected_precisions(program, u)
+        if self.form == "literal":
+            new = u + eta * (estimates.score + gradient)
+        else:
+            scale = self._scale(program, estimates)
+            # ARD's part of the gradient is taken implicitly, any other prior's explicitly.
+            new = (u + eta * scale * (estimates.score + gradient + tau * u)) / (1.0 + eta * scale * tau)
+        h = usable_information(estimates, 0.98, 1e-2)
+        distance, error, gain = distance_to_optimum(
+            h, _positive(held), estimates.score + gradient, estimates.noise
+        )
+        return Step(new, memory, jnp.zeros((), bool), distance, error, gain)
+
+    def _scale(self, program: Program, estimates: Estimates) -> Array:
+        first = self.alpha / self.A**self.rho
+        diagonal = jnp.maximum(jnp.diagonal(estimates.complete), 1e-6)
+        scale = jnp.ones_like(diagonal)
+        for site in program.shapes:
+            at = program.coordinates(site)
+            scale = scale.at[at].set(1.0 / (first * jnp.mean(diagonal[at])))
+        return scale

@@ -1,0 +1,212 @@
+"""Data files: fine-grained configurations and what belongs to them, one ``xarray.Dataset``.
+
+======================  =============================================  ====================
+variable                dims                                           unit
+======================  =============================================  ====================
+``x``, spins -1 and +1  ``(frame, site)`` or ``(mu, frame, site)``     1
+``x``, mapped sites     ``(frame, site, axis)``                        angstrom
+``box``                 ``(axis)`` or ``(frame, axis)``, beside sites  angstrom
+``forces``              ``(frame, site, axis)``, optional              kcal/mol/angstrom
+``type``, ``molecule``  ``(site)``, optional                           1
+``mass``                ``(site)``, optional                           g/mol
+``bond``, ``angle``,    ``(bond, 2)``, ``(angle, 3)``,                 1, numbers of sites
+``dihedral``,           ``(dihedral, 4)``, ``(exclusion, 2)``,
+``exclusion``           optional
+======================  =============================================  ====================
+
+Spins carry the attribute ``beta`` (and ``mu``, where there is one field for all), mapped sites
+``temperature`` (K).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+import math
+import os
+
+import numpy as np
+import xarray as xr
+
+from bayescg.files import labelled, read_netcdf, write_netcdf
+
+__all__ = ["check", "load", "save"]
+
+_SPINS = (("frame", "site"), ("mu", "frame", "site"))
+_SITES = ("frame", "site", "axis")
+_SITES_IN_A_TUPLE = {"bond": 2, "angle": 3, "dihedral": 4, "exclusion": 2}
+_ANGSTROM = ("angstrom", "angstroms", "å", "a")
+_ATTRS = {
+    "box": {"units": "angstrom", "long_name": "edges of the periodic box"},
+    "forces": {"units": "kcal/mol/angstrom", "long_name": "forces on the mapped sites"},
+    "mass": {"units": "g/mol", "long_name": "mass of the site"},
+    "type": {"long_name": "type of the site"},
+    "molecule": {"long_name": "molecule of the site"},
+    "mu": {"long_name": "external field"},
+    **{
+        name: {"long_name": f"sites of the {name}"}
+        for name in ("bond", "angle", "dihedral", "exclusion")
+    },
+}
+
+
+def _at(dims: Sequence[Hashable], wrong: np.ndarray) -> tuple[tuple[int, ...], str]:
+    index = tuple(int(i) for i in np.unravel_index(int(np.argmax(wrong)), wrong.shape))
+    return index, ", ".join(f"{dim}={i}" for dim, i in zip(dims, index, strict=True))
+
+
+def _check_finite(ds: xr.Dataset, name: str) -> np.ndarray:
+    variable = ds.variables[name]
+    values = variable.values
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"{name} holds {values.dtype}; allowed are real numbers.")
+    if values.size == 0:
+        raise ValueError(
+            f"{name} is empty, {dict(variable.sizes)}; at least one value an axis is needed."
+        )
+    wrong = ~np.isfinite(values)
+    if wrong.any():
+        index, place = _at(variable.dims, wrong)
+        raise ValueError(
+            f"{name} is {values[index]} at {place} ({wrong.sum()} such); finite numbers are needed."
+        )
+    return values
+
+
+def _check_dims(ds: xr.Dataset, name: str, allowed: Sequence[tuple[str, ...]]) -> None:
+    dims = ds.variables[name].dims
+    if dims not in allowed:
+        listed = " or ".join(f"({', '.join(d)})" for d in allowed)
+        raise ValueError(f"{name} has dims ({', '.join(map(str, dims))}); allowed are {listed}.")
+
+
+def _check_angstrom(ds: xr.Dataset, name: str) -> None:
+    units = ds.variables[name].attrs.get("units", "angstrom")
+    if str(units).casefold() not in _ANGSTROM:
+        raise ValueError(f"{name} is in {units!r}; lengths are in angstrom.")
+
+
+def _check_attr(ds: xr.Dataset, name: str, unit: str, positive: bool) -> None:
+    allowed = f"a {'positive' if positive else 'finite'} number ({unit})"
+    if name not in ds.attrs:
+        raise ValueError(f"the attribute {name!r} is missing; needed is {allowed}.")
+    try:
+        value = float(ds.attrs[name])
+    except (TypeError, ValueError):
+        value = math.nan
+    if not math.isfinite(value) or (positive and value <= 0):
+        raise ValueError(f"the attribute {name!r} is {ds.attrs[name]!r}; needed is {allowed}.")
+
+
+def _check_spins(ds: xr.Dataset) -> xr.Dataset:
+    spins = ds.variables["x"]
+    values = spins.values
+    wrong = (values != 1) & (values != -1)
+    if wrong.any():
+        index, place = _at(spins.dims, wrong)
+        raise ValueError(
+            f"x is {values[index]} at {place} ({wrong.sum()} such); spins are -1 or +1, and sites "
+            "in space have dims (frame, site, axis)."
+        )
+    _check_attr(ds, "beta", "inverse temperature", positive=False)
+    if "mu" in spins.dims:
+        if "mu" not in ds.coords:
+            raise ValueError("x has the dim mu; needed is the coordinate mu, a field for each.")
+        _check_finite(ds, "mu")
+    elif "mu" in ds.attrs:
+        _check_attr(ds, "mu", "external field", positive=False)
+    return ds.assign(x=(spins.dims, values.astype(np.int8), spins.attrs))
+
+
+def _check_sites(ds: xr.Dataset) -> None:
+    _check_angstrom(ds, "x")
+    if "box" not in ds.variables:
+        raise ValueError("box is missing; x has the dim axis, so box (axis) or (frame, axis).")
+    _check_dims(ds, "box", [("axis",), ("frame", "axis")])
+    _check_angstrom(ds, "box")
+    edges = _check_finite(ds, "box")
+    if (edges <= 0).any():
+        index, place = _at(ds.variables["box"].dims, edges <= 0)
+        raise ValueError(f"box is {edges[index]} at {place}; allowed are positive lengths.")
+    _check_attr(ds, "temperature", "K", positive=True)
+    if "forces" in ds.variables:
+        _check_dims(ds, "forces", [_SITES])
+        _check_finite(ds, "forces")
+
+
+def _check_topology(ds: xr.Dataset) -> None:
+    for name in ("type", "mass", "molecule"):
+        if name in ds.variables:
+            _check_dims(ds, name, [("site",)])
+    for name, width in _SITES_IN_A_TUPLE.items():
+        if name not in ds.variables:
+            continue
+        table = ds.variables[name]
+        if table.ndim != 2 or table.shape[1] != width or table.dtype.kind not in "iu":
+            raise ValueError(
+                f"{name} is {table.dtype} of shape {table.shape}; allowed are integers ({name}, "
+                f"{width}), the numbers of the sites."
+            )
+        # Out of range is no error inside jit: it would be clamped to the last site.
+        wrong = (table.values < 0) | (table.values >= ds.sizes["site"])
+        if wrong.any():
+            index, place = _at((name, "place"), wrong)
+            raise ValueError(
+                f"{name} names site {table.values[index]} at {place}; allowed are 0 to "
+                f"{ds.sizes['site'] - 1}."
+            )
+
+
+def check(ds: xr.Dataset) -> xr.Dataset:
+    """Check a Dataset against the contract of data files.
+
+    :param ds: left unchanged
+    :return: the same data, spins as int8
+    :raises ValueError: the first thing that is wrong, where, and what is allowed; one line
+    """
+    if "x" not in ds.variables:
+        names = ", ".join(sorted(map(str, ds.variables))) or "none"
+        raise ValueError(f"there is no variable 'x' (variables: {names}); it holds the data.")
+    _check_dims(ds, "x", [*_SPINS, _SITES])
+    _check_finite(ds, "x")
+    if "axis" in ds.variables["x"].dims:
+        _check_sites(ds)
+    else:
+        ds = _check_spins(ds)
+    _check_topology(ds)
+    return ds
+
+
+def load(path: str | os.PathLike[str]) -> xr.Dataset:
+    """Read a data file into memory, close it and check it.
+
+    :param path: a netCDF file
+    :raises FileNotFoundError: there is none
+    :raises ValueError: it is not netCDF, or :func:`check` finds a fault
+    """
+    ds = read_netcdf(path).to_dataset()
+    try:
+        return check(ds)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def save(ds: xr.Dataset, path: str | os.PathLike[str]) -> None:
+    """Check a Dataset and write it as a data file, by rename.
+
+    :param ds: left unchanged; units and long names it lacks are filled in
+    :param path: the file to write; its folder exists
+    :raises ValueError: :func:`check` finds a fault
+    :raises OSError: the file cannot be written
+    """
+    ds = check(ds)
+    if "axis" in ds.variables["x"].dims:
+        x = {"units": "angstrom", "long_name": "positions of the mapped sites"}
+    else:
+        x = {"units": "1", "long_name": "spins"}
+    known = {"x": x, **_ATTRS}
+    missing = {
+        name: {k: v for k, v in known[name].items() if k not in variable.attrs}
+        for name, variable in ((str(n), v) for n, v in ds.variables.items())
+        if name in known
+    }
+    write_netcdf(xr.DataTree(labelled(ds, missing)), path)

@@ -1,0 +1,106 @@
+"""Typed options from ``key=value`` words: one reader for models, methods and observables."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, Field, fields, replace
+from difflib import get_close_matches
+import types
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+__all__ = ["describe", "parse_options", "with_options"]
+
+T = TypeVar("T")
+
+
+def parse_options(base: T, words: Iterable[str], owner: str) -> T:
+    """A copy of the options dataclass ``base`` with ``key=value`` words applied.
+
+    :param base: an instance of a frozen dataclass; its fields are the known options.
+    :param words: the words, for example ``["ratio=4", "prior=normal"]``.
+    :param owner: whose options these are, for messages.
+    :raises ValueError: for an unknown name, a value of the wrong type, or a word without ``=``.
+    """
+    values = {}
+    for word in words:
+        name, sep, text = word.partition("=")
+        if not sep:
+            raise ValueError(f"option {word!r} for {owner} is not of the form key=value.")
+        values[name.strip()] = text.strip()
+    return with_options(base, values, owner)
+
+
+def with_options(base: T, values: Mapping[str, Any], owner: str) -> T:
+    """A copy of ``base`` with named values applied; text is converted to the field's type."""
+    known = [f.name for f in fields(base)]  # type: ignore[arg-type]
+    hints = get_type_hints(type(base))
+    converted = {}
+    for name, value in values.items():
+        if name not in known:
+            close = get_close_matches(name, known, 1)
+            hint = f"; did you mean {close[0]!r}?" if close else "."
+            raise ValueError(f"unknown option {name!r} for {owner}{hint} ({', '.join(sorted(known))})")
+        try:
+            converted[name] = _convert(value, hints[name])
+        except ValueError as error:
+            raise ValueError(f"option {name}={value} for {owner}: {error}") from None
+    return replace(base, **converted)  # type: ignore[type-var]
+
+
+def describe(options: Any) -> list[tuple[str, str, str, str]]:
+    """Name, type, default and help of every option of a dataclass (instance or class)."""
+    hints = get_type_hints(options if isinstance(options, type) else type(options))
+    return [
+        (f.name, _type_name(hints[f.name]), _default(f), str(f.metadata.get("help", "")))
+        for f in fields(options)
+    ]
+
+
+def _default(f: Field[Any]) -> str:
+    return "" if f.default is MISSING else str(f.default)
+
+
+def _type_name(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return "|".join(str(v) for v in get_args(hint))
+    if get_origin(hint) in (Union, types.UnionType):
+        return " or ".join(_type_name(a) for a in get_args(hint))
+    return "none" if hint is type(None) else getattr(hint, "__name__", str(hint))
+
+
+def _convert(value: Any, hint: Any) -> Any:
+    origin = get_origin(hint)
+    if origin is Literal:
+        allowed = get_args(hint)
+        for choice in allowed:
+            if str(value) == str(choice):
+                return choice
+        raise ValueError(f"must be one of {', '.join(map(str, allowed))}.")
+    if origin in (Union, types.UnionType):
+        arms = get_args(hint)
+        if type(None) in arms and (value is None or str(value).lower() == "none"):
+            return None
+        errors = []
+        for arm in arms:
+            if arm is not type(None):
+                try:
+                    return _convert(value, arm)
+                except ValueError as error:
+                    errors.append(str(error))
+        raise ValueError(errors[0])
+    text = str(value)
+    if hint is bool:
+        if text.lower() in ("true", "yes", "1"):
+            return True
+        if text.lower() in ("false", "no", "0"):
+            return False
+        raise ValueError("must be true or false.")
+    if hint is int:
+        try:
+            return int(text)
+        except ValueError:
+            raise ValueError("must be an integer.") from None
+    if hint is float:
+        try:
+            return float(text)
+        except ValueError:
+            raise ValueError("must be a number.") from None
+    return text

@@ -1,0 +1,53 @@
+"""The form of a sampler: a pair of pure functions over a batch of chains."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jax
+from jax import Array
+
+__all__ = ["ChainInfo", "ChainState", "Sampler", "long_run"]
+
+
+class ChainState(NamedTuple):
+    """Everything the next step needs."""
+
+    x: Array  # configurations, (site, chain): the chain axis is last, so vector units run over it
+
+
+class ChainInfo(NamedTuple):
+    """What one step reports."""
+
+    changed: Array  # fraction of coordinates that the step changed, scalar
+
+
+class Sampler(NamedTuple):
+    """A Markov kernel that leaves ``exp{-beta U(x) + h.x}`` invariant, for a batch of chains.
+
+    ``init(key, chains)`` starts the chains; ``step(key, state, potential, beta, field)`` moves
+    each once. ``field`` is ``h``, of shape ``(site, chain)``, or None: with the field that a datum
+    exerts on its latent configuration the same kernel samples q_i(X) of Eq. 24.
+    """
+
+    init: Callable[..., ChainState]
+    step: Callable[..., tuple[ChainState, ChainInfo]]
+
+
+@lru_cache(maxsize=32)
+def long_run(sampler: Sampler, sweeps: int = 200) -> Callable[[Array, Any, Array, int], Array]:
+    """Draws by running fresh chains for ``sweeps`` steps: approximate where mixing is slow.
+
+    :return: ``draw(key, potential, beta, samples)``, shape ``(sample, site)``.
+    """
+
+    def draw(key: Array, potential: Any, beta: Array, samples: int) -> Array:
+        init_key, key = jax.random.split(key)
+
+        def move(state: ChainState, key: Array) -> tuple[ChainState, None]:
+            return sampler.step(key, state, potential, beta)[0], None
+
+        state, _ = jax.lax.scan(move, sampler.init(init_key, samples), jax.random.split(key, sweeps))
+        return state.x.T
+
+    return draw

@@ -1,0 +1,83 @@
+"""A system: a generative program, and the record of what surrounds it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from bayescg.observables.base import Observable
+from bayescg.samplers.base import Sampler
+
+__all__ = ["Batch", "System"]
+
+
+class Batch(NamedTuple):
+    """Data as the methods read them: a leading axis runs over the members of a sweep."""
+
+    x: np.ndarray  # (member, frame, ...)
+    conditions: dict[str, np.ndarray]  # program arguments that vary over the sweep, (member,)
+    dim: str | None  # name of the sweep's dimension, None for a single data set
+    coords: np.ndarray | None  # its coordinate
+
+
+@dataclass(frozen=True)
+class System:
+    """One coarse-grained model of one system.
+
+    :param name: what ``bayescg fit`` calls it.
+    :param program: ``program(x=None, *, frames=None, **conditions)``, a NumPyro generative program
+        with one latent ``Boltzmann`` site, parameters, and a coarse-to-fine likelihood.
+    :param sampler: Markov kernel for the latent site.
+    :param conditions: program arguments that come with the data (a coordinate or an attribute of
+        that name) and may differ over a sweep.
+    :param options: the options that made this system, for the record.
+    :param features: names of the coefficients ``theta_c``.
+    :param observables: what ``predict`` measures unless told otherwise.
+    :param known_observables: every observable that makes sense here: name to constructor.
+    :param restriction: fine-to-coarse map R for the methods that need one, or None.
+    :param constants: arrays for the result's ``constant_data``: name to (dims, values, long name).
+    :param check: raises ``ValueError`` where a data set does not fit the system.
+    :param frames: use only the first so many frames; None for all.
+    """
+
+    name: str
+    program: Callable[..., None]
+    sampler: Sampler
+    conditions: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    features: tuple[str, ...] = ()
+    observables: tuple[Observable, ...] = ()
+    known_observables: Mapping[str, Callable[..., Observable]] = field(default_factory=dict)
+    restriction: Callable[..., Any] | None = None
+    constants: Mapping[str, tuple[tuple[str, ...], np.ndarray, str]] = field(default_factory=dict)
+    check: Callable[[xr.Dataset], None] = lambda data: None
+    frames: int | None = None
+
+    def batch(self, data: xr.Dataset) -> Batch:
+        """The data set as arrays with a leading sweep axis.
+
+        :raises ValueError: if the data do not fit the system.
+        """
+        self.check(data)
+        x = data["x"]
+        axis = x.dims.index("frame")
+        have = x.sizes["frame"]
+        if self.frames is not None:
+            if self.frames > have:
+                raise ValueError(f"frames={self.frames} asked for, but the data hold {have} frames.")
+            x = x.isel(frame=slice(self.frames))
+        if x.sizes["frame"] < 2:
+            raise ValueError(f"too few frames: {x.sizes['frame']}; a fit needs at least 2.")
+        values = np.asarray(x.values)
+        dim = str(x.dims[0]) if axis == 1 else None
+        if dim is None:
+            values = values[None]
+        conditions = {}
+        for name in self.conditions:
+            source = data.coords[name].values if name in data.coords else data.attrs.get(name)
+            if source is None:
+                raise ValueError(f"the data have neither a coordinate nor an attribute {name!r}.")
+            conditions[name] = np.broadcast_to(np.asarray(source, float), values.shape[:1]).copy()
+        return Batch(values, conditions, dim, None if dim is None else np.asarray(data[dim].values))

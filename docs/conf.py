@@ -1,0 +1,79 @@
+"""Sphinx configuration. The API pages are written at build time, one a room."""
+
+from importlib.metadata import version as installed_version
+from importlib.util import find_spec
+from pathlib import Path
+import pkgutil
+
+from sphinx.application import Sphinx
+
+import bayescg
+
+project = "bayescg"
+author = "the bayescg developers"
+copyright = author
+release = version = installed_version("bayescg")
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax"]
+myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+exclude_patterns = ["_build"]
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
+python_use_unqualified_type_names = True
+
+html_theme = "furo"
+html_title = f"bayescg {release}"
+
+HERE = Path(__file__).parent
+
+
+def rooms() -> list[str]:
+    """The rooms that exist; the command line has its own page."""
+    names = (module.name for module in pkgutil.iter_modules(bayescg.__path__))
+    return sorted(name for name in names if name != "cli" and not name.startswith("_"))
+
+
+def modules(room: str) -> list[str]:
+    """A room and what lies under it."""
+    spec = find_spec(f"bayescg.{room}")
+    assert spec is not None
+    below = pkgutil.walk_packages(spec.submodule_search_locations or [], f"bayescg.{room}.")
+    names = sorted(module.name for module in below)
+    return [f"bayescg.{room}", *(name for name in names if "._" not in name)]
+
+
+def page(room: str) -> str:
+    """One room, each thing where it is defined; reStructuredText, as the docstrings are."""
+    lines = [room, "=" * len(room), ""]
+    for name in modules(room):
+        if name != f"bayescg.{room}":
+            title = name.removeprefix("bayescg.")
+            lines += [title, "-" * len(title), ""]
+        lines += [f".. automodule:: {name}", "   :members:", "   :ignore-module-all:", ""]
+    return "\n".join(lines)
+
+
+def write_pages(app: Sphinx) -> None:
+    folder = HERE / "api"
+    folder.mkdir(exist_ok=True)
+    pages = {folder / f"{room}.rst": page(room) for room in rooms()}
+    for old in set(folder.glob("*.rst")) - set(pages):
+        old.unlink()
+    for path, text in pages.items():
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+
+
+def fill_in_rooms(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Put the rooms that exist where ``api.md`` asks for them."""
+    if docname == "api":
+        names = "\n".join(f"api/{room}" for room in rooms())
+        source[0] = source[0].replace("{{ rooms }}", names)
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("builder-inited", write_pages)
+    app.connect("source-read", fill_in_rooms)

@@ -1,0 +1,1 @@
+"""Shipped systems, one file each."""

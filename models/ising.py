@@ -1,0 +1,238 @@
+"""The Ising lattice of Section 3.1 of the predictive coarse-graining (PCG) paper.
+
+Fine: ``n_f`` spins on a ring with couplings that decay as a power of distance (Eqs. 46-48).
+Coarse: ``n_f / ratio`` spins with one-, two- and three-body interactions (Eq. 55). A coarse spin's
+children equal it with probability ``p0`` (Eq. 51). Energies are in units of the exchange constant
+and ``beta`` in its inverse.
+"""
+
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from typing import Literal
+
+import jax
+from jax import Array
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import xarray as xr
+
+import bayescg as cg
+from bayescg.distributions import Boltzmann, LogPartition, SpinFlip, coefficients, exact_for, half_to_one
+from bayescg.mapping import majority
+from bayescg.observables import correlation, magnetization
+from bayescg.potentials import (
+    SpinBasis,
+    SpinPotential,
+    independent_features,
+    pair_features,
+    polynomial_features,
+)
+from bayescg.samplers import Sampler, lattice_gibbs, long_run
+
+SUMMARY = "one-dimensional Ising lattice, coarse-grained by 2, 4, 8, ... (PCG paper, Section 3.1)"
+
+
+def _option(default: object, text: str) -> object:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class Options:
+    """Everything that ``-s`` can set; defaults are the paper's."""
+
+    n_f: int = _option(64, "fine sites")
+    J0: float = _option(1.5, "overall strength of the fine couplings (Eq. 48)")
+    a: float = _option(0.8, "exponent of their decay (Eq. 47)")
+    L_f: int = _option(8, "largest interacting separation of the fine lattice, sites")
+    beta: float = _option(0.3, "inverse temperature")
+    mu: str = _option("-4:4:41", "external field: a number, or first:last:count for a sweep")
+    count: Literal["once", "ordered"] = _option(
+        "once", "the sum over |i-j|=k in Eq. 46 counts each pair once, or (i,j) and (j,i)"
+    )
+    exponent: Literal["a-1", "1-a"] = _option("a-1", "power of L_f in Eq. 48: as printed, or its inverse")
+    ratio: int = _option(2, "fine sites per coarse site")
+    L2: int | None = _option(None, "largest pair separation (Eq. 55); none: min(15, n_c/2)")
+    L3: int = _option(3, "largest step of a triple (Eq. 55)")
+    aliases: Literal["tie", "drop"] = _option("tie", "features that coincide: share a coefficient, or keep one")
+    prior: Literal["ard", "normal", "horseshoe", "flat"] = _option("ard", "prior of theta_c (Eq. 41)")
+    prior_scale: float = _option(10.0, "standard deviation of the normal prior")
+    a0: float = _option(1e-5, "shape of ARD's Gamma")
+    b0: float = _option(1e-5, "rate of ARD's Gamma")
+    ties: Literal["up", "random"] = _option("up", "tie rule of the majority map (Eq. 56), for rem")
+    frames: int | None = _option(None, "use (reference: make) so many frames; none: all (100)")
+
+
+@dataclass(frozen=True, eq=False)
+class Lattice:
+    """The coarse lattice that the program stands on; static."""
+
+    basis: SpinBasis
+    ratio: int
+    beta: float
+    log_partition: LogPartition | None
+    sampler: Sampler
+    prior: Literal["ard", "normal", "horseshoe", "flat"] = "ard"
+    prior_scale: float = 10.0
+    a0: float = 1e-5
+    b0: float = 1e-5
+
+
+def program(x: Array | None = None, *, mu: Array, lattice: Lattice, frames: int = 1) -> None:
+    """p(theta) p_c(X | theta_c) p_cf(x | X, theta_cf): Eqs. 41, 51, 55 of the PCG paper.
+
+    :param x: fine spins, ``(frame, site)``; None generates ``frames`` of them.
+    :param mu: external field.
+    """
+    size = len(lattice.basis.features)
+    theta_c = coefficients(
+        "theta_c", size, lattice.prior, scale=lattice.prior_scale, a0=lattice.a0, b0=lattice.b0
+    )
+    p0 = half_to_one("p0")  # Eq. 52
+    with numpyro.plate("frame", frames if x is None else len(x)):
+        p_c = Boltzmann(
+            SpinPotential(theta_c, mu, lattice.basis),
+            lattice.beta,
+            log_partition=lattice.log_partition,
+            event_shape=(lattice.basis.sites,),
+            sampler=long_run(lattice.sampler),
+        )
+        X = numpyro.sample("X", p_c)
+        numpyro.sample("x", SpinFlip(X, p0, ratio=lattice.ratio), obs=x)
+
+
+def fine_potential(options: Options, mu: float) -> SpinPotential:
+    """Fine lattice of Eqs. 46-48 in field ``mu``."""
+    k = np.arange(1, options.L_f + 1)
+    power = options.a - 1.0 if options.exponent == "a-1" else 1.0 - options.a
+    strength = options.J0 / (options.L_f**power * np.sum(k**-options.a))  # Eq. 48
+    basis = SpinBasis(options.n_f, tuple(pair_features(k.tolist(), count=options.count)))
+    return SpinPotential(jnp.asarray(strength * k**-options.a), jnp.asarray(mu, float), basis)
+
+
+def system(options: Options = Options()) -> cg.System:  # noqa: B008 - frozen, and no side effect
+    """The record of this system under ``options``.
+
+    :raises ValueError: if the ratio does not divide the lattice, or an option is out of range.
+    """
+    if options.ratio < 1 or options.n_f % options.ratio:
+        fits = [r for r in range(1, options.n_f // 2 + 1) if options.n_f % r == 0]
+        raise ValueError(
+            f"a lattice of {options.n_f} sites is not divisible by ratio {options.ratio}; "
+            f"allowed: {', '.join(map(str, fits))}."
+        )
+    if options.beta <= 0:
+        raise ValueError(f"beta must be positive, got {options.beta}.")
+    n_c = options.n_f // options.ratio
+    if n_c < 2:
+        raise ValueError(f"ratio {options.ratio} leaves {n_c} coarse site; at least 2 are needed.")
+    pair_range = min(15, n_c // 2) if options.L2 is None else options.L2
+    named = polynomial_features(pair_range, options.L3)
+    independent = independent_features(n_c, named, options.aliases)
+    basis = independent.basis
+    lattice = Lattice(
+        basis,
+        options.ratio,
+        options.beta,
+        exact_for(basis),
+        lattice_gibbs(basis),
+        options.prior,
+        options.prior_scale,
+        options.a0,
+        options.b0,
+    )
+    names = np.array([f.name for f in named])
+    constants = {
+        "alias_of": (("feature_named",), np.array(independent.alias_of), "independent feature that carries it"),
+        "alias_coefficient": (("feature_named",), np.array(independent.coefficient), "coefficient relative to it"),
+        "feature_named": (("feature_named",), names, "features of Eq. 55"),
+    }
+    measured = (magnetization(), correlation(max=options.n_f // 2))
+    return cg.System(
+        name="ising",
+        program=partial(program, lattice=lattice),
+        sampler=lattice.sampler,
+        conditions=("mu",),
+        options=asdict(options),
+        features=basis.names,
+        observables=measured,
+        known_observables={
+            "magnetization": magnetization,
+            "correlation": partial(correlation, max=options.n_f // 2),
+        },
+        restriction=partial(majority, ratio=options.ratio, ties=options.ties),
+        constants=constants,
+        check=partial(_check, options=options),
+        frames=options.frames,
+    )
+
+
+def options_from_data(options: Options, data: xr.Dataset) -> Options:
+    """Fill in what the data decide: the lattice size."""
+    return replace(options, n_f=data.sizes["site"])
+
+
+def _check(data: xr.Dataset, options: Options) -> None:
+    cg.io.check(data)
+    if "axis" in data["x"].dims:
+        raise ValueError("the ising model needs spins x (frame, site), these data hold coordinates.")
+    if data.sizes["site"] != options.n_f:
+        raise ValueError(f"the data have {data.sizes['site']} sites, the model n_f={options.n_f}.")
+    beta = data.attrs.get("beta", options.beta)
+    if not np.isclose(beta, options.beta):
+        raise ValueError(f"the data were made at beta={beta:g}, the model has beta={options.beta:g}; set -s beta.")
+
+
+def _fields(text: str) -> np.ndarray:
+    parts = text.split(":")
+    try:
+        if len(parts) == 1:
+            return np.array([float(text)])
+        first, last, count = float(parts[0]), float(parts[1]), int(parts[2])
+        if len(parts) == 3 and count > 1:
+            return np.linspace(first, last, count)
+    except (ValueError, IndexError):
+        pass
+    raise ValueError(f"mu must be a number or first:last:count, got {text!r}.")
+
+
+def reference(options: Options, key: Array) -> xr.Dataset:
+    """Independent exact samples of the fine lattice, and its exact observables.
+
+    :return: a data set (``x``, and ``magnetization`` and ``correlation`` with zero ``_se``).
+    """
+    from bayescg.potentials.transfer_matrix import ring_moments, sample_ring
+
+    mus = _fields(options.mu)
+    frames = 100 if options.frames is None else options.frames
+    beta = jnp.asarray(options.beta, float)
+
+    @jax.jit
+    def one(mu: Array, key: Array) -> tuple[Array, Array, Array]:
+        potential = replace(fine_potential(options, 0.0), field=mu)
+        return (*ring_moments(potential, beta), sample_ring(key, potential, beta, frames).T)
+
+    rows = [one(jnp.asarray(mu), k) for mu, k in zip(mus, jax.random.split(key, len(mus)), strict=True)]
+    m, r, x = (np.stack([np.asarray(row[j]) for row in rows]) for j in range(3))
+    data = xr.Dataset(
+        {
+            "x": (("mu", "frame", "site"), x.astype(np.int8)),
+            "magnetization": (("mu",), m),
+            "magnetization_se": (("mu",), np.zeros_like(m)),
+            "correlation": (("mu", "separation"), r),
+            "correlation_se": (("mu", "separation"), np.zeros_like(r)),
+        },
+        coords={"mu": mus, "separation": np.arange(1, options.n_f // 2 + 1)},
+        attrs={
+            "beta": options.beta,
+            "source": "bayescg reference ising: independent exact samples by transfer matrix",
+            **{k: getattr(options, k) for k in ("J0", "a", "L_f", "count", "exponent")},
+        },
+    )
+    if len(mus) == 1:
+        data = data.isel(mu=0, drop=True).assign_attrs(mu=float(mus[0]))
+    data["x"].attrs = {"units": "1", "long_name": "fine spins"}
+    for name, text in (("magnetization", "exact magnetisation per site"), ("correlation", "exact correlation R(k)")):
+        data[name].attrs = {"units": "1", "long_name": text}
+        data[f"{name}_se"].attrs = {"units": "1", "long_name": f"standard error of {name} (exact: zero)"}
+    return data

@@ -1,0 +1,141 @@
+"""Data files: what is right comes back as it was, what is wrong is named."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from bayescg.io import check, load, save
+
+
+def spins(*dims: str) -> xr.Dataset:
+    sizes = {"mu": 2, "frame": 3, "site": 4}
+    x = np.random.default_rng(0).choice([-1.0, 1.0], size=[sizes[d] for d in dims])
+    coords = {"mu": [-0.5, 0.5]} if "mu" in dims else {}
+    return xr.Dataset({"x": (dims, x)}, coords, {"beta": 0.3})
+
+
+def sites() -> xr.Dataset:
+    rng = np.random.default_rng(0)
+    return xr.Dataset(
+        {
+            "x": (("frame", "site", "axis"), rng.random((3, 4, 3), np.float32)),
+            "box": ("axis", [10.0, 10.0, 12.0]),
+            "forces": (("frame", "site", "axis"), rng.normal(size=(3, 4, 3))),
+            "type": ("site", ["A", "B", "A", "B"]),
+            "mass": ("site", np.ones(4)),
+            "bond": (("bond", "place"), np.array([[0, 1], [2, 3]])),
+        },
+        attrs={"temperature": 300.0, "source": "made here", "sha256": "0" * 64},
+    )
+
+
+@pytest.mark.parametrize("dims", [("frame", "site"), ("mu", "frame", "site")])
+def test_spins_round_trip(tmp_path: Path, dims: tuple[str, ...]) -> None:
+    ds = spins(*dims)
+    save(ds, tmp_path / "a.nc")
+    again = load(tmp_path / "a.nc")
+    xr.testing.assert_equal(again, ds)
+    assert again["x"].dims == dims
+    assert again["x"].dtype == np.int8
+    assert again.attrs == ds.attrs
+    assert ds["x"].dtype == np.float64
+    for variable in again.variables.values():
+        assert {"units", "long_name"} <= set(variable.attrs)
+    save(again, tmp_path / "a.nc")  # the file was closed
+
+
+def test_sites_round_trip(tmp_path: Path) -> None:
+    ds = sites()
+    save(ds, tmp_path / "a.nc")
+    again = load(tmp_path / "a.nc")
+    xr.testing.assert_equal(again, ds)
+    assert again["x"].dtype == np.float32
+    assert again["bond"].dtype == np.int64
+    assert again.attrs == ds.attrs
+    assert {n: again[n].attrs["units"] for n in ("x", "box", "forces", "mass")} == {
+        "x": "angstrom",
+        "box": "angstrom",
+        "forces": "kcal/mol/angstrom",
+        "mass": "g/mol",
+    }
+    xr.testing.assert_equal(check(ds), ds)
+
+
+def test_a_box_a_frame_is_allowed() -> None:
+    check(sites().assign(box=(("frame", "axis"), np.full((3, 3), 9.0))))
+
+
+def put(ds: xr.Dataset, name: str, index: tuple[int, ...], value: float) -> xr.Dataset:
+    """The Dataset with one element changed."""
+    values = ds[name].values.astype(float)
+    values[index] = value
+    return ds.assign({name: (ds.variables[name].dims, values)})
+
+
+def without(ds: xr.Dataset, attr: str) -> xr.Dataset:
+    ds = ds.copy()
+    del ds.attrs[attr]
+    return ds
+
+
+SPINS = spins("frame", "site")
+SITES = sites()
+WRONG = {
+    "no x": (SITES.drop_vars("x"), "no variable 'x' (variables: bond, box"),
+    "dims": (SPINS.rename(site="spin"), "x has dims (frame, spin); allowed are (frame, site) or"),
+    "order": (SPINS.transpose(), "x has dims (site, frame)"),
+    "empty": (SPINS.isel(frame=[]), "x is empty"),
+    "text": (SPINS.astype(str), "allowed are real numbers"),
+    "nan": (put(SITES, "x", (2, 3, 1), np.nan), "x is nan at frame=2, site=3, axis=1"),
+    "inf": (put(SPINS, "x", (1, 0), np.inf), "x is inf at frame=1, site=0"),
+    "zero": (put(put(SPINS, "x", (1, 2), 0), "x", (2, 0), 2), "x is 0.0 at frame=1, site=2 (2 su"),
+    "bool": (SPINS == 1, "spins are -1 or +1"),
+    "beta": (without(SPINS, "beta"), "attribute 'beta' is missing"),
+    "beta is text": (SPINS.assign_attrs(beta="hot"), "attribute 'beta' is 'hot'"),
+    "one mu": (SPINS.assign_attrs(mu=np.nan), "attribute 'mu' is nan"),
+    "no mu": (spins("mu", "frame", "site").drop_vars("mu"), "needed is the coordinate mu"),
+    "no box": (SITES.drop_vars("box"), "box is missing"),
+    "box dims": (SITES.assign(box=("side", [1.0])), "box has dims (side); allowed are (axis) or"),
+    "box zero": (put(SITES, "box", (1,), 0), "box is 0.0 at axis=1; allowed are positive"),
+    "box nan": (put(SITES, "box", (2,), np.nan), "box is nan at axis=2"),
+    "nanometre": (SITES.assign(x=SITES["x"].assign_attrs(units="nm")), "x is in 'nm'"),
+    "temperature": (without(SITES, "temperature"), "attribute 'temperature' is missing"),
+    "cold": (SITES.assign_attrs(temperature=0), "attribute 'temperature' is 0; needed is a pos"),
+    "forces": (put(SITES, "forces", (0, 0, 2), np.nan), "forces is nan at frame=0, site=0, axis=2"),
+    "mass": (SITES.assign(mass=("atom", np.ones(4))), "mass has dims (atom); allowed are (site)"),
+    "bond": (SITES.isel(place=[0]), "bond is int64 of shape (2, 1)"),
+    "bond real": (put(SITES, "bond", (0, 0), 1.5), "bond is float64 of shape (2, 2)"),
+    "no site": (SITES.assign(bond=SITES["bond"] + 1), "bond names site 4 at bond=1, place=1"),
+}
+
+
+@pytest.mark.parametrize("fault", WRONG)
+def test_a_fault_is_named(tmp_path: Path, fault: str) -> None:
+    ds, says = WRONG[fault]
+    with pytest.raises(ValueError) as caught:
+        check(ds)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError):
+        save(ds, tmp_path / "a.nc")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_faulty_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.nc"
+    put(SPINS, "x", (1, 2), 0).to_netcdf(path, engine="netcdf4")
+    with pytest.raises(ValueError, match=r"a\.nc: x is 0\.0 at frame=1, site=2"):
+        load(path)
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        load(tmp_path / "b.nc")
+    path.write_text("x,y\n1,2\n")
+    with pytest.raises(ValueError, match="cannot be read as netCDF"):
+        load(path)
+
+
+def test_netcdf_of_others_is_read(tmp_path: Path) -> None:
+    """Anyone's xarray: no units, floating spins, the classic format."""
+    SPINS.to_netcdf(tmp_path / "a.nc", engine="netcdf4", format="NETCDF3_64BIT")
+    xr.testing.assert_equal(load(tmp_path / "a.nc"), SPINS)
