@@ -56,7 +56,7 @@ def run_mcem(
     key: Array,
     *,
     schedule: Schedule = Newton(),  # noqa: B008 - frozen
-    tolerance: float = 0.05,
+    tolerance: float = 0.1,
     max_iterations: int = 200,
     start: np.ndarray | None = None,
     fixed: dict[str, np.ndarray] | None = None,
@@ -125,7 +125,7 @@ def run_mcem(
             if not running.any():
                 ended = "converged"
                 break
-            sweeps = schedule.grow(sweeps, far, loud)
+            sweeps = schedule.grow(t, sweeps, distance[running], noise[running])
     except KeyboardInterrupt:
         ended = "interrupted"
         if result is None or estimates is None:

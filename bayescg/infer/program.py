@@ -116,8 +116,9 @@ class Program:
 
     def coordinates(self, site: str) -> np.ndarray:
         """Where ``u`` holds a site: indices into ``u``."""
-        index = self.unravel(jnp.arange(self.size, dtype=jnp.result_type(float)))
-        return np.asarray(index[site]).ravel().astype(int)
+        with jax.ensure_compile_time_eval():
+            index = self.unravel(jnp.arange(self.size, dtype=jnp.result_type(float)))
+            return np.asarray(index[site]).ravel().astype(int)
 
     @property
     def labels(self) -> list[str]:
@@ -172,6 +173,15 @@ class Program:
 
         h, c = jax.grad(total, has_aux=True)(blank)
         return h, c
+
+
+    def sample_fine(self, key: Array, u: Array, latent: Array, conditions: dict[str, Array]) -> Array:
+        """Fine configurations from p_cf(x | X), one for each of ``latent (sample, ...)``."""
+        values = {**self.constrain(u), self.sites.latent: latent}
+        program = substitute(seed(collapse_precisions(self.function), key), data=values)
+        sites = trace(program).get_trace(None, frames=len(latent), **conditions)
+        (name,) = self.sites.likelihood
+        return sites[name]["value"]
 
 
 def read_program(

@@ -7,6 +7,7 @@ import jax
 from jax import Array
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_factor, cho_solve
+import numpy as np
 
 from bayescg.infer.estimates import Estimates
 from bayescg.infer.prior import expected_precisions, prior_terms
@@ -45,8 +46,8 @@ class Schedule(Protocol):
         """Sweeps an iteration at the start."""
         ...
 
-    def grow(self, sweeps: int, distance: float, noise: float) -> int:
-        """Sweeps of the next iteration, from the largest distance and noise of this one."""
+    def grow(self, t: int, sweeps: int, distance: np.ndarray, noise: np.ndarray) -> int:
+        """Sweeps of the iteration after ``t``, from the running members' ``distance`` and ``noise``."""
         ...
 
     def start_memory(self, u: Array) -> Memory:
@@ -121,14 +122,16 @@ class Newton:
     inner: int = _option(20, "M-steps per E-step")
     radius: float = _option(0.5, "first radius of the trust region")
     most_missing: float = _option(0.95, "largest fraction of missing information that a step believes")
-    warm: int = _option(12, "iterations before ARD is at full strength")
+    warm: int = _option(8, "iterations before ARD is at full strength")
+    warm_precision: float = _option(1.0, "bound on ARD's precisions in those iterations")
 
     def start_sweeps(self) -> int:
         return self.sweeps
 
-    def grow(self, sweeps: int, distance: float, noise: float) -> int:
-        limited = 2.0 * noise > distance or noise > 0.5
-        return min(2 * sweeps, self.max_sweeps) if limited else sweeps
+    def grow(self, t: int, sweeps: int, distance: np.ndarray, noise: np.ndarray) -> int:
+        limited = np.median((2.0 * noise > distance) | (noise > 0.5)) > 0.5
+        most = 4 * self.sweeps if t < self.warm else self.max_sweeps
+        return max(sweeps, min(2 * sweeps, most)) if limited else sweeps
 
     def start_memory(self, u: Array) -> Memory:
         return Memory(jnp.full((), self.radius, u.dtype), u, jnp.zeros_like(u), jnp.zeros((), u.dtype))
@@ -144,7 +147,7 @@ class Newton:
         conditions: dict[str, Array],
     ) -> Step:
         h = usable_information(estimates, self.most_missing, 1e-2)
-        cap = jnp.where(t < self.warm, 1e-2, jnp.inf)
+        cap = jnp.where(t < self.warm, self.warm_precision, jnp.inf)
         gradient, held, _ = prior_terms(program, u, x, conditions, cap)
         gradient = estimates.score + gradient
         distance, error, gain = distance_to_optimum(h, _positive(held), gradient, estimates.noise)
@@ -235,7 +238,7 @@ class RobbinsMonro:
     def start_sweeps(self) -> int:
         return 1
 
-    def grow(self, sweeps: int, distance: float, noise: float) -> int:
+    def grow(self, t: int, sweeps: int, distance: np.ndarray, noise: np.ndarray) -> int:
         return 1
 
     def start_memory(self, u: Array) -> Memory:

@@ -1,0 +1,136 @@
+r"""Posterior predictive of observables (PCG paper, Eqs. 17-22).
+
+For each posterior draw, :math:`\hat a(\theta) = E[a(x)]` under the model at that draw is estimated
+from samples :math:`X \sim p_c`, :math:`x \sim p_{cf}(x \mid X)`; its spread over draws is the
+epistemic uncertainty of the observable.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+from jax import Array
+import jax.numpy as jnp
+import numpy as np
+
+from bayescg.distributions.log_partition import ExactLogPartition
+from bayescg.infer.program import Program
+from bayescg.infer.progress import Progress, Silent
+from bayescg.observables.base import Observable
+from bayescg.samplers.base import ChainState, Sampler
+
+__all__ = ["Prediction", "Simulation", "posterior_predictive", "reconstructions"]
+
+
+class Simulation(NamedTuple):
+    """How the model is simulated at each draw."""
+
+    chains: int = 32  # chains of p_c at each draw
+    warmup: int = 60  # sweeps before the first measurement
+    measurements: int = 16  # measurements of each chain
+    thin: int = 4  # sweeps from one to the next
+
+
+class Prediction(NamedTuple):
+    """Observables at every draw, by name."""
+
+    values: dict[str, np.ndarray]  # (member, draw, *dims)
+    errors: dict[str, np.ndarray]  # Monte Carlo standard error of each value, same shape
+
+
+def posterior_predictive(
+    program: Program,
+    sampler: Sampler,
+    observables: Sequence[Observable],
+    key: Array,
+    u: np.ndarray,
+    conditions: dict[str, np.ndarray],
+    *,
+    example: np.ndarray,
+    simulation: Simulation = Simulation(),  # noqa: B008 - a tuple
+    block: int = 64,
+    progress: Progress | None = None,
+) -> Prediction:
+    """Simulate the model at every draw and measure.
+
+    Where the normaliser is exact the samples are independent; else they come from fresh chains.
+
+    :param u: unconstrained parameters, ``(member, draw, u)``.
+    :param conditions: program arguments of each member, ``(member,)``.
+    :param example: one data set ``(frame, ...)``, for the program's shapes.
+    :param block: draws simulated at once.
+    """
+    progress = progress or Silent()
+    members, draws, _ = u.shape
+    one = partial(_measure, program, sampler, tuple(observables), simulation)
+    over_draws = jax.vmap(one, (0, 0, None, None))
+    run = jax.jit(jax.vmap(over_draws, (0, 0, 0, None)))
+    given = {k: jnp.asarray(v, float) for k, v in conditions.items()}
+    x = jnp.asarray(example, float)
+    keys = jax.random.split(key, (members, draws))
+    # A few members at a time keeps the working set in cache and shows progress.
+    block = max(1, min(block, draws))
+    rows = []
+    for start in range(0, draws, block):
+        stop = min(start + block, draws)
+        part = slice(stop - block, stop)  # the last block overlaps, so that one shape is compiled
+        values = jax.tree.map(np.asarray, run(keys[:, part], jnp.asarray(u[:, part]), given, x))
+        rows.append(jax.tree.map(lambda a, n=stop - start: a[:, -n:], values))
+        progress.update("predict", stop / draws, {"draws": stop})
+    joined = jax.tree.map(lambda *parts: np.concatenate(parts, 1), *rows)
+    return Prediction(*joined)
+
+
+def _measure(
+    program: Program,
+    sampler: Sampler,
+    observables: tuple[Observable, ...],
+    simulation: Simulation,
+    key: Array,
+    u: Array,
+    conditions: dict[str, Array],
+    x: Array,
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Mean and standard error of each observable at one draw."""
+    boltzmann = program.boltzmann(u, x, conditions)
+    potential, beta = boltzmann.potential, jnp.asarray(boltzmann.beta)
+    chains = simulation.chains
+
+    def measure(key: Array, latent: Array) -> dict[str, Array]:
+        fine = program.sample_fine(key, u, latent.T.astype(u.dtype), conditions).T
+        return {o.name: o(fine) for o in observables}  # (*dims, chain)
+
+    init_key, warm_key, key = jax.random.split(key, 3)
+    exact = isinstance(boltzmann.log_partition, ExactLogPartition)
+
+    def sweep(state: ChainState, key: Array) -> tuple[ChainState, None]:
+        return sampler.step(key, state, potential, beta)[0], None
+
+    def move(state: ChainState, key: Array) -> tuple[ChainState, dict[str, Array]]:
+        move_key, fine_key = jax.random.split(key)
+        if exact:
+            drawn = boltzmann.log_partition.sample(move_key, potential, beta, chains)
+            state = ChainState(drawn.T.astype(state.x.dtype))
+        else:
+            state, _ = jax.lax.scan(sweep, state, jax.random.split(move_key, simulation.thin))
+        return state, measure(fine_key, state.x)
+
+    state = sampler.init(init_key, chains)
+    if not exact:
+        state, _ = jax.lax.scan(sweep, state, jax.random.split(warm_key, simulation.warmup))
+    _, values = jax.lax.scan(move, state, jax.random.split(key, simulation.measurements))
+    # Chains are independent, so the spread of their means gives the error whatever their memory.
+    means = {k: jnp.mean(v, 0) for k, v in values.items()}  # (*dims, chain)
+    return (
+        {k: jnp.mean(v, -1) for k, v in means.items()},
+        {k: jnp.std(v, -1, ddof=1) / jnp.sqrt(chains) for k, v in means.items()},
+    )
+
+
+def reconstructions(
+    program: Program, key: Array, u: Array, latent: Array, conditions: dict[str, Array], samples: int
+) -> np.ndarray:
+    """Fine configurations drawn from p_cf given latent ones (Fig. 4): ``(sample, frame, ...)``."""
+    draw = jax.vmap(lambda k: program.sample_fine(k, u, latent, conditions))
+    return np.asarray(draw(jax.random.split(key, samples)))
