@@ -1,7 +1,7 @@
 """Fine-to-coarse maps R."""
 
-from jax import Array
 import jax
+from jax import Array
 import jax.numpy as jnp
 
 __all__ = ["majority"]

@@ -37,7 +37,9 @@ def with_options(base: T, values: Mapping[str, Any], owner: str) -> T:
         if name not in known:
             close = get_close_matches(name, known, 1)
             hint = f"; did you mean {close[0]!r}?" if close else "."
-            raise ValueError(f"unknown option {name!r} for {owner}{hint} ({', '.join(sorted(known))})")
+            raise ValueError(
+                f"unknown option {name!r} for {owner}{hint} ({', '.join(sorted(known))})"
+            )
         try:
             converted[name] = _convert(value, hints[name])
         except ValueError as error:

@@ -20,7 +20,7 @@ from bayescg.infer.progress import Progress, Silent
 from bayescg.observables.base import Observable
 from bayescg.samplers.base import ChainState, Sampler
 
-__all__ = ["Prediction", "Simulation", "posterior_predictive", "reconstructions"]
+__all__ = ["Prediction", "Simulation", "posterior_predictive"]
 
 
 class Simulation(NamedTuple):
@@ -127,10 +127,3 @@ def _measure(
         {k: jnp.std(v, -1, ddof=1) / jnp.sqrt(chains) for k, v in means.items()},
     )
 
-
-def reconstructions(
-    program: Program, key: Array, u: Array, latent: Array, conditions: dict[str, Array], samples: int
-) -> np.ndarray:
-    """Fine configurations drawn from p_cf given latent ones (Fig. 4): ``(sample, frame, ...)``."""
-    draw = jax.vmap(lambda k: program.sample_fine(k, u, latent, conditions))
-    return np.asarray(draw(jax.random.split(key, samples)))

@@ -66,7 +66,9 @@ class System:
         have = x.sizes["frame"]
         if self.frames is not None:
             if self.frames > have:
-                raise ValueError(f"frames={self.frames} asked for, but the data hold {have} frames.")
+                raise ValueError(
+                    f"frames={self.frames} asked for, but the data hold {have} frames."
+                )
             x = x.isel(frame=slice(self.frames))
         if x.sizes["frame"] < 2:
             raise ValueError(f"too few frames: {x.sizes['frame']}; a fit needs at least 2.")

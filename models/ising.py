@@ -8,7 +8,7 @@ and ``beta`` in its inverse.
 
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 from jax import Array
@@ -18,7 +18,15 @@ import numpyro
 import xarray as xr
 
 import bayescg as cg
-from bayescg.distributions import Boltzmann, LogPartition, SpinFlip, coefficients, exact_for, half_to_one
+from bayescg.distributions import (
+    Boltzmann,
+    LogPartition,
+    MajorityReconstruction,
+    SpinFlip,
+    coefficients,
+    exact_for,
+    half_to_one,
+)
 from bayescg.mapping import majority
 from bayescg.observables import correlation, magnetization
 from bayescg.potentials import (
@@ -33,7 +41,7 @@ from bayescg.samplers import Sampler, lattice_gibbs, long_run
 SUMMARY = "one-dimensional Ising lattice, coarse-grained by 2, 4, 8, ... (PCG paper, Section 3.1)"
 
 
-def _option(default: object, text: str) -> object:
+def _option(default: Any, text: str) -> Any:
     return field(default=default, metadata={"help": text})
 
 
@@ -50,15 +58,24 @@ class Options:
     count: Literal["once", "ordered"] = _option(
         "once", "the sum over |i-j|=k in Eq. 46 counts each pair once, or (i,j) and (j,i)"
     )
-    exponent: Literal["a-1", "1-a"] = _option("a-1", "power of L_f in Eq. 48: as printed, or its inverse")
+    exponent: Literal["a-1", "1-a"] = _option(
+        "a-1", "power of L_f in Eq. 48: as printed, or its inverse"
+    )
     ratio: int = _option(2, "fine sites per coarse site")
     L2: int | None = _option(None, "largest pair separation (Eq. 55); none: min(15, n_c/2)")
     L3: int = _option(3, "largest step of a triple (Eq. 55)")
-    aliases: Literal["tie", "drop"] = _option("tie", "features that coincide: share a coefficient, or keep one")
-    prior: Literal["ard", "normal", "horseshoe", "flat"] = _option("ard", "prior of theta_c (Eq. 41)")
+    aliases: Literal["tie", "drop"] = _option(
+        "tie", "features that coincide: share a coefficient, or keep one"
+    )
+    prior: Literal["ard", "normal", "horseshoe", "flat"] = _option(
+        "ard", "prior of theta_c (Eq. 41)"
+    )
     prior_scale: float = _option(10.0, "standard deviation of the normal prior")
     a0: float = _option(1e-5, "shape of ARD's Gamma")
     b0: float = _option(1e-5, "rate of ARD's Gamma")
+    fine: Literal["flip", "majority"] = _option(
+        "flip", "coarse-to-fine map: spin flips (Eq. 51), or for rem the consistent reconstruction (Eq. 7)"
+    )
     ties: Literal["up", "random"] = _option("up", "tie rule of the majority map (Eq. 56), for rem")
     frames: int | None = _option(None, "use (reference: make) so many frames; none: all (100)")
 
@@ -76,6 +93,8 @@ class Lattice:
     prior_scale: float = 10.0
     a0: float = 1e-5
     b0: float = 1e-5
+    fine: Literal["flip", "majority"] = "flip"
+    ties: Literal["up", "random"] = "up"
 
 
 def program(x: Array | None = None, *, mu: Array, lattice: Lattice, frames: int = 1) -> None:
@@ -88,7 +107,7 @@ def program(x: Array | None = None, *, mu: Array, lattice: Lattice, frames: int 
     theta_c = coefficients(
         "theta_c", size, lattice.prior, scale=lattice.prior_scale, a0=lattice.a0, b0=lattice.b0
     )
-    p0 = half_to_one("p0")  # Eq. 52
+    p0 = half_to_one("p0") if lattice.fine == "flip" else None  # Eq. 52
     with numpyro.plate("frame", frames if x is None else len(x)):
         p_c = Boltzmann(
             SpinPotential(theta_c, mu, lattice.basis),
@@ -98,7 +117,11 @@ def program(x: Array | None = None, *, mu: Array, lattice: Lattice, frames: int 
             sampler=long_run(lattice.sampler),
         )
         X = numpyro.sample("X", p_c)
-        numpyro.sample("x", SpinFlip(X, p0, ratio=lattice.ratio), obs=x)
+        if p0 is None:
+            p_cf = MajorityReconstruction(X, ratio=lattice.ratio, ties=lattice.ties)  # Eq. 7
+        else:
+            p_cf = SpinFlip(X, p0, ratio=lattice.ratio)  # Eq. 51
+        numpyro.sample("x", p_cf, obs=x)
 
 
 def fine_potential(options: Options, mu: float) -> SpinPotential:
@@ -110,7 +133,7 @@ def fine_potential(options: Options, mu: float) -> SpinPotential:
     return SpinPotential(jnp.asarray(strength * k**-options.a), jnp.asarray(mu, float), basis)
 
 
-def system(options: Options = Options()) -> cg.System:  # noqa: B008 - frozen, and no side effect
+def system(options: Options = Options()) -> cg.System:
     """The record of this system under ``options``.
 
     :raises ValueError: if the ratio does not divide the lattice, or an option is out of range.
@@ -140,12 +163,22 @@ def system(options: Options = Options()) -> cg.System:  # noqa: B008 - frozen, a
         options.prior_scale,
         options.a0,
         options.b0,
+        options.fine,
+        options.ties,
     )
     names = np.array([f.name for f in named])
     constants = {
-        "alias_of": (("feature_named",), np.array(independent.alias_of), "independent feature that carries it"),
-        "alias_coefficient": (("feature_named",), np.array(independent.coefficient), "coefficient relative to it"),
-        "feature_named": (("feature_named",), names, "features of Eq. 55"),
+        "alias_of": (
+            ("feature_of_paper",),
+            np.array(independent.alias_of),
+            "independent feature that carries it",
+        ),
+        "alias_coefficient": (
+            ("feature_of_paper",),
+            np.array(independent.coefficient),
+            "coefficient relative to it",
+        ),
+        "feature_named": (("feature_of_paper",), names, "features of Eq. 55"),
     }
     measured = (magnetization(), correlation(max=options.n_f // 2))
     return cg.System(
@@ -175,12 +208,17 @@ def options_from_data(options: Options, data: xr.Dataset) -> Options:
 def _check(data: xr.Dataset, options: Options) -> None:
     cg.io.check(data)
     if "axis" in data["x"].dims:
-        raise ValueError("the ising model needs spins x (frame, site), these data hold coordinates.")
+        raise ValueError(
+            "the ising model needs spins x (frame, site), these data hold coordinates."
+        )
     if data.sizes["site"] != options.n_f:
         raise ValueError(f"the data have {data.sizes['site']} sites, the model n_f={options.n_f}.")
     beta = data.attrs.get("beta", options.beta)
     if not np.isclose(beta, options.beta):
-        raise ValueError(f"the data were made at beta={beta:g}, the model has beta={options.beta:g}; set -s beta.")
+        raise ValueError(
+            f"the data were made at beta={beta:g}, the model has beta={options.beta:g}; "
+            "set -s beta."
+        )
 
 
 def _fields(text: str) -> np.ndarray:
@@ -212,7 +250,9 @@ def reference(options: Options, key: Array) -> xr.Dataset:
         potential = replace(fine_potential(options, 0.0), field=mu)
         return (*ring_moments(potential, beta), sample_ring(key, potential, beta, frames).T)
 
-    rows = [one(jnp.asarray(mu), k) for mu, k in zip(mus, jax.random.split(key, len(mus)), strict=True)]
+    rows = [
+        one(jnp.asarray(mu), k) for mu, k in zip(mus, jax.random.split(key, len(mus)), strict=True)
+    ]
     m, r, x = (np.stack([np.asarray(row[j]) for row in rows]) for j in range(3))
     data = xr.Dataset(
         {
@@ -232,7 +272,13 @@ def reference(options: Options, key: Array) -> xr.Dataset:
     if len(mus) == 1:
         data = data.isel(mu=0, drop=True).assign_attrs(mu=float(mus[0]))
     data["x"].attrs = {"units": "1", "long_name": "fine spins"}
-    for name, text in (("magnetization", "exact magnetisation per site"), ("correlation", "exact correlation R(k)")):
+    for name, text in (
+        ("magnetization", "exact magnetisation per site"),
+        ("correlation", "exact correlation R(k)"),
+    ):
         data[name].attrs = {"units": "1", "long_name": text}
-        data[f"{name}_se"].attrs = {"units": "1", "long_name": f"standard error of {name} (exact: zero)"}
+        data[f"{name}_se"].attrs = {
+            "units": "1",
+            "long_name": f"standard error of {name} (exact: zero)",
+        }
     return data

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 #: From the bottom of the tower to its top; a room imports from itself and from rooms before it.
 ROOMS = (
     "files",
+    "options",
     "units",
     "space",
     "potentials",
@@ -21,10 +22,10 @@ ROOMS = (
     "samplers",
     "distributions",
     "system",
+    "results",
     "infer",
     "limits",
     "predict",
-    "results",
     "io",
     "workflow",
     "report",

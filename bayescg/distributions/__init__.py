@@ -12,6 +12,7 @@ from bayescg.distributions.log_partition import (
     effective_sample_size,
     exact_for,
 )
+from bayescg.distributions.reconstruction import MajorityReconstruction
 from bayescg.distributions.priors import PRIORS, ard, coefficients, flat, horseshoe, normal
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Enumeration",
     "ExactLogPartition",
     "LogPartition",
+    "MajorityReconstruction",
     "Reweighted",
     "SpinFlip",
     "Tracked",

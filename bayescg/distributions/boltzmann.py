@@ -19,7 +19,7 @@ class _Spin(constraints._SingletonConstraint):  # NumPyro has no public base for
     is_discrete = True
 
     def __call__(self, x: ArrayLike) -> Array:
-        return (x == 1) | (x == -1)
+        return jnp.abs(jnp.asarray(x)) == 1
 
     def feasible_like(self, prototype: Array) -> Array:
         return jnp.ones_like(prototype)
@@ -37,8 +37,8 @@ class Boltzmann(Distribution):
 
     :param potential: energy of one configuration, a pytree of its parameters.
     :param beta: inverse temperature, in the inverse of the potential's energy unit; a scalar.
-    :param log_partition: strategy for :math:`A(\theta)`, or None where none is at hand: the program can
-        then be run and fitted by MC-EM, but has no density.
+    :param log_partition: strategy for :math:`A(\theta)`, or None where none is at hand: the program
+        can then be run and fitted by MC-EM, but has no density.
     :param event_shape: shape of one configuration.
     :param support: constraint on one coordinate (``spin`` by default).
     :param sampler: ``sampler(key, potential, beta, samples)``, giving ``(sample, *event_shape)``;
@@ -76,7 +76,11 @@ class Boltzmann(Distribution):
 
         :raises NotImplementedError: if neither the strategy nor ``sampler`` can draw.
         """
-        draw = self.log_partition.sample if isinstance(self.log_partition, ExactLogPartition) else self.sampler
+        draw = (
+            self.log_partition.sample
+            if isinstance(self.log_partition, ExactLogPartition)
+            else self.sampler
+        )
         if draw is None:
             raise NotImplementedError(
                 "this Boltzmann distribution has no sampler: give it an exact log-partition "
@@ -96,10 +100,11 @@ class Boltzmann(Distribution):
                 "this Boltzmann distribution has no log-partition strategy, so it has no density; "
                 "pass log_partition= (enumeration, transfer matrix, tracked or reweighted)."
             )
+        beta = jnp.asarray(self.beta)
         batch = value.shape[: value.ndim - len(self.event_shape)]
         flat = value.reshape((-1, *self.event_shape))
         energy = jax.vmap(self.potential)(flat).reshape(batch)
-        return -self.beta * energy - self.log_partition(self.potential, jnp.asarray(self.beta))
+        return -beta * energy - self.log_partition(self.potential, beta)
 
     def with_log_partition(self, strategy: LogPartition) -> "Boltzmann":
         """The same distribution with another strategy for its normaliser."""

@@ -17,8 +17,8 @@ __all__ = ["SpinFlip", "half_to_one"]
 def half_to_one(name: str) -> Array:
     r"""A probability in [1/2, 1], uniform a priori.
 
-    Its unconstrained coordinate is the paper's, :math:`p_0 = \tfrac12(1 + 1/(1 + e^{-\theta_{cf}}))`
-    (Eq. 52).
+    Its unconstrained coordinate is the paper's :math:`\theta_{cf}` of Eq. 52,
+    :math:`p_0 = \tfrac12(1 + 1/(1 + e^{-\theta_{cf}}))`.
     """
     return numpyro.sample(name, Uniform(0.5, 1.0))
 
@@ -34,11 +34,16 @@ class SpinFlip(Distribution):
     :param ratio: children per parent.
     """
 
-    arg_constraints = {"X": constraints.independent(constraints.real, 1), "p0": constraints.unit_interval}
+    arg_constraints = {
+        "X": constraints.independent(constraints.real, 1),
+        "p0": constraints.unit_interval,
+    }
     support = constraints.independent(spin, 1)
     pytree_aux_fields = ("ratio",)
 
-    def __init__(self, X: Array, p0: ArrayLike, *, ratio: int, validate_args: bool | None = None) -> None:
+    def __init__(
+        self, X: Array, p0: ArrayLike, *, ratio: int, validate_args: bool | None = None
+    ) -> None:
         self.X = X
         self.p0 = p0
         self.ratio = ratio
@@ -56,4 +61,5 @@ class SpinFlip(Distribution):
         blocks = value.reshape(*value.shape[:-1], -1, self.ratio).sum(-1)
         n_f = self.event_shape[0]
         agree = 0.5 * (n_f + jnp.sum(blocks * self.X, -1))
-        return xlogy(agree, self.p0) + xlog1py(n_f - agree, -self.p0)
+        p0 = jnp.asarray(self.p0)
+        return xlogy(agree, p0) + xlog1py(n_f - agree, -p0)

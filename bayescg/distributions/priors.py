@@ -27,7 +27,9 @@ def ard(name: str, size: int, *, a0: float = 1e-5, b0: float = 1e-5) -> Array:
     """
     if a0 <= 0 or b0 <= 0:
         raise ValueError(f"a0 and b0 must be positive, got {a0} and {b0}.")
-    tau = numpyro.sample("tau", dist.Gamma(a0, b0).expand([size]).to_event(1), infer={"precision_of": name})
+    tau = numpyro.sample(
+        "tau", dist.Gamma(a0, b0).expand([size]).to_event(1), infer={"precision_of": name}
+    )
     return numpyro.sample(name, dist.Normal(0.0, tau**-0.5).to_event(1))
 
 
@@ -61,7 +63,9 @@ def horseshoe(
     """
     hint = {"scale": name}
     half_t = dist.FoldedDistribution(dist.StudentT(3.0))
-    s = numpyro.sample(f"{name}_scale", dist.FoldedDistribution(dist.StudentT(3.0, 0.0, scale)), infer=hint)
+    s = numpyro.sample(
+        f"{name}_scale", dist.FoldedDistribution(dist.StudentT(3.0, 0.0, scale)), infer=hint
+    )
     local = numpyro.sample(f"{name}_local", half_t.expand([size]).to_event(1), infer=hint)
     c2 = numpyro.sample(
         f"{name}_slab", dist.InverseGamma(0.5 * slab_df, 0.5 * slab_df * slab_scale**2), infer=hint
@@ -71,7 +75,9 @@ def horseshoe(
     return numpyro.deterministic(name, z * s * shrunk)
 
 
-def coefficients(name: str, size: int, prior: str, *, scale: float = 10.0, a0: float = 1e-5, b0: float = 1e-5) -> Array:
+def coefficients(
+    name: str, size: int, prior: str, *, scale: float = 10.0, a0: float = 1e-5, b0: float = 1e-5
+) -> Array:
     """Coefficients under a named prior: one of ``PRIORS``.
 
     :param scale: standard deviation of the normal prior.

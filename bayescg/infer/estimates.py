@@ -1,6 +1,6 @@
 """Monte Carlo estimates that every iteration of MC-EM works with."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 from jax import Array
@@ -42,10 +42,11 @@ class Reader(NamedTuple):
     program: Program
     sampler: Sampler
     fine: np.ndarray  # coordinates of u that the likelihood p_cf depends on, given X
+    block: int | None = None  # frames whose latents move in one E-step; None: all
 
 
 def likelihood_coordinates(program: Program, x: Array, conditions: dict[str, Array]) -> np.ndarray:
-    """Coordinates of ``u`` on which p_cf(x | X) depends: those with a derivative that is not zero."""
+    """Coordinates of ``u`` on which p_cf(x | X) depends: where its derivative is not zero."""
     touched = np.zeros(program.size, bool)
     for seed in range(2):
         u_key, x_key = jax.random.split(jax.random.key(seed))
@@ -59,7 +60,9 @@ def likelihood_coordinates(program: Program, x: Array, conditions: dict[str, Arr
 def start_chains(reader: Reader, key: Array, frames: int, free: int, clamped: int) -> Chains:
     """Fresh chains: ``free`` of p_c and ``clamped`` for every frame."""
     k_free, k_clamped = jax.random.split(key)
-    return Chains(reader.sampler.init(k_free, free), reader.sampler.init(k_clamped, frames * clamped))
+    return Chains(
+        reader.sampler.init(k_free, free), reader.sampler.init(k_clamped, frames * clamped)
+    )
 
 
 class _Sums(NamedTuple):
@@ -79,23 +82,32 @@ def estimate(
     x: Array,
     conditions: dict[str, Array],
     sweeps: Array,
+    first_frame: Array | int = 0,
 ) -> tuple[Estimates, Chains]:
     r"""Run both sets of chains for ``sweeps`` at ``u`` and estimate score and information.
 
-    The score of a completed datum is
-    :math:`s_i = \beta J^T(\phi(X_i) - \langle\phi\rangle_{p_c}) + \nabla_u \log p_{cf}(x_i \mid X_i)`
-    with :math:`J = \partial\eta/\partial u`. Its mean over q_i is the gradient (Eq. 39), its
-    covariance the missing information, and :math:`N\beta^2 J^T \operatorname{Cov}_{p_c}[\phi] J` with
-    the curvature of p_cf the complete information (Eqs. 40, 45). The Monte Carlo error comes from
-    the spread between chains, which is right for autocorrelated chains as well.
+    The score of a completed datum is, with :math:`J = \partial\eta/\partial u`,
+
+    .. math:: s_i = \beta J^T(\phi(X_i) - \langle\phi\rangle_{p_c})
+                    + \nabla_u \log p_{cf}(x_i \mid X_i).
+
+    Its mean over q_i is the gradient (Eq. 39), its covariance the missing information, and
+    :math:`N\beta^2 J^T \operatorname{Cov}_{p_c}[\phi] J` with the curvature of p_cf the complete
+    information (Eqs. 40, 45). The Monte Carlo error comes from the spread between chains, which
+    is right for autocorrelated chains as well.
 
     :param sweeps: sweeps to run, a traced integer.
+    :param first_frame: where the block of ``reader.block`` frames begins whose latents move.
     """
-    program, sampler, fine = reader
+    program, sampler, fine, block = reader
     boltzmann = program.boltzmann(u, x, conditions)
     potential, beta = boltzmann.potential, jnp.asarray(boltzmann.beta)
-    slope = jax.jacfwd(lambda v: program.boltzmann(v, x, conditions).potential.natural())(u)  # (term, u)
-    frames, sites = len(x), chains.free.x.shape[0]
+
+    def natural(v: Array) -> Array:
+        return program.boltzmann(v, x, conditions).potential.natural()
+
+    slope = jax.jacfwd(natural)(u)  # (term, u)
+    frames = len(x)
     per_frame = chains.clamped.x.shape[1] // frames
     observed = program.sites.latent_observed
     tiled = jnp.repeat(x, per_frame, axis=0)
@@ -108,14 +120,22 @@ def estimate(
     def fine_log_likelihood(v: Array, latent: Array) -> Array:
         return program.log_likelihood(u.at[fine].set(v), latent, tiled, conditions)
 
+    def step_clamped(key: Array, state: ChainState) -> tuple[ChainState, Array]:
+        if block is None:
+            moved, info = sampler.step(key, state, potential, beta, field)
+            return moved, info.changed
+        order = (jnp.arange(block) + first_frame) % frames
+        columns = (order[:, None] * per_frame + jnp.arange(per_frame)).ravel()
+        part, info = sampler.step(key, ChainState(state.x[:, columns]), potential, beta, field[:, columns])
+        return ChainState(state.x.at[:, columns].set(part.x)), info.changed
+
     def sweep(i: Array, carry: tuple[Chains, _Sums]) -> tuple[Chains, _Sums]:
         chains, sums = carry
         k_free, k_clamped = jax.random.split(jax.random.fold_in(key, i))
         free, _ = sampler.step(k_free, chains.free, potential, beta)
         phi = potential.statistics(free.x).astype(u.dtype)
         if latent is None:
-            clamped, info = sampler.step(k_clamped, chains.clamped, potential, beta, field)
-            changed = info.changed
+            clamped, changed = step_clamped(k_clamped, chains.clamped)
         else:
             clamped, changed = chains.clamped, jnp.zeros(())
         z = clamped.x.astype(u.dtype) if latent is None else jnp.repeat(latent, per_frame, axis=0).T
@@ -143,14 +163,13 @@ def estimate(
         jnp.zeros((fine.size, fine.size), u.dtype),
         jnp.zeros((), u.dtype),
     )
-    del sites
     chains, sums = jax.lax.fori_loop(0, sweeps, sweep, (chains, zero))
 
     count = sweeps * free_chains
     chain_mean = sums.free / sweeps
     mean = jnp.mean(chain_mean, 1)
     covariance = sums.free_outer / count - jnp.outer(mean, mean)
-    mean_noise = jnp.cov(chain_mean) / free_chains
+    mean_noise = jnp.atleast_2d(jnp.cov(chain_mean)) / free_chains
 
     by_chain = sums.clamped / sweeps  # (score, frame, chain)
     by_frame = jnp.mean(by_chain, 2)
@@ -162,14 +181,9 @@ def estimate(
     to_u = jnp.concatenate([beta * slope, jnp.eye(program.size, dtype=u.dtype)[fine]])  # (score, u)
     residual = jnp.sum(by_frame[:terms], 1) - frames * mean
     score = to_u.T @ jnp.concatenate([residual, jnp.sum(by_frame[terms:], 1)])
-    bend = jax.hessian(lambda v: beta * (program.boltzmann(v, x, conditions).potential.natural() @ residual))(u)
+    bend = jax.hessian(lambda v: beta * (natural(v) @ residual))(u)
     complete = frames * beta**2 * slope.T @ covariance @ slope - bend
     complete = complete.at[jnp.ix_(fine, fine)].add(sums.curvature / (sweeps * per_frame))
     noise = to_u.T @ clamped_noise @ to_u + (frames * beta) ** 2 * slope.T @ mean_noise @ slope
     out = Estimates(score, complete, to_u.T @ within @ to_u, noise, mean, sums.changed / sweeps)
     return out, chains
-
-
-def members(tree: Any) -> int:
-    """Length of the leading (sweep) axis of a batched tree."""
-    return int(jax.tree.leaves(tree)[0].shape[0])

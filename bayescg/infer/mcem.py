@@ -1,7 +1,7 @@
 """Monte Carlo EM over a generative program (PCG paper, Section 2.3, Algorithm 1)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 import time
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayescg.infer.estimates import Chains, Estimates, Reader, estimate, likelihood_coordinates, start_chains
-from bayescg.infer.program import Program, read_program
+from bayescg.infer.program import Program, improper_coordinates, read_program
 from bayescg.infer.progress import Progress, Silent
 from bayescg.infer.schedules import Memory, Newton, Schedule, Step
 from bayescg.samplers.base import Sampler
@@ -46,7 +46,29 @@ class MCEMResult:
     sweeps: int  # sweeps of p_c of each chain, in all
     seconds: float
     ended: str  # "converged", "iterations", "diverged" or "interrupted"
+    unbounded: np.ndarray  # (member,), flat-prior members whose optimum is at infinity
     state: EMState = field(repr=False)
+
+    def replaced(self, at: np.ndarray, other: "MCEMResult") -> "MCEMResult":
+        """This result with the members ``at`` taken from ``other``."""
+
+        def put(mine: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+            out = np.array(mine)
+            out[at] = theirs
+            return out
+
+        return replace(
+            self,
+            program=other.program,
+            u=put(self.u, other.u),
+            estimates=jax.tree.map(put, self.estimates, other.estimates),
+            converged=put(self.converged, other.converged),
+            distance=put(self.distance, other.distance),
+            noise=put(self.noise, other.noise),
+            sweeps=self.sweeps + other.sweeps,
+            seconds=self.seconds + other.seconds,
+            ended=other.ended,
+        )
 
 
 def run_mcem(
@@ -61,6 +83,7 @@ def run_mcem(
     start: np.ndarray | None = None,
     fixed: dict[str, np.ndarray] | None = None,
     frames_per_step: int | None = None,
+    infinity: float = np.inf,
     progress: Progress | None = None,
 ) -> MCEMResult:
     """Find the maximum of the posterior of every member of a sweep, in one vectorised run.
@@ -77,6 +100,8 @@ def run_mcem(
         site among them makes the map Dirac (REM).
     :param frames_per_step: frames whose latents move in one E-step; default all. The others keep
         their last configurations (Section 2.3's remark).
+    :param infinity: a coefficient under an improper prior that passes this is on its way to infinity:
+        its member is given up and reported as unbounded.
     """
     progress = progress or Silent()
     began = time.monotonic()
@@ -87,11 +112,12 @@ def run_mcem(
     program = read_program(function, *first)
     if not program.size:
         raise ValueError("the program has no parameters to fit.")
-    reader = Reader(program, sampler, likelihood_coordinates(program, *first[:2]))
     count, frames = x.shape[:2]
     if frames_per_step is not None and not 1 <= frames_per_step <= frames:
         raise ValueError(f"frames_per_step must lie between 1 and {frames}, got {frames_per_step}.")
 
+    block = None if frames_per_step == frames else frames_per_step
+    reader = Reader(program, sampler, likelihood_coordinates(program, *first[:2]), block)
     step = jax.jit(partial(_iterate, reader, schedule))
     init_key, loop_key = jax.random.split(key)
     chains = jax.vmap(
@@ -104,13 +130,16 @@ def run_mcem(
     ended = "iterations"
     result: Step | None = None
     estimates: Estimates | None = None
+    improper = improper_coordinates(program)
+    lost = np.zeros(count, bool)
     try:
         for t in range(max_iterations):
             k = jax.random.fold_in(loop_key, t)
             state, estimates, result = step(k, state, x, conditions, fixed, sweeps, tolerance)
             total += sweeps
             distance, noise = np.asarray(result.distance.max(1)), np.asarray(result.noise.max(1))
-            running = ~np.asarray(state.done)
+            lost |= ~np.asarray(state.done) & np.any(np.abs(np.asarray(state.u)[:, improper]) > infinity, 1)
+            running = ~(np.asarray(state.done) | lost)
             rows.append(_row(state, estimates, result, sweeps))
             if not np.all(np.isfinite(rows[-1]["u"])):
                 ended = "diverged"
@@ -123,7 +152,7 @@ def run_mcem(
                 {"iteration": t + 1, "distance": far, "noise": loud, "sweeps": total, "running": int(running.sum())},
             )
             if not running.any():
-                ended = "converged"
+                ended = "converged" if np.all(state.done) else "unbounded"
                 break
             sweeps = schedule.grow(t, sweeps, distance[running], noise[running])
     except KeyboardInterrupt:
@@ -142,6 +171,7 @@ def run_mcem(
         total,
         time.monotonic() - began,
         ended,
+        lost,
         state,
     )
 
@@ -181,7 +211,8 @@ def _iterate(
         fixed: dict[str, Array],
     ) -> tuple[Chains, Chains, Estimates, Step]:
         member = reader._replace(program=reader.program.given(fixed))
-        estimates, moved = estimate(member, key, u, chains, x, conditions, sweeps)
+        begin = state.iteration * (reader.block or 0)
+        estimates, moved = estimate(member, key, u, chains, x, conditions, sweeps, begin)
         new = schedule.update(member.program, u, memory, state.iteration, estimates, x, conditions)
         kept = jax.tree.map(lambda old, now: jnp.where(new.rejected, old, now), last, moved)
         return kept, kept, estimates, new

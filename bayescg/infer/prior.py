@@ -19,14 +19,18 @@ def expected_precisions(program: Program, u: Array) -> Array:
 
 
 def prior_terms(
-    program: Program, u: Array, x: Array, conditions: dict[str, Array], tau_cap: Array | float = jnp.inf
+    program: Program,
+    u: Array,
+    x: Array,
+    conditions: dict[str, Array],
+    tau_cap: Array | float = jnp.inf,
 ) -> tuple[Array, Array, Array]:
     r"""Gradient and curvature of the log prior at ``u``.
 
     :param tau_cap: upper bound on ARD's precisions. A finite one turns ARD's spike at zero into a
         gentle pull, with which a fit starts so that features are not lost before they are seen.
-    :return: the gradient (Eq. 43); the curvature with :math:`\langle\tau\rangle` held fixed (Eq. 44),
-        ``(u, u)``; and the exact negative Hessian of the log prior, tau integrated out.
+    :return: the gradient (Eq. 43); the curvature with :math:`\langle\tau\rangle` held fixed
+        (Eq. 44), ``(u, u)``; and the exact negative Hessian of the log prior, tau integrated out.
     """
 
     def log_prior(v: Array) -> Array:

@@ -14,25 +14,32 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from numpyro.distributions import biject_to
-from numpyro.handlers import seed, substitute, trace
+from numpyro.handlers import block, seed, substitute, trace
 from numpyro.primitives import Messenger
 
 from bayescg.distributions.boltzmann import Boltzmann
 from bayescg.potentials.base import ExponentialFamily
 
-__all__ = ["Program", "ProgramError", "collapse_precisions", "read_program"]
+__all__ = [
+    "Program",
+    "ProgramError",
+    "collapse_precisions",
+    "improper_coordinates",
+    "read_program",
+    "replace_prior",
+]
 
 
 class ProgramError(ValueError):
     """A program that the methods cannot read; says what is missing or not allowed."""
 
 
-class collapse_precisions(Messenger):  # noqa: N801 - handlers are lower case in NumPyro
+class collapse_precisions(Messenger):
     r"""Integrate ARD's precisions out of a program.
 
-    :math:`\int N(\theta \mid 0, \tau^{-1})\,\mathrm{Gamma}(\tau \mid a_0, b_0)\,d\tau` is a Student-t
-    with :math:`2 a_0` degrees of freedom and scale :math:`\sqrt{b_0 / a_0}`. The gradient of its
-    logarithm is Eq. 43 with the :math:`\langle\tau\rangle` of Eq. 42.
+    :math:`\int N(\theta \mid 0, \tau^{-1})\,\mathrm{Gamma}(\tau \mid a_0, b_0)\,d\tau` is a
+    Student-t with :math:`2 a_0` degrees of freedom and scale :math:`\sqrt{b_0 / a_0}`. The gradient
+    of its logarithm is Eq. 43 with the :math:`\langle\tau\rangle` of Eq. 42.
     """
 
     def __init__(self, fn: Callable[..., None]) -> None:
@@ -57,6 +64,41 @@ class collapse_precisions(Messenger):  # noqa: N801 - handlers are lower case in
             student = dist.StudentT(2.0 * a0, 0.0, (b0 / a0) ** 0.5)
             msg["fn"] = student.expand(shape).to_event(len(shape))
             msg["infer"] = {**(msg.get("infer") or {}), "ard": (a0, b0)}
+
+
+class replace_prior(Messenger):
+    """The same program under another prior of its real-valued coefficients.
+
+    :param scale: standard deviation of independent normals; None: improper uniform (flat).
+    :param only_improper: leave proper priors as they are.
+    """
+
+    def __init__(
+        self, fn: Callable[..., None], scale: float | None = None, *, only_improper: bool = False
+    ) -> None:
+        super().__init__(fn)
+        self.scale = scale
+        self.only_improper = only_improper
+
+    def process_message(self, msg: dict[str, Any]) -> None:
+        if msg["type"] != "sample" or msg["is_observed"]:
+            return
+        fn, shape = msg["fn"], tuple(msg["fn"].shape())
+        if (msg.get("infer") or {}).get("precision_of") is not None:
+            msg["value"] = jnp.ones(shape)
+            msg["stop"] = True
+            return
+        base = fn.base_dist if isinstance(fn, dist.Independent) else fn
+        coefficient = isinstance(
+            unwrapped(base), dist.Normal | dist.StudentT | dist.ImproperUniform
+        )
+        proper = not isinstance(unwrapped(base), dist.ImproperUniform)
+        if not coefficient or (self.only_improper and proper):
+            return
+        if self.scale is None:
+            msg["fn"] = dist.ImproperUniform(dist.constraints.real, (), shape)
+        else:
+            msg["fn"] = dist.Normal(0.0, self.scale).expand(shape).to_event(len(shape))
 
 
 def unwrapped(fn: Any) -> Any:
@@ -85,6 +127,7 @@ class Program:
     sites: _Sites
     supports: dict[str, Any]
     shapes: dict[str, tuple[int, ...]]
+    improper: tuple[str, ...]  # sites under an improper prior
     ard: dict[str, tuple[float, float]]  # a0, b0 of each site with an ARD prior
     fixed: dict[str, Array]  # values that the program is conditioned on, the latent among them
     unravel: Callable[[Array], dict[str, Array]]
@@ -129,26 +172,41 @@ class Program:
                 out[i] = f"{site}[{j}]" if shape else site
         return out
 
+    def values(self, u: Array, x: Array, conditions: dict[str, Array]) -> dict[str, Array]:
+        """Parameters by name, and what the program derives from them by ``deterministic``."""
+        sites = self._trace(u, x, conditions, self._blank(len(x)))
+        derived = {k: v["value"] for k, v in sites.items() if v["type"] == "deterministic"}
+        return {**self.constrain(u), **derived}
+
     # --- densities --------------------------------------------------------------------------
-    def _trace(self, u: Array, x: Array, conditions: dict[str, Array], latent: Array) -> dict[str, Any]:
+    def _trace(
+        self, u: Array, x: Array, conditions: dict[str, Array], latent: Array
+    ) -> dict[str, Any]:
         values = {**self.constrain(u), **self.fixed, self.sites.latent: latent}
-        program = substitute(seed(collapse_precisions(self.function), jax.random.key(0)), data=values)
-        return dict(trace(program).get_trace(x, **conditions))
+        program = substitute(
+            seed(collapse_precisions(self.function), jax.random.key(0)), data=values
+        )
+        with block():  # nothing of this evaluation shows to handlers around it
+            return dict(trace(program).get_trace(x, **conditions))
 
     def _blank(self, frames: int) -> Array:
         return jnp.zeros((frames, *self.latent_shape))
 
     def log_prior(self, u: Array, x: Array, conditions: dict[str, Array]) -> Array:
-        """Log prior density of the parameters' values (no Jacobian), ARD's precisions summed out."""
+        """Log prior density of the parameters' values (no Jacobian), ARD's tau integrated out."""
         sites = self._trace(u, x, conditions, self._blank(len(x)))
         terms = [jnp.sum(sites[k]["fn"].log_prob(sites[k]["value"])) for k in self.shapes]
         return sum(terms, start=jnp.zeros(()))
 
     def boltzmann(self, u: Array, x: Array, conditions: dict[str, Array]) -> Boltzmann:
         """The latent site's distribution."""
-        return unwrapped(self._trace(u, x, conditions, self._blank(len(x)))[self.sites.latent]["fn"])
+        return unwrapped(
+            self._trace(u, x, conditions, self._blank(len(x)))[self.sites.latent]["fn"]
+        )
 
-    def log_likelihood(self, u: Array, latent: Array, x: Array, conditions: dict[str, Array]) -> Array:
+    def log_likelihood(
+        self, u: Array, latent: Array, x: Array, conditions: dict[str, Array]
+    ) -> Array:
         """``log p_cf(x_i | X_i)`` of each frame, shape ``(frame,)``; ``latent (frame, ...)``."""
         sites = self._trace(u, x, conditions, latent)
         terms = []
@@ -161,25 +219,28 @@ class Program:
         r"""The likelihood as a field on latent spins: ``log p_cf = c_i + h_i . X_i``.
 
         Any likelihood that factorises over coarse sites has this form, since a function of one
-        spin is affine in it.
+        spin is affine in it. It is read from the values at -1 and +1 (a derivative would be
+        right only where the likelihood is affine between them, too).
 
         :return: ``h (frame, site)`` and ``c (frame,)``.
         """
-        blank = self._blank(len(x))
+        down = jnp.full((len(x), *self.latent_shape), -1.0)
+        base = self.log_likelihood(u, down, x, conditions)
 
-        def total(latent: Array) -> tuple[Array, Array]:
-            each = self.log_likelihood(u, latent, x, conditions)
-            return jnp.sum(each), each
+        def raised(site: Array) -> Array:
+            return self.log_likelihood(u, down.at[:, site].set(1.0), x, conditions)
 
-        h, c = jax.grad(total, has_aux=True)(blank)
-        return h, c
+        h = 0.5 * (jax.vmap(raised, out_axes=1)(jnp.arange(down.shape[1])) - base[:, None])
+        return h, base + jnp.sum(h, 1)
 
-
-    def sample_fine(self, key: Array, u: Array, latent: Array, conditions: dict[str, Array]) -> Array:
+    def sample_fine(
+        self, key: Array, u: Array, latent: Array, conditions: dict[str, Array]
+    ) -> Array:
         """Fine configurations from p_cf(x | X), one for each of ``latent (sample, ...)``."""
         values = {**self.constrain(u), self.sites.latent: latent}
         program = substitute(seed(collapse_precisions(self.function), key), data=values)
-        sites = trace(program).get_trace(None, frames=len(latent), **conditions)
+        with block():
+            sites = trace(program).get_trace(None, frames=len(latent), **conditions)
         (name,) = self.sites.likelihood
         return sites[name]["value"]
 
@@ -199,16 +260,10 @@ def read_program(
     :raises ProgramError: if there is not exactly one Boltzmann site, or no likelihood.
     """
     fixed = dict(fixed or {})
-    found: dict[str, dict[str, Any]] = {}
-
-    def shape_only() -> Array:
-        # Only names, shapes and supports are read, so nothing needs to be computed; a latent
-        # without a sampler is given a blank value.
-        handler = _Blank(substitute(seed(collapse_precisions(function), jax.random.key(0)), data=fixed))
-        found.update(trace(handler).get_trace(x, **conditions))
-        return jnp.zeros(())
-
-    jax.eval_shape(shape_only)
+    # Only names, shapes and supports are read; a latent without a sampler is given a blank value.
+    # Values are kept (a support may hold arrays), so this does not run under a trace of JAX.
+    handler = _Blank(substitute(seed(collapse_precisions(function), jax.random.key(0)), data=fixed))
+    found = trace(handler).get_trace(x, **conditions)
     sampled = {k: v for k, v in found.items() if v["type"] == "sample"}
     latents = [k for k, v in sampled.items() if isinstance(unwrapped(v["fn"]), Boltzmann)]
     if len(latents) != 1:
@@ -219,18 +274,26 @@ def read_program(
     (latent,) = latents
     site = sampled[latent]
     if not isinstance(unwrapped(site["fn"]).potential, ExponentialFamily):
-        raise ProgramError(f"the potential of site {latent!r} exposes no natural parameters and statistics.")
-    likelihood = tuple(k for k, v in sampled.items() if v["is_observed"] and k != latent and k not in fixed)
+        raise ProgramError(
+            f"the potential of site {latent!r} exposes no natural parameters and statistics."
+        )
+    likelihood = tuple(
+        k for k, v in sampled.items() if v["is_observed"] and k != latent and k not in fixed
+    )
     if not likelihood:
         raise ProgramError("the program has no observed site: pass its data as obs=.")
     parameters = tuple(
-        k for k, v in sampled.items() if k not in (latent, *likelihood) and not v["is_observed"] and k not in fixed
+        k
+        for k, v in sampled.items()
+        if k not in (latent, *likelihood) and not v["is_observed"] and k not in fixed
     )
     if not parameters:
         raise ProgramError("the program has no unobserved parameter site.")
     discrete = [k for k in parameters if sampled[k]["fn"].support.is_discrete]
     if discrete:
-        raise ProgramError(f"parameters must be continuous; these are discrete: {', '.join(discrete)}.")
+        raise ProgramError(
+            f"parameters must be continuous; these are discrete: {', '.join(discrete)}."
+        )
     shapes = {k: tuple(sampled[k]["fn"].shape()) for k in parameters}
     supports = {k: sampled[k]["fn"].support for k in parameters}
     blank = {k: jnp.zeros(biject_to(supports[k]).inverse_shape(shapes[k])) for k in parameters}
@@ -240,6 +303,9 @@ def read_program(
         sites=_Sites(parameters, latent, latent in fixed, likelihood),
         supports=supports,
         shapes=shapes,
+        improper=tuple(
+            k for k in parameters if isinstance(unwrapped(sampled[k]["fn"]), dist.ImproperUniform)
+        ),
         ard={k: v["infer"]["ard"] for k, v in sampled.items() if "ard" in (v.get("infer") or {})},
         fixed={k: jnp.asarray(v) for k, v in fixed.items()},
         unravel=unravel,
@@ -248,9 +314,20 @@ def read_program(
     )
 
 
+def improper_coordinates(program: Program) -> np.ndarray:
+    """Coordinates of ``u`` under an improper prior."""
+    return np.concatenate([program.coordinates(k) for k in program.improper] or [np.zeros(0, int)])
+
+
 class _Blank(Messenger):
-    """Give Boltzmann sites a value without sampling them."""
+    """Give every site without a value a feasible one: a shape is read, nothing is sampled."""
 
     def process_message(self, msg: dict[str, Any]) -> None:
-        if msg["type"] == "sample" and msg["value"] is None and isinstance(unwrapped(msg["fn"]), Boltzmann):
-            msg["value"] = jnp.ones(msg["fn"].shape())
+        if msg["type"] != "sample" or msg["value"] is not None:
+            return
+        fn = msg["fn"]
+        if isinstance(unwrapped(fn), Boltzmann):
+            msg["value"] = jnp.ones(fn.shape())
+        elif not fn.support.is_discrete:
+            transform = biject_to(fn.support)
+            msg["value"] = transform(jnp.zeros(transform.inverse_shape(tuple(fn.shape()))))

@@ -29,7 +29,7 @@ import xarray as xr
 
 from bayescg.files import labelled, read_netcdf, write_netcdf
 
-__all__ = ["check", "load", "save"]
+__all__ = ["check", "load", "load_observables", "save"]
 
 _SPINS = (("frame", "site"), ("mu", "frame", "site"))
 _SITES = ("frame", "site", "axis")
@@ -188,6 +188,15 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
         return check(ds)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def load_observables(path: str | os.PathLike[str]) -> xr.Dataset:
+    """Read a file of observables, with or without the configurations they were measured on.
+
+    :raises FileNotFoundError: if there is no such file
+    :raises ValueError: if it is not netCDF
+    """
+    return read_netcdf(path).to_dataset()
 
 
 def save(ds: xr.Dataset, path: str | os.PathLike[str]) -> None:

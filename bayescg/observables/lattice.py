@@ -28,7 +28,9 @@ class Magnetization:
 
 @dataclass(frozen=True)
 class Correlation:
-    r"""Correlation of spins ``k`` sites apart, :math:`R(k) = \frac1{n_f}\sum_i x_i x_{i+k}` (Eq. 50).
+    r"""Correlation of spins ``k`` sites apart (PCG paper, Eq. 50).
+
+    .. math:: R(k) = \frac1{n_f}\sum_i x_i x_{i+k}
 
     Each pair is counted once, so that R lies in [-1, 1].
 
@@ -49,7 +51,9 @@ class Correlation:
         return {"separation": np.arange(1, self.max_separation + 1)}
 
     def __call__(self, x: Array) -> Array:
-        return jnp.stack([jnp.mean(x * jnp.roll(x, -k, 0), 0) for k in range(1, self.max_separation + 1)])
+        return jnp.stack(
+            [jnp.mean(x * jnp.roll(x, -k, 0), 0) for k in range(1, self.max_separation + 1)]
+        )
 
 
 def magnetization() -> Magnetization:
@@ -57,6 +61,6 @@ def magnetization() -> Magnetization:
     return Magnetization()
 
 
-def correlation(max: int = 32) -> Correlation:  # noqa: A002 - the option's name on the command line
+def correlation(max: int = 32) -> Correlation:
     """Spin correlation R(k) (Eq. 50) up to separation ``max``."""
     return Correlation(max)

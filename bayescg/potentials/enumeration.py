@@ -35,7 +35,7 @@ def all_spins(sites: int) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def ring_orbits(sites: int, mirror: bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Configurations up to translation (and reflection): a translation-invariant energy needs no more.
+    """Configurations up to translation (and reflection), all that an invariant energy needs.
 
     :return: representatives ``(site, orbit)`` as int8; how many configurations each stands for,
         ``(orbit,)``; and the orbit of every configuration, ``(2**sites,)``.

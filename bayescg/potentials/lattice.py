@@ -8,7 +8,8 @@ where each feature :math:`\phi_k` is a translation-invariant sum of products of 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+import dataclasses
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -69,7 +70,9 @@ class SpinBasis:
     @property
     def mirror_symmetric(self) -> bool:
         """Whether every feature is unchanged when the ring is read backwards."""
-        return all(_collected(f, self.sites, 1) == _collected(f, self.sites, -1) for f in self.features)
+        return all(
+            _collected(f, self.sites, 1) == _collected(f, self.sites, -1) for f in self.features
+        )
 
 
 @register_dataclass
@@ -87,7 +90,7 @@ class SpinPotential:
 
     theta: Array
     field: Array
-    basis: SpinBasis = field(metadata={"static": True})
+    basis: SpinBasis = dataclasses.field(metadata={"static": True})
 
     def natural(self) -> Array:
         """Natural parameters ``(mu, theta_1, ...)``, shape ``(1 + feature,)``."""
@@ -122,7 +125,8 @@ def spin_statistics(basis: SpinBasis, x: Array) -> Array:
 class LocalTerms(NamedTuple):
     """The local field on any site, as static tables over relative site offsets.
 
-    ``-dU/dX_i = eta @ single + sum_d (eta @ pair)_d X_{i+d} + sum_p (eta @ triple)_p X_{i+a} X_{i+b}``.
+    ``-dU/dX_i = eta @ single + sum_d (eta @ pair)_d X_{i+d}
+    + sum_p (eta @ triple)_p X_{i+a} X_{i+b}`` with ``(a, b)`` the offsets of triple ``p``.
     """
 
     single: np.ndarray  # (term,)
@@ -171,7 +175,9 @@ def colours(basis: SpinBasis) -> np.ndarray:
     """
     n = basis.sites
     terms = local_terms(basis)
-    coupled = {int(d) % n for d in terms.pair_offsets} | {int(d) % n for d in terms.triple_offsets.ravel()}
+    coupled = {int(d) % n for d in terms.pair_offsets} | {
+        int(d) % n for d in terms.triple_offsets.ravel()
+    }
     for size in sorted((s for s in range(1, n + 1) if n % s == 0), reverse=True):
         stride = n // size  # sites c, c + stride, c + 2 stride, ... for each colour c
         if not any((j * stride) % n in coupled for j in range(1, size)):
@@ -291,8 +297,11 @@ def _reduced(offsets: tuple[int, ...], n: int) -> tuple[int, ...]:
 
 def _shifted(offsets: tuple[int, ...], n: int) -> tuple[int, ...]:
     """The smallest translate, which also fits the shortest window."""
-    return min((tuple(sorted((o - s) % n for o in offsets)) for s in offsets), default=(),
-               key=lambda t: (t[-1] if t else 0, t))
+    return min(
+        (tuple(sorted((o - s) % n for o in offsets)) for s in offsets),
+        default=(),
+        key=lambda t: (t[-1] if t else 0, t),
+    )
 
 
 def _canonical(offsets: tuple[int, ...], n: int) -> tuple[int, ...]:
@@ -311,11 +320,18 @@ def _span(offsets: tuple[int, ...], n: int) -> int:
 
 
 def local_field(basis: SpinBasis, natural: Array, x: Array, sites: Array) -> Array:
-    """Field :math:`-\\partial U/\\partial X_i` at ``sites (s,)`` of ``x (site, chain)``: ``(s, chain)``."""
+    r"""Field :math:`-\partial U/\partial X_i` on some sites of every chain.
+
+    :param x: spins, ``(site, chain)``.
+    :param sites: where, ``(s,)``.
+    :return: shape ``(s, chain)``.
+    """
     n = basis.sites
     terms = local_terms(basis)
     natural = natural.astype(x.dtype)
-    f = jnp.broadcast_to(natural @ jnp.asarray(terms.single, x.dtype), (sites.shape[0], *x.shape[1:]))
+    f = jnp.broadcast_to(
+        natural @ jnp.asarray(terms.single, x.dtype), (sites.shape[0], *x.shape[1:])
+    )
     if terms.pair_offsets.size:
         coupling = natural @ jnp.asarray(terms.pair, x.dtype)
         # Rows of the circulant coupling matrix: a small dense product beats a gather of spins.

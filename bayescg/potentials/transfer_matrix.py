@@ -97,6 +97,7 @@ def log_partition(potential: SpinPotential, beta: Array) -> Array:
         if n:
             power, extra = _rescaled(power @ power)
             log_power = 2.0 * log_power + extra
+    assert result is not None  # a ring has at least one site
     return jnp.log(jnp.trace(result)) + log_result
 
 
@@ -137,7 +138,9 @@ def log_powers(potential: SpinPotential, beta: Array) -> tuple[Array, Array]:
     """Scaled powers ``T^0 ... T^n``, shape ``(n + 1, state, state)``, and their log scales."""
     matrix, scale = _dense(log_transfer(potential, beta))
 
-    def multiply(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    def multiply(
+        carry: tuple[Array, Array], _: None
+    ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         power, log_scale = carry
         power, extra = _rescaled(power @ matrix)
         new = (power, log_scale + scale + extra)
@@ -184,7 +187,10 @@ def sample_ring(key: Array, potential: SpinPotential, beta: Array, samples: int)
         key, remaining = inputs
         nexts = [(2 * state + b) % states for b in (0, 1)]
         weight = [moves[state, b] * powers[remaining, nexts[b], first] for b in (0, 1)]
-        up = jax.random.uniform(key, (samples,), weight[0].dtype) * (weight[0] + weight[1]) < weight[1]
+        up = (
+            jax.random.uniform(key, (samples,), weight[0].dtype) * (weight[0] + weight[1])
+            < weight[1]
+        )
         return jnp.where(up, nexts[1], nexts[0]), up
 
     keys = jax.random.split(key, n)
@@ -214,12 +220,16 @@ def sample_ring_in_field(key: Array, potential: SpinPotential, beta: Array, fiel
             new = jnp.sum(weight[:, :, None] * to_end[after], 1)  # (state, end)
             return _rescaled(new)[0], to_end
 
-        closing, to_end = jax.lax.scan(backward, jnp.eye(states, dtype=moves.dtype), h, reverse=True)
+        closing, to_end = jax.lax.scan(
+            backward, jnp.eye(states, dtype=moves.dtype), h, reverse=True
+        )
         first = jax.random.categorical(first_key, jnp.log(jnp.diagonal(closing)))
 
         def add_spin(state: Array, inputs: tuple[Array, Array, Array]) -> tuple[Array, Array]:
             key, h_i, remaining = inputs
-            weight = moves[state] * jnp.exp(sign * h_i) * remaining[jnp.asarray(after)[state], first]
+            weight = (
+                moves[state] * jnp.exp(sign * h_i) * remaining[jnp.asarray(after)[state], first]
+            )
             up = jax.random.uniform(key, (), weight.dtype) * jnp.sum(weight) < weight[1]
             return jnp.asarray(after)[state, up.astype(int)], up
 

@@ -47,7 +47,9 @@ def long_run(sampler: Sampler, sweeps: int = 200) -> Callable[[Array, Any, Array
         def move(state: ChainState, key: Array) -> tuple[ChainState, None]:
             return sampler.step(key, state, potential, beta)[0], None
 
-        state, _ = jax.lax.scan(move, sampler.init(init_key, samples), jax.random.split(key, sweeps))
+        state, _ = jax.lax.scan(
+            move, sampler.init(init_key, samples), jax.random.split(key, sweeps)
+        )
         return state.x.T
 
     return draw

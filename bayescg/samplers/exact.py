@@ -15,7 +15,9 @@ __all__ = ["enumerated_sampler", "transfer_matrix_sampler"]
 def enumerated_sampler(basis: SpinBasis) -> Sampler:
     """Independent draws from the table of all states; at most 20 sites."""
 
-    def draw(key: Array, potential: SpinPotential, beta: Array, field: Array | None, chains: int) -> Array:
+    def draw(
+        key: Array, potential: SpinPotential, beta: Array, field: Array | None, chains: int
+    ) -> Array:
         return draw_states(key, potential, beta, field, chains)
 
     return _independent(basis, draw)
@@ -24,7 +26,9 @@ def enumerated_sampler(basis: SpinBasis) -> Sampler:
 def transfer_matrix_sampler(basis: SpinBasis) -> Sampler:
     """Independent draws of a short-range ring by its transfer matrix."""
 
-    def draw(key: Array, potential: SpinPotential, beta: Array, field: Array | None, chains: int) -> Array:
+    def draw(
+        key: Array, potential: SpinPotential, beta: Array, field: Array | None, chains: int
+    ) -> Array:
         if field is None:
             return sample_ring(key, potential, beta, chains)
         return sample_ring_in_field(key, potential, beta, field)
@@ -38,7 +42,11 @@ def _independent(basis: SpinBasis, draw) -> Sampler:  # type: ignore[no-untyped-
         return ChainState(2.0 * up.astype(jnp.float32) - 1.0)
 
     def step(
-        key: Array, state: ChainState, potential: SpinPotential, beta: Array, field: Array | None = None
+        key: Array,
+        state: ChainState,
+        potential: SpinPotential,
+        beta: Array,
+        field: Array | None = None,
     ) -> tuple[ChainState, ChainInfo]:
         x = draw(key, potential, beta, field, state.x.shape[1]).astype(state.x.dtype)
         return ChainState(x), ChainInfo(jnp.mean(x != state.x))

@@ -28,7 +28,11 @@ def lattice_gibbs(basis: SpinBasis) -> Sampler:
         return ChainState(2.0 * up.astype(jnp.float32) - 1.0)
 
     def step(
-        key: Array, state: ChainState, potential: SpinPotential, beta: Array, field: Array | None = None
+        key: Array,
+        state: ChainState,
+        potential: SpinPotential,
+        beta: Array,
+        field: Array | None = None,
     ) -> tuple[ChainState, ChainInfo]:
         natural = (beta * potential.natural()).astype(jnp.float32)
         chains = state.x.shape[1]

@@ -1,18 +1,19 @@
 """What a log-partition strategy offers."""
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from jax import Array
-
-from bayescg.potentials.base import ExponentialFamily
 
 __all__ = ["ExactLogPartition", "LogPartition"]
 
 
 class LogPartition(Protocol):
-    """log Z of a potential, up to a constant that is free of its parameters."""
+    """log Z of a potential, up to a constant that is free of its parameters.
 
-    def __call__(self, potential: ExponentialFamily, beta: Array) -> Array:
+    A strategy may ask for one kind of potential (a spin lattice), so its type is left open.
+    """
+
+    def __call__(self, potential: Any, beta: Array) -> Array:
         """log Z, a scalar, differentiable in the potential's parameters."""
         ...
 
@@ -21,10 +22,10 @@ class LogPartition(Protocol):
 class ExactLogPartition(LogPartition, Protocol):
     """A strategy that can also sum out latent spins coupled to data, and draw exact samples."""
 
-    def in_field(self, potential: ExponentialFamily, beta: Array, field: Array) -> Array:
+    def in_field(self, potential: Any, beta: Array, field: Array) -> Array:
         """``log sum_X exp{-beta U + h.X}`` for ``field (frame, site)``: shape ``(frame,)``."""
         ...
 
-    def sample(self, key: Array, potential: ExponentialFamily, beta: Array, samples: int) -> Array:
+    def sample(self, key: Array, potential: Any, beta: Array, samples: int) -> Array:
         """Independent configurations, shape ``(sample, site)``."""
         ...

@@ -1,0 +1,91 @@
+"""Exact marginals: the latent configurations summed out of a program."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax import Array
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+from numpyro.handlers import block, substitute, trace
+
+from bayescg.distributions.log_partition import ExactLogPartition
+from bayescg.infer.program import Program, ProgramError, collapse_precisions
+
+__all__ = ["check_exact", "collapsed_program", "log_marginal", "log_posterior"]
+
+
+def check_exact(program: Program, x: Array, conditions: dict[str, Array]) -> None:
+    """Raise ``ProgramError`` unless log Z and the sum over latents are exact for this program."""
+    u = jnp.zeros(program.size)
+    strategy = program.boltzmann(u, x, conditions).log_partition
+    if not isinstance(strategy, ExactLogPartition):
+        raise ProgramError(
+            "log Z is not known exactly here; this needs enumeration (at most 20 coarse sites) or a "
+            "transfer matrix (short range): coarsen further, shorten L2, or use -m mcem."
+        )
+    if program.sites.latent_observed:
+        return
+    h, c = program.field(u, x, conditions)
+    for seed in range(3):
+        key = jax.random.key(seed)
+        latent = jnp.where(jax.random.bernoulli(key, 0.5, h.shape), 1.0, -1.0)
+        direct = program.log_likelihood(u, latent, x, conditions)
+        if not np.allclose(direct, c + jnp.sum(h * latent, 1), rtol=1e-6, atol=1e-6):
+            raise ProgramError(
+                "the likelihood does not factorise over coarse sites, so latents cannot be summed out exactly."
+            )
+
+
+def log_marginal(program: Program, u: Array, x: Array, conditions: dict[str, Array]) -> Array:
+    r"""``log p(x_i | theta)`` of each frame (Eq. 14), shape ``(frame,)``; exact.
+
+    With the likelihood as a field on the latent spins (:meth:`Program.field`) it is
+    :math:`c_i + \log\sum_X e^{-\beta U(X) + h_i\cdot X} - \log Z`.
+    """
+    boltzmann = program.boltzmann(u, x, conditions)
+    potential, beta = boltzmann.potential, jnp.asarray(boltzmann.beta)
+    if program.sites.latent_observed:
+        latent = program.fixed[program.sites.latent]
+        return boltzmann.log_prob(latent) + program.log_likelihood(u, latent, x, conditions)
+    h, c = program.field(u, x, conditions)
+    strategy = boltzmann.log_partition
+    return c + strategy.in_field(potential, beta, h) - strategy(potential, beta)
+
+
+def log_posterior(
+    program: Program, u: Array, x: Array, conditions: dict[str, Array], tau: Array | None = None
+) -> Array:
+    """Unnormalised log posterior density of the parameters' values at ``u`` (no Jacobian).
+
+    :param tau: precisions at which ARD's are held, ``(u,)``, 0 for coordinates without ARD; None
+        integrates them out.
+    """
+    likelihood = jnp.sum(log_marginal(program, u, x, conditions))
+    prior = program.log_prior(u, x, conditions)
+    if tau is not None and program.ard:
+        for site, (a0, b0) in program.ard.items():
+            at = program.coordinates(site)
+            # Student-t out, the normal with the held precision in (constants of u left out).
+            prior = prior + jnp.sum((a0 + 0.5) * jnp.log(b0 + 0.5 * u[at] ** 2) - 0.5 * tau[at] * u[at] ** 2)
+    return likelihood + prior
+
+
+def collapsed_program(program: Program) -> Callable[..., None]:
+    """The NumPyro program with the latents and ARD's precisions summed out, for NUTS.
+
+    Its parameter sites are the original's, untouched; the data enter by one factor.
+    """
+    hidden = [program.sites.latent, *program.sites.likelihood, *program.fixed]
+
+    def collapsed(x: Array, **conditions: Array) -> None:
+        blank = {program.sites.latent: jnp.ones((len(x), *program.latent_shape)), **program.fixed}
+        inner: Any = substitute(collapse_precisions(program.function), data=blank)
+        with trace() as sites, block(hide=hidden):
+            inner(x, **conditions)
+        # `block` hides sites from handlers outside it only, so `trace` sees the parameters alone.
+        u = program.unconstrain({k: sites[k]["value"] for k in program.shapes})
+        numpyro.factor("log_marginal", jnp.sum(log_marginal(program, u, x, conditions)))
+
+    return collapsed

@@ -1,0 +1,27 @@
+"""The verbs of the package, shared by notebooks and the command line."""
+
+from bayescg.workflow.assemble import to_inference_data
+from bayescg.workflow.registry import (
+    load_model,
+    make_system,
+    method_names,
+    method_options,
+    model_options,
+    models,
+)
+from bayescg.workflow.verbs import fit, key_numbers, make_reference, observe, predict
+
+__all__ = [
+    "fit",
+    "key_numbers",
+    "load_model",
+    "make_reference",
+    "make_system",
+    "method_names",
+    "method_options",
+    "model_options",
+    "models",
+    "observe",
+    "predict",
+    "to_inference_data",
+]

@@ -1,0 +1,168 @@
+"""From a :class:`Fit` to InferenceData, by the contract of result files."""
+
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
+from typing import Any
+
+import jax
+from jax import Array
+import jax.numpy as jnp
+import numpy as np
+from numpyro.infer import Predictive
+import xarray as xr
+
+import bayescg
+from bayescg import results
+from bayescg.infer.fit import Fit, Table
+from bayescg.infer.marginal import log_marginal
+from bayescg.infer.program import Program
+
+__all__ = ["to_inference_data"]
+
+UNITS = {"theta_c": "1", "p0": "1"}
+
+
+def to_inference_data(fit: Fit, *, seed: int = 0, prior_draws: int = 500) -> Any:
+    """Label a fit: groups, dims, coordinates, and attributes that let it be repeated.
+
+    :param seed: recorded, and used for prior draws.
+    """
+    label = _Labels(fit)
+    posterior = label.parameters(fit.draws, ("chain", "draw", "member"))
+    groups: dict[str, xr.Dataset] = {"posterior": label.dataset(posterior)}
+    for name, tables in fit.groups.items():
+        tables = dict(tables)
+        if name in ("map", "em_trace") or name.startswith("laplace"):
+            u = tables["u"]
+            tables |= label.parameters(u.values, u.dims[:-1])
+        groups[name] = label.dataset(tables)
+    if fit.exact:
+        groups["log_likelihood"] = label.dataset({"x": _log_likelihood(fit)})
+    prior = _prior(fit, seed, prior_draws)
+    if prior is not None:
+        groups["prior"] = label.dataset(prior)
+    groups["observed_data"] = label.dataset(
+        {"x": Table(("member", "frame", *label.sites), fit.batch.x, "fine configurations that were fitted")}
+    )
+    groups["constant_data"] = label.dataset(_constants(fit))
+    attrs = {
+        "method": fit.method,
+        "model": fit.system.name,
+        "model_options": dict(fit.system.options),
+        "seed": seed,
+        "converged": int(fit.converged.all()),
+        "ended": fit.ended,
+        "messages": list(fit.messages),
+        "approximation": fit.approximation,
+        "wall_seconds": fit.seconds,
+        "inference_library": "bayescg",
+        "inference_library_version": bayescg.__version__,
+        **{f"{name}_version": version(name) for name in ("jax", "numpyro", "arviz", "numpy")},
+        **fit.attrs,
+    }
+    return results.inference_data(groups, **attrs)
+
+
+class _Labels:
+    """Names for the axes of one fit."""
+
+    def __init__(self, fit: Fit) -> None:
+        self.fit = fit
+        self.program: Program = fit.program
+        self.dim = fit.batch.dim
+        self.coords: dict[str, Any] = {
+            "feature": np.array(fit.system.features, dtype=str),
+            "parameter": np.array(fit.program.labels, dtype=str),
+            "parameter_2": np.array(fit.program.labels, dtype=str),
+        }
+        if fit.batch.dim is not None:
+            self.coords[fit.batch.dim] = fit.batch.coords
+        self.sites = ("site",) if fit.batch.x.ndim == 3 else ("site", "axis")
+
+    def parameters(self, u: np.ndarray, dims: tuple[str, ...]) -> dict[str, Table]:
+        """Parameters by name from unconstrained ``u (*dims, u)``, with what the program derives."""
+        x = jnp.asarray(self.fit.batch.x, float)
+        conditions = {k: jnp.asarray(v, float) for k, v in self.fit.batch.conditions.items()}
+        member = dims.index("member")
+        moved = np.moveaxis(u, member, 0)
+        flat = moved.reshape(moved.shape[0], -1, moved.shape[-1])
+        one = jax.vmap(self.program.values, (0, None, None))  # over draws, then over members
+        values = jax.jit(jax.vmap(one))(jnp.asarray(flat), x, conditions)
+        out = {}
+        for name, v in values.items():
+            v = np.asarray(v).reshape(*moved.shape[:-1], *v.shape[2:])
+            extra = tuple(self._axis(name, n) for n in v.shape[moved.ndim - 1 :])
+            out[name] = Table((*dims, *extra), np.moveaxis(v, 0, member), f"parameter {name}", UNITS.get(name, "1"))
+        return out
+
+    def _axis(self, name: str, size: int) -> str:
+        return "feature" if size == len(self.fit.system.features) else f"{name}_dim"
+
+    def dataset(self, tables: dict[str, Table]) -> xr.Dataset:
+        """A dataset of tables; a single data set has no sweep axis."""
+        variables, dims, attrs = {}, {}, {}
+        for name, table in tables.items():
+            axes, values = table.dims, np.asarray(table.values)
+            if self.dim is None and "member" in axes:
+                values = np.take(values, 0, axes.index("member"))
+                axes = tuple(a for a in axes if a != "member")
+            axes = tuple(self.dim if a == "member" and self.dim is not None else a for a in axes)
+            variables[name], dims[name] = values, axes
+            attrs[name] = {"long_name": table.long_name, "units": table.units}
+        coords = {k: v for k, v in self.coords.items() if any(k in d for d in dims.values())}
+        return results.to_dataset(variables, dims=dims, coords=coords, sample_dims=(), attrs=attrs)
+
+
+def _log_likelihood(fit: Fit) -> Table:
+    """``log p(x_i | theta)`` of each frame and draw, latents summed out."""
+
+    def of_draw(u: Array, x: Array, conditions: dict[str, Array]) -> Array:
+        return log_marginal(fit.program, u, x, conditions)
+
+    @jax.jit
+    def of_member(u: Array, x: Array, conditions: dict[str, Array]) -> Array:
+        return jax.lax.map(partial(_call, of_draw, x, conditions), u, batch_size=8)
+
+    chains, draws, members, size = fit.draws.shape
+    out = []
+    for m in range(members):
+        conditions = {k: jnp.asarray(v[m], float) for k, v in fit.batch.conditions.items()}
+        u = jnp.asarray(fit.draws[:, :, m].reshape(-1, size))
+        value = of_member(u, jnp.asarray(fit.batch.x[m], float), conditions)
+        out.append(np.asarray(value).reshape(chains, draws, -1))
+    return Table(("chain", "draw", "member", "frame"), np.stack(out, 2), "log p(x_i | theta), latents summed out")
+
+
+def _call(f: Callable[..., Array], x: Array, conditions: dict[str, Array], u: Array) -> Array:
+    return f(u, x, conditions)
+
+
+def _prior(fit: Fit, seed: int, draws: int) -> dict[str, Table] | None:
+    """Draws from the prior, where it is proper and its draws are finite."""
+    if fit.program.improper or any(min(ab) < 0.1 for ab in fit.program.ard.values()) or fit.fixed:
+        return None
+    names = [*fit.program.shapes, *(n for n in ("theta_c",) if n not in fit.program.shapes)]
+    conditions = {k: v[0] for k, v in fit.batch.conditions.items()}
+    predictive = Predictive(fit.system.program, num_samples=draws, return_sites=names)
+    key = jax.random.fold_in(jax.random.key(seed), 1)
+    values = predictive(key, None, frames=1, **conditions)
+    label = _Labels(fit)
+    return {
+        name: Table(
+            ("chain", "draw", *(label._axis(name, n) for n in v.shape[1:])), np.asarray(v)[None], f"prior draws of {name}"
+        )
+        for name, v in values.items()
+    }
+
+
+def _constants(fit: Fit) -> dict[str, Table]:
+    out = {
+        name: Table(("member",), values, f"condition {name}") for name, values in fit.batch.conditions.items()
+        if name != fit.batch.dim
+    }
+    for name, (dims, values, text) in fit.system.constants.items():
+        out[name] = Table(dims, values, text)
+    for name, values in fit.fixed.items():
+        out[f"{name}_fixed"] = Table(("member", "frame", "coarse_site"), values, f"{name} on which the program is conditioned")
+    return out
