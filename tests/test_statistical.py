@@ -46,7 +46,7 @@ def test_mean_and_variance() -> None:
 
 def test_frequencies() -> None:
     rng = np.random.default_rng(2)
-    probabilities = np.array([0.5, 0.3, 0.2 - 2e-4, 1e-4, 1e-4, 0.0])
+    probabilities = np.array([0.5, 0.3, 0.2 - 2e-4, 1e-4, 1e-4, 0.0])  # three are taken together
     counts = rng.multinomial(10_000, probabilities)
     check_frequencies(counts, probabilities)
     with pytest.raises(AssertionError, match="p-value"):

@@ -1,7 +1,7 @@
 """Monte Carlo EM over a generative program (PCG paper, Section 2.3, Algorithm 1)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 import time
 from typing import Any, NamedTuple
@@ -47,7 +47,6 @@ class MCEMResult:
     seconds: float
     ended: str  # "converged", "iterations", "diverged" or "interrupted"
     unbounded: np.ndarray  # (member,), flat-prior members whose optimum is at infinity
-    state: EMState = field(repr=False)
 
     def replaced(self, at: np.ndarray, other: "MCEMResult") -> "MCEMResult":
         """This result with the members ``at`` taken from ``other``."""
@@ -126,64 +125,102 @@ def run_mcem(
     u = jnp.zeros((count, program.size)) if start is None else jnp.asarray(start, float)
     memory = jax.vmap(schedule.start_memory)(u)
     state = EMState(u, chains, memory, chains, jnp.zeros((), int), jnp.zeros(count, bool))
+    inputs = (x, conditions, fixed)
+    active = np.arange(count)  # members still in the batch; the others have been set aside
+    full: _Member | None = None  # every member as it was last seen
     sweeps, total, rows = schedule.start_sweeps(), 0, []
-    ended = "iterations"
-    result: Step | None = None
-    estimates: Estimates | None = None
     improper = improper_coordinates(program)
     lost = np.zeros(count, bool)
+    ended = "iterations"
     try:
         for t in range(max_iterations):
             k = jax.random.fold_in(loop_key, t)
-            state, estimates, result = step(k, state, x, conditions, fixed, sweeps, tolerance)
+            state, estimates, result = step(k, state, *inputs, sweeps, tolerance)
             total += sweeps
-            distance, noise = np.asarray(result.distance.max(1)), np.asarray(result.noise.max(1))
-            lost |= ~np.asarray(state.done) & np.any(np.abs(np.asarray(state.u)[:, improper]) > infinity, 1)
-            running = ~(np.asarray(state.done) | lost)
-            rows.append(_row(state, estimates, result, sweeps))
-            if not np.all(np.isfinite(rows[-1]["u"])):
+            seen = jax.tree.map(
+                np.asarray,
+                _Member(state.u, state.done, estimates, result.distance, result.noise, result.objective),
+            )
+            full = seen if full is None else jax.tree.map(partial(_put, active), full, seen)
+            rows.append(_row(full, sweeps))
+            if not np.all(np.isfinite(full.u)):
                 ended = "diverged"
                 break
-            far = float(distance[running].max(initial=0.0))
-            loud = float(noise[running].max(initial=0.0))
+            lost |= ~full.done & np.any(np.abs(full.u[:, improper]) > infinity, axis=1)
+            running = ~(full.done | lost)
+            far, loud = full.distance.max(1)[running], full.noise.max(1)[running]
             progress.update(
                 "mcem",
                 (t + 1) / max_iterations,
-                {"iteration": t + 1, "distance": far, "noise": loud, "sweeps": total, "running": int(running.sum())},
+                {
+                    "iteration": t + 1,
+                    "distance": float(far.max(initial=0.0)),
+                    "noise": float(loud.max(initial=0.0)),
+                    "sweeps": total,
+                    "running": int(running.sum()),
+                },
             )
             if not running.any():
-                ended = "converged" if np.all(state.done) else "unbounded"
+                ended = "converged" if np.all(full.done) else "unbounded"
                 break
-            sweeps = schedule.grow(t, sweeps, distance[running], noise[running])
+            sweeps = schedule.grow(t, sweeps, far, loud)
+            # Members that are done only cost time; a smaller batch pays for its compilation.
+            if running.sum() <= len(active) // 3:
+                keep = np.flatnonzero(running[active])
+                state = _members(state, keep)
+                inputs = jax.tree.map(lambda a: a[keep], inputs)
+                active = active[keep]
     except KeyboardInterrupt:
         ended = "interrupted"
-        if result is None or estimates is None:
+        if full is None:
             raise
-    assert result is not None and estimates is not None
+    assert full is not None
     return MCEMResult(
         program,
-        np.asarray(state.u),
-        jax.tree.map(np.asarray, estimates),
-        np.asarray(state.done),
-        np.asarray(result.distance),
-        np.asarray(result.noise),
+        full.u,
+        full.estimates,
+        full.done,
+        full.distance,
+        full.noise,
         {k: np.stack([r[k] for r in rows]) for k in rows[0]},
         total,
         time.monotonic() - began,
         ended,
         lost,
-        state,
     )
 
 
-def _row(state: EMState, estimates: Estimates, result: Step, sweeps: int) -> dict[str, Any]:
+class _Member(NamedTuple):
+    """What is kept of every member; leading axis ``member``."""
+
+    u: Any
+    done: Any
+    estimates: Estimates
+    distance: Any
+    noise: Any
+    gain: Any
+
+
+def _put(at: np.ndarray, old: np.ndarray, new: np.ndarray) -> np.ndarray:
+    out = np.array(old)
+    out[at] = new
+    return out
+
+
+def _members(state: EMState, keep: np.ndarray) -> EMState:
+    """The state of some members only."""
+    part = jax.tree.map(lambda a: a[keep], state._replace(iteration=jnp.zeros(len(state.done))))
+    return part._replace(iteration=state.iteration)
+
+
+def _row(full: _Member, sweeps: int) -> dict[str, Any]:
     return {
-        "u": np.asarray(state.u),
-        "distance": np.asarray(result.distance.max(1)),
-        "noise": np.asarray(result.noise.max(1)),
-        "gain": np.asarray(result.objective),
+        "u": full.u,
+        "distance": full.distance.max(1),
+        "noise": full.noise.max(1),
+        "gain": full.gain,
         "sweeps": np.asarray(sweeps),
-        "latent_change": np.asarray(estimates.latent_change),
+        "latent_change": full.estimates.latent_change,
     }
 
 

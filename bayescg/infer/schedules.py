@@ -119,7 +119,7 @@ class Newton:
     clamped_chains: int = _option(8, "persistent chains of each q_i")
     sweeps: int = _option(8, "sweeps of the first iterations")
     max_sweeps: int = _option(2048, "most sweeps an iteration")
-    inner: int = _option(20, "M-steps per E-step")
+    inner: int = _option(5, "M-steps per E-step")
     radius: float = _option(0.5, "first radius of the trust region")
     most_missing: float = _option(0.95, "largest fraction of missing information that a step believes")
     warm: int = _option(8, "iterations before ARD is at full strength")
@@ -160,10 +160,10 @@ class Newton:
         tried = (memory.slope > 0) & (t != self.warm)
         rejected = tried & (slope + 2.0 * slope_error < -0.5 * memory.slope)
         radius = jnp.where(tried & (ratio > 0.3), 2.0, jnp.where(tried & (ratio < -0.3), 0.5, 1.0)) * memory.radius
-        radius = jnp.clip(radius, 1e-3, 4.0)
+        radius = jnp.where(t == self.warm, self.radius, jnp.clip(radius, 1e-3, 1.0))
 
         step = self._m_steps(program, u, h, estimates.score, x, conditions, cap)
-        metric = estimates.complete / len(x) + 0.02 * jnp.eye(len(u))
+        metric = estimates.complete / len(x) + 0.25 * jnp.eye(len(u))
         length = jnp.sqrt(jnp.maximum(step @ metric @ step, 1e-30))
         step = step * jnp.minimum(1.0, radius / length)
         forward = Memory(radius, u, step, jnp.maximum(gradient @ step, 0.0))

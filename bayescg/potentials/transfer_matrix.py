@@ -82,7 +82,11 @@ def _dense(log_moves: Array) -> tuple[Array, Array]:
 
 
 def log_partition(potential: SpinPotential, beta: Array) -> Array:
-    """Exact ``log Z`` of the ring, by repeated squaring; differentiable."""
+    """Exact ``log Z`` of the ring, by repeated squaring; differentiable.
+
+    Where couplings are so strong that every closed path underflows against the open ones
+    (factors of 1e-308), it is ``+inf``: log Z is not known there, and the density is zero.
+    """
     matrix, scale = _dense(log_transfer(potential, beta))
     n = potential.basis.sites
     result, log_result = None, jnp.zeros((), matrix.dtype)
@@ -98,11 +102,14 @@ def log_partition(potential: SpinPotential, beta: Array) -> Array:
             power, extra = _rescaled(power @ power)
             log_power = 2.0 * log_power + extra
     assert result is not None  # a ring has at least one site
-    return jnp.log(jnp.trace(result)) + log_result
+    trace = jnp.trace(result)
+    known = trace > 0.0
+    return jnp.where(known, jnp.log(jnp.where(known, trace, 1.0)) + log_result, jnp.inf)
 
 
 def _rescaled(matrix: Array) -> tuple[Array, Array]:
     top = jax.lax.stop_gradient(jnp.max(matrix))
+    top = jnp.where(top > 0.0, top, 1.0)
     return matrix / top, jnp.log(top)
 
 
@@ -129,7 +136,9 @@ def log_partition_in_field(potential: SpinPotential, beta: Array, field: Array) 
 
         start = (jnp.eye(states, dtype=moves.dtype), jnp.zeros((), moves.dtype))
         (paths, log_scale), _ = jax.lax.scan(add_spin, start, h)
-        return jnp.log(jnp.trace(paths)) + log_scale
+        trace = jnp.trace(paths)
+        known = trace > 0.0  # else so small that it underflows
+        return jnp.where(known, jnp.log(jnp.where(known, trace, 1.0)) + log_scale, -jnp.inf)
 
     return jax.lax.map(one, field) + potential.basis.sites * scale
 
@@ -177,7 +186,8 @@ def sample_ring(key: Array, potential: SpinPotential, beta: Array, samples: int)
     the last state and that the ring must close.
     """
     powers, _ = log_powers(potential, beta)
-    moves = jnp.exp(log_transfer(potential, beta))
+    log_moves = log_transfer(potential, beta)
+    moves = jnp.exp(log_moves - jnp.max(log_moves))
     n, states = potential.basis.sites, powers.shape[1]
     first_key, key = jax.random.split(key)
     closing = jnp.log(jnp.maximum(jnp.diagonal(powers[n]), 0.0))
@@ -205,7 +215,8 @@ def sample_ring_in_field(key: Array, potential: SpinPotential, beta: Array, fiel
     :param field: ``h``, shape ``(site, sample)``.
     :return: spins ``(site, sample)``, int8.
     """
-    moves = jnp.exp(log_transfer(potential, beta) - jnp.max(log_transfer(potential, beta)))
+    log_moves = log_transfer(potential, beta)
+    moves = jnp.exp(log_moves - jnp.max(log_moves))
     states = moves.shape[0]
     s = np.arange(states)
     after = np.stack([(2 * s + b) % states for b in (0, 1)], 1)  # (state, bit)
@@ -227,9 +238,8 @@ def sample_ring_in_field(key: Array, potential: SpinPotential, beta: Array, fiel
 
         def add_spin(state: Array, inputs: tuple[Array, Array, Array]) -> tuple[Array, Array]:
             key, h_i, remaining = inputs
-            weight = (
-                moves[state] * jnp.exp(sign * h_i) * remaining[jnp.asarray(after)[state], first]
-            )
+            tilt = jnp.exp(sign * h_i - jnp.abs(h_i))
+            weight = moves[state] * tilt * remaining[jnp.asarray(after)[state], first]
             up = jax.random.uniform(key, (), weight.dtype) * jnp.sum(weight) < weight[1]
             return jnp.asarray(after)[state, up.astype(int)], up
 
