@@ -12,6 +12,15 @@ __version__ = "0.1.0"
 _HOMES = {
     "System": "bayescg.system",
     "io": "bayescg.io",
+    "limits": "bayescg.limits",
+    "mcem": "bayescg.infer.run",
+    "nuts": "bayescg.infer.run",
+    "observe": "bayescg.workflow",
+    "predict": "bayescg.workflow",
+    "results": "bayescg.results",
+    "save": "bayescg.results",
+    "system": "bayescg.workflow",
+    "to_inference_data": "bayescg.workflow",
 }
 __all__ = sorted([*_HOMES, "__version__"])
 
@@ -20,7 +29,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'bayescg' has no attribute {name!r}")
     home = import_module(_HOMES[name])
-    return home if home.__name__.rpartition(".")[2] == name else getattr(home, name)
+    return home if name in ("io", "limits", "results") else getattr(home, name)
 
 
 def __dir__() -> list[str]:

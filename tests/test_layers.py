@@ -28,7 +28,9 @@ ROOMS = (
     "predict",
     "io",
     "workflow",
+    "plot",
     "report",
+    "console",
     "cli",
     "__main__",
 )

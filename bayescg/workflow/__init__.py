@@ -8,6 +8,7 @@ from bayescg.workflow.registry import (
     method_options,
     model_options,
     models,
+    system,
 )
 from bayescg.workflow.verbs import fit, key_numbers, make_reference, observe, predict
 
@@ -23,5 +24,6 @@ __all__ = [
     "models",
     "observe",
     "predict",
+    "system",
     "to_inference_data",
 ]

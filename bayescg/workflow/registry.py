@@ -18,7 +18,7 @@ from bayescg.limits.rem import REMOptions, rem
 from bayescg.options import parse_options, with_options
 from bayescg.system import System
 
-__all__ = ["load_model", "make_system", "method_names", "method_options", "model_options", "models", "run_of"]
+__all__ = ["load_model", "make_system", "method_names", "method_options", "model_options", "models", "run_of", "system"]
 
 PACKAGE = "bayescg_models"
 
@@ -69,6 +69,14 @@ def make_system(model: str, words: Sequence[str] = (), data: xr.Dataset | None =
     if data is not None and hasattr(module, "options_from_data"):
         options = module.options_from_data(options, data)
     return _named(module.system(parse_options(options, words, model)), model)
+
+
+def system(model: str, data: xr.Dataset | None = None, **options: Any) -> System:
+    """A named model's system, with its options as keywords.
+
+    :raises ValueError: for an unknown model or option, or a value of the wrong type.
+    """
+    return make_system(model, [f"{k}={v}" for k, v in options.items()], data)
 
 
 def restored_system(model: str, values: dict[str, Any]) -> System:

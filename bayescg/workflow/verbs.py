@@ -340,6 +340,9 @@ def key_numbers(result: Any) -> dict[str, Any]:
                         x = results.group(result, "observed_data")["x"]
                         data_gap = x.mean(("frame", "site")) - exact[name]
                         out["data_magnetization_rmse"] = float(np.sqrt((data_gap**2).mean()))
+                        if results.has_group(result, "map_predictive"):
+                            at_map = results.group(result, "map_predictive")[name] - exact[name]
+                            out["map_magnetization_rmse"] = float(np.sqrt((at_map**2).mean()))
         if "magnetization" in predicted:
             width = predicted["magnetization"].quantile([0.05, 0.95], ("chain", "draw")).diff("quantile")
             out["magnetization_width_90"] = float(width.mean())

@@ -1,0 +1,5 @@
+"""``python -m bayescg``."""
+
+from bayescg.cli import main
+
+main()

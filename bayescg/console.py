@@ -1,0 +1,69 @@
+"""What the command line shows: progress on stderr, a log file, a summary."""
+
+import json
+from pathlib import Path
+import sys
+import time
+from typing import Any, TextIO
+
+__all__ = ["Console"]
+
+
+class Console:
+    """Progress and messages of one command; a :class:`bayescg.infer.progress.Progress`.
+
+    A terminal shows one line that is rewritten; elsewhere a line appears every ten seconds.
+
+    :param quiet: show nothing but errors.
+    :param log: file to which every event is appended as a line of JSON.
+    """
+
+    def __init__(self, *, quiet: bool = False, log: Path | None = None) -> None:
+        self.quiet = quiet
+        self._stream: TextIO = sys.stderr
+        self._live = self._stream.isatty()
+        self._log = log.open("a", encoding="utf-8") if log is not None else None
+        self._began = time.monotonic()
+        self._shown = -1e9
+        self._open = False
+
+    def update(self, task: str, done: float, numbers: dict[str, float]) -> None:
+        """Show how far a task is."""
+        self._write_log({"event": "progress", "task": task, "done": done, **numbers})
+        now = time.monotonic()
+        if self.quiet or (now - self._shown < (0.2 if self._live else 10.0) and done < 1.0):
+            return
+        self._shown = now
+        text = "  ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in numbers.items())
+        line = f"{task}: {100 * done:3.0f}%  {text}  ({now - self._began:.0f} s)"
+        if self._live:
+            self._stream.write(f"\r\x1b[2K{line}")
+            self._open = True
+        else:
+            self._stream.write(line + "\n")
+        self._stream.flush()
+
+    def say(self, message: str) -> None:
+        """A line for the user."""
+        self._write_log({"event": "message", "text": message})
+        if not self.quiet:
+            self._end_line()
+            self._stream.write(message + "\n")
+            self._stream.flush()
+
+    def close(self) -> None:
+        """End the line and the log."""
+        self._end_line()
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    def _end_line(self) -> None:
+        if self._open:
+            self._stream.write("\n")
+            self._open = False
+
+    def _write_log(self, event: dict[str, Any]) -> None:
+        if self._log is not None:
+            self._log.write(json.dumps({"time": time.time(), **event}, default=float) + "\n")
+            self._log.flush()

@@ -1,0 +1,5 @@
+"""The report: what was fitted, whether to believe it, and what it predicts, in one HTML file."""
+
+from bayescg.report.write import write_report
+
+__all__ = ["write_report"]
