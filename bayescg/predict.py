@@ -27,7 +27,7 @@ class Simulation(NamedTuple):
     """How the model is simulated at each draw."""
 
     chains: int = 32  # chains of p_c at each draw
-    warmup: int = 60  # sweeps before the first measurement
+    warmup: int = 80  # sweeps before the first measurement, cooled from infinite temperature
     measurements: int = 16  # measurements of each chain
     thin: int = 4  # sweeps from one to the next
 
@@ -104,8 +104,9 @@ def _measure(
     init_key, warm_key, key = jax.random.split(key, 3)
     exact = isinstance(boltzmann.log_partition, ExactLogPartition)
 
-    def sweep(state: ChainState, key: Array) -> tuple[ChainState, None]:
-        return sampler.step(key, state, potential, beta)[0], None
+    def sweep(state: ChainState, inputs: tuple[Array, Array]) -> tuple[ChainState, None]:
+        key, heat = inputs
+        return sampler.step(key, state, potential, heat * beta)[0], None
 
     def move(state: ChainState, key: Array) -> tuple[ChainState, dict[str, Array]]:
         move_key, fine_key = jax.random.split(key)
@@ -113,12 +114,16 @@ def _measure(
             drawn = boltzmann.log_partition.sample(move_key, potential, beta, chains)
             state = ChainState(drawn.T.astype(state.x.dtype))
         else:
-            state, _ = jax.lax.scan(sweep, state, jax.random.split(move_key, simulation.thin))
+            steps = (jax.random.split(move_key, simulation.thin), jnp.ones(simulation.thin))
+            state, _ = jax.lax.scan(sweep, state, steps)
         return state, measure(fine_key, state.x)
 
     state = sampler.init(init_key, chains)
     if not exact:
-        state, _ = jax.lax.scan(sweep, state, jax.random.split(warm_key, simulation.warmup))
+        # Cooled, not quenched: strongly coupled draws would freeze in whatever they started from.
+        n = simulation.warmup
+        heat = jnp.minimum(1.0, jnp.arange(1, n + 1) / max(1, (3 * n) // 4))
+        state, _ = jax.lax.scan(sweep, state, (jax.random.split(warm_key, n), heat))
     _, values = jax.lax.scan(move, state, jax.random.split(key, simulation.measurements))
     # Chains are independent, so the spread of their means gives the error whatever their memory.
     means = {k: jnp.mean(v, 0) for k, v in values.items()}  # (*dims, chain)

@@ -21,6 +21,11 @@ class Batch(NamedTuple):
     dim: str | None  # name of the sweep's dimension, None for a single data set
     coords: np.ndarray | None  # its coordinate
 
+    def of(self, at: np.ndarray) -> "Batch":
+        """Some members only."""
+        some = {k: v[at] for k, v in self.conditions.items()}
+        return Batch(self.x[at], some, self.dim, None if self.coords is None else self.coords[at])
+
 
 @dataclass(frozen=True)
 class System:

@@ -74,7 +74,7 @@ class Options:
     a0: float = _option(1e-5, "shape of ARD's Gamma")
     b0: float = _option(1e-5, "rate of ARD's Gamma")
     fine: Literal["flip", "majority"] = _option(
-        "flip", "coarse-to-fine map: spin flips (Eq. 51), or for rem the consistent reconstruction (Eq. 7)"
+        "flip", "coarse-to-fine map: spin flips (Eq. 51), or consistent with the majority (Eq. 7)"
     )
     ties: Literal["up", "random"] = _option("up", "tie rule of the majority map (Eq. 56), for rem")
     frames: int | None = _option(None, "use (reference: make) so many frames; none: all (100)")

@@ -12,8 +12,8 @@ from bayescg.distributions.log_partition import (
     effective_sample_size,
     exact_for,
 )
-from bayescg.distributions.reconstruction import MajorityReconstruction
 from bayescg.distributions.priors import PRIORS, ard, coefficients, flat, horseshoe, normal
+from bayescg.distributions.reconstruction import MajorityReconstruction
 
 __all__ = [
     "PRIORS",

@@ -18,7 +18,7 @@ MAX_RATIO = 16
 
 @lru_cache(maxsize=8)
 def _blocks(ratio: int, ties: str) -> tuple[np.ndarray, np.ndarray]:
-    """Every configuration of a block, ``(state, ratio)``, and the log weight of each given X = +1."""
+    """Every configuration of a block, ``(state, ratio)``, and its log weight given X = +1."""
     codes = np.arange(2**ratio)
     spins = 2 * ((codes[:, None] >> np.arange(ratio - 1, -1, -1)) & 1) - 1
     total = spins.sum(1)
@@ -48,7 +48,11 @@ class MajorityReconstruction(Distribution):
         self, X: Array, *, ratio: int, ties: str = "up", validate_args: bool | None = None
     ) -> None:
         if ratio > MAX_RATIO:
-            raise ValueError(f"the consistent reconstruction needs a ratio of at most {MAX_RATIO}, got {ratio}.")
+            raise ValueError(
+                f"the consistent reconstruction needs a ratio of at most {MAX_RATIO}, got {ratio}."
+            )
+        if ties not in ("up", "random"):
+            raise ValueError(f"ties must be 'up' or 'random', got {ties!r}.")
         self.X = X
         self.ratio = ratio
         self.ties = ties

@@ -1,6 +1,6 @@
 """Monte Carlo estimates that every iteration of MC-EM works with."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from jax import Array
@@ -43,6 +43,10 @@ class Reader(NamedTuple):
     sampler: Sampler
     fine: np.ndarray  # coordinates of u that the likelihood p_cf depends on, given X
     block: int | None = None  # frames whose latents move in one E-step; None: all
+    fresh: int = 0  # chains of p_c that each iteration starts anew
+
+
+COOLING = 40  # sweeps from infinite temperature to the model's, for a fresh chain
 
 
 def likelihood_coordinates(program: Program, x: Array, conditions: dict[str, Array]) -> np.ndarray:
@@ -99,7 +103,7 @@ def estimate(
     :param sweeps: sweeps to run, a traced integer.
     :param first_frame: where the block of ``reader.block`` frames begins whose latents move.
     """
-    program, sampler, fine, block = reader
+    program, sampler, fine, block, fresh = reader
     boltzmann = program.boltzmann(u, x, conditions)
     potential, beta = boltzmann.potential, jnp.asarray(boltzmann.beta)
 
@@ -153,6 +157,8 @@ def estimate(
             sums.changed + changed,
         )
 
+    if fresh:
+        chains = chains._replace(free=_renewed(reader, key, chains.free, potential, beta))
     terms, free_chains = slope.shape[0], chains.free.x.shape[1]
     width = terms + fine.size
     zero = _Sums(
@@ -187,3 +193,24 @@ def estimate(
     noise = to_u.T @ clamped_noise @ to_u + (frames * beta) ** 2 * slope.T @ mean_noise @ slope
     out = Estimates(score, complete, to_u.T @ within @ to_u, noise, mean, sums.changed / sweeps)
     return out, chains
+
+
+def _renewed(
+    reader: Reader, key: Array, state: ChainState, potential: Any, beta: Array
+) -> ChainState:
+    """The chains of p_c with the first ``fresh`` cooled anew from infinite temperature.
+
+    Persistent chains follow the parameters and may never leave the mode they are in, while the
+    model grows others that the data never show. Fresh chains find those, and where the two
+    disagree the spread between chains, and with it the noise, stays large.
+    """
+    init_key, key = jax.random.split(jax.random.fold_in(key, 2**31 - 1))
+    new = reader.sampler.init(init_key, reader.fresh)
+
+    def cool(state: ChainState, inputs: tuple[Array, Array]) -> tuple[ChainState, None]:
+        key, heat = inputs
+        return reader.sampler.step(key, state, potential, heat * beta)[0], None
+
+    heat = jnp.minimum(1.0, jnp.arange(1, COOLING + 1) / (0.75 * COOLING))
+    new, _ = jax.lax.scan(cool, new, (jax.random.split(key, COOLING), heat))
+    return ChainState(state.x.at[:, : reader.fresh].set(new.x))

@@ -11,8 +11,16 @@ from jax import Array
 import jax.numpy as jnp
 import numpy as np
 
-from bayescg.infer.estimates import Chains, Estimates, Reader, estimate, likelihood_coordinates, start_chains
-from bayescg.infer.program import Program, improper_coordinates, read_program
+from bayescg.infer.estimates import (
+    COOLING,
+    Chains,
+    Estimates,
+    Reader,
+    estimate,
+    likelihood_coordinates,
+    start_chains,
+)
+from bayescg.infer.program import Program, loose_coordinates, read_program
 from bayescg.infer.progress import Progress, Silent
 from bayescg.infer.schedules import Memory, Newton, Schedule, Step
 from bayescg.samplers.base import Sampler
@@ -44,9 +52,10 @@ class MCEMResult:
     noise: np.ndarray  # (member, u)
     trace: dict[str, np.ndarray]  # by iteration
     sweeps: int  # sweeps of p_c of each chain, in all
+    free_moves: int  # sweeps of p_c over all chains of one member, cooling included
     seconds: float
     ended: str  # "converged", "iterations", "diverged" or "interrupted"
-    unbounded: np.ndarray  # (member,), flat-prior members whose optimum is at infinity
+    unbounded: np.ndarray  # (member,), members whose optimum is at infinity
 
     def replaced(self, at: np.ndarray, other: "MCEMResult") -> "MCEMResult":
         """This result with the members ``at`` taken from ``other``."""
@@ -65,6 +74,7 @@ class MCEMResult:
             distance=put(self.distance, other.distance),
             noise=put(self.noise, other.noise),
             sweeps=self.sweeps + other.sweeps,
+            free_moves=self.free_moves + other.free_moves,
             seconds=self.seconds + other.seconds,
             ended=other.ended,
         )
@@ -99,8 +109,8 @@ def run_mcem(
         site among them makes the map Dirac (REM).
     :param frames_per_step: frames whose latents move in one E-step; default all. The others keep
         their last configurations (Section 2.3's remark).
-    :param infinity: a coefficient under an improper prior that passes this is on its way to infinity:
-        its member is given up and reported as unbounded.
+    :param infinity: a coefficient under an improper or an ARD prior (whose tail holds nothing back) that
+        passes this is on its way to infinity: its member is given up and reported as unbounded.
     """
     progress = progress or Silent()
     began = time.monotonic()
@@ -116,7 +126,7 @@ def run_mcem(
         raise ValueError(f"frames_per_step must lie between 1 and {frames}, got {frames_per_step}.")
 
     block = None if frames_per_step == frames else frames_per_step
-    reader = Reader(program, sampler, likelihood_coordinates(program, *first[:2]), block)
+    reader = Reader(program, sampler, likelihood_coordinates(program, *first[:2]), block, schedule.fresh_chains)
     step = jax.jit(partial(_iterate, reader, schedule))
     init_key, loop_key = jax.random.split(key)
     chains = jax.vmap(
@@ -128,8 +138,8 @@ def run_mcem(
     inputs = (x, conditions, fixed)
     active = np.arange(count)  # members still in the batch; the others have been set aside
     full: _Member | None = None  # every member as it was last seen
-    sweeps, total, rows = schedule.start_sweeps(), 0, []
-    improper = improper_coordinates(program)
+    sweeps, total, moved, rows = schedule.start_sweeps(), 0, 0, []
+    loose = loose_coordinates(program)
     lost = np.zeros(count, bool)
     ended = "iterations"
     try:
@@ -137,6 +147,7 @@ def run_mcem(
             k = jax.random.fold_in(loop_key, t)
             state, estimates, result = step(k, state, *inputs, sweeps, tolerance)
             total += sweeps
+            moved += schedule.free_chains * sweeps + schedule.fresh_chains * COOLING
             seen = jax.tree.map(
                 np.asarray,
                 _Member(state.u, state.done, estimates, result.distance, result.noise, result.objective),
@@ -146,7 +157,7 @@ def run_mcem(
             if not np.all(np.isfinite(full.u)):
                 ended = "diverged"
                 break
-            lost |= ~full.done & np.any(np.abs(full.u[:, improper]) > infinity, axis=1)
+            lost |= ~full.done & np.any(np.abs(full.u[:, loose]) > infinity, axis=1)
             running = ~(full.done | lost)
             far, loud = full.distance.max(1)[running], full.noise.max(1)[running]
             progress.update(
@@ -184,6 +195,7 @@ def run_mcem(
         full.noise,
         {k: np.stack([r[k] for r in rows]) for k in rows[0]},
         total,
+        moved,
         time.monotonic() - began,
         ended,
         lost,

@@ -24,7 +24,7 @@ __all__ = [
     "Program",
     "ProgramError",
     "collapse_precisions",
-    "improper_coordinates",
+    "loose_coordinates",
     "read_program",
     "replace_prior",
 ]
@@ -314,9 +314,10 @@ def read_program(
     )
 
 
-def improper_coordinates(program: Program) -> np.ndarray:
-    """Coordinates of ``u`` under an improper prior."""
-    return np.concatenate([program.coordinates(k) for k in program.improper] or [np.zeros(0, int)])
+def loose_coordinates(program: Program) -> np.ndarray:
+    """Coordinates of ``u`` under a prior that does not hold them: improper, or ARD's heavy tail."""
+    sites = [*program.improper, *program.ard]
+    return np.concatenate([np.zeros(0, int), *(program.coordinates(k) for k in sites)])
 
 
 class _Blank(Messenger):

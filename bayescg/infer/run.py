@@ -23,7 +23,7 @@ from bayescg.system import Batch, System
 
 __all__ = ["MCEM", "NUTS", "MCEMOptions", "NUTSOptions", "mcem", "nuts"]
 
-INFINITY = 30.0  # a flat-prior coefficient past this is on its way to infinity
+INFINITY = 20.0  # a coefficient that passes this under a flat or ARD prior is on its way to infinity
 FALLBACK = 10.0  # scale of the normal prior used instead
 BAD_KHAT = 0.7
 
@@ -63,7 +63,7 @@ class MCEMOptions:
         """The schedule that the options name."""
         if self.schedule == "newton":
             return Newton(
-                free_chains=self.free_chains, clamped_chains=self.clamped_chains, max_sweeps=self.max_sweeps
+                free_chains=self.free_chains, fresh_chains=self.free_chains // 4, clamped_chains=self.clamped_chains, max_sweeps=self.max_sweeps
             )
         return RobbinsMonro(form="scaled" if self.schedule == "paper" else "literal")
 
@@ -92,6 +92,7 @@ class MCEM:
     :param fixed: values the program is conditioned on, ``(member, ...)``; the latent among them is
         a Dirac map.
     :param flat: flatten the prior of the coefficients (REM).
+    :param point: a point method: ``posterior`` holds one draw, the estimate itself.
     """
 
     system: System
@@ -100,6 +101,7 @@ class MCEM:
     method: str = "mcem"
     fixed: Callable[[Batch, Array], dict[str, np.ndarray]] | None = None
     flat: bool = False
+    point: bool = False
 
     def run(self, key: Array, *, progress: Progress | None = None, start: Fit | None = None) -> Fit:
         """Find the MAP, then draw from the Laplace approximation around it.
@@ -113,13 +115,19 @@ class MCEM:
         first = None if start is None else start.mode
         options = self.options
 
-        def search(function: Callable[..., None], batch: Batch, fixed: dict[str, np.ndarray], start: Any) -> MCEMResult:
+        def search(
+            function: Callable[..., None],
+            batch: Batch,
+            fixed: dict[str, np.ndarray],
+            start: np.ndarray | None,
+            schedule: Schedule,
+        ) -> MCEMResult:
             return run_mcem(
                 function,
                 self.system.sampler,
                 batch,
                 fit_key,
-                schedule=options.rule(),
+                schedule=schedule,
                 tolerance=options.tolerance,
                 max_iterations=options.max_iterations,
                 start=start,
@@ -129,26 +137,31 @@ class MCEM:
                 progress=progress,
             )
 
-        result = search(function, batch, fixed, first)
+        rule = options.rule()
+        result = search(function, batch, fixed, first, rule)
         messages: list[str] = []
         label = "flat" if self.flat else str(self.system.options.get("prior", "as in the program"))
         prior_used = np.full(len(batch.x), label, dtype=object)
         if result.unbounded.any():
             at = np.flatnonzero(result.unbounded)
-            messages.append(
-                f"under the flat prior the optimum is at infinity for {_members(batch, at)}: some combination of "
-                f"features never occurs in the data; normal(0, {FALLBACK:g}) is used there instead."
-            )
-            bounded = replace_prior(function, FALLBACK, only_improper=True)
-            part = Batch(
-                batch.x[at], {k: v[at] for k, v in batch.conditions.items()}, batch.dim,
-                None if batch.coords is None else batch.coords[at],
-            )
-            again = search(bounded, part, {k: v[at] for k, v in fixed.items()}, None)
+            part = batch.of(at)
+            some = {k: v[at] for k, v in fixed.items()}
+            if result.program.improper:
+                messages.append(
+                    f"under the flat prior the optimum is at infinity for {_members(batch, at)}: some combination "
+                    f"of features never occurs in the data; normal(0, {FALLBACK:g}) is used there instead."
+                )
+                again = search(replace_prior(function, FALLBACK, only_improper=True), part, some, None, rule)
+                prior_used[at] = f"normal(0, {FALLBACK:g})"
+            else:
+                messages.append(
+                    f"for {_members(batch, at)} a coefficient under ARD ran past {INFINITY:g}, where the "
+                    "lattice freezes; these were started again from a stronger pull to zero."
+                )
+                gentle = replace(rule, warm_precision=10.0) if isinstance(rule, Newton) else rule
+                again = search(function, part, some, None, gentle)
             result = result.replaced(at, again)
-            prior_used[at] = f"normal(0, {FALLBACK:g})"
-        fit = self._finish(result, batch, fixed, draw_key, prior_used, messages)
-        return fit
+        return self._finish(result, batch, fixed, draw_key, prior_used, messages)
 
     def _finish(
         self,
@@ -203,9 +216,13 @@ class MCEM:
                 f"importance weights are unreliable (k-hat up to {khat[bad].max():.2f} > {BAD_KHAT}) for "
                 f"{_members(batch, bad)}: intervals there are rough; use -m nuts where it can run."
             )
+        approximation = f"Laplace ({name}), " + (
+            "Pareto-smoothed resampling" if weighable else "unweighted draws"
+        )
+        if self.point:
+            draws, approximation = result.u[None, None], "one draw: the point estimate"
         groups["map"] = _map_group(result, batch, prior_used, np.array(chosen), khat)
         groups["em_trace"] = _trace_group(result)
-        approximation = f"Laplace ({name}), " + ("Pareto-smoothed resampling" if weighable else "unweighted draws")
         return Fit(
             method=self.method,
             system=self.system,

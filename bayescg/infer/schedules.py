@@ -40,6 +40,7 @@ class Schedule(Protocol):
     """A rule for the step and the sample size; a small frozen dataclass."""
 
     free_chains: int
+    fresh_chains: int
     clamped_chains: int
 
     def start_sweeps(self) -> int:
@@ -116,6 +117,7 @@ class Newton:
     """
 
     free_chains: int = _option(256, "persistent chains of p_c")
+    fresh_chains: int = _option(64, "how many of them each iteration cools anew")
     clamped_chains: int = _option(8, "persistent chains of each q_i")
     sweeps: int = _option(8, "sweeps of the first iterations")
     max_sweeps: int = _option(2048, "most sweeps an iteration")
@@ -229,6 +231,11 @@ class RobbinsMonro:
     def free_chains(self) -> int:
         """One sweep of ``m`` chains."""
         return self.m
+
+    @property
+    def fresh_chains(self) -> int:
+        """All chains persist."""
+        return 0
 
     @property
     def clamped_chains(self) -> int:

@@ -12,8 +12,7 @@ import numpy as np
 from numpyro.infer import Predictive
 import xarray as xr
 
-import bayescg
-from bayescg import results
+from bayescg import __version__, results
 from bayescg.infer.fit import Fit, Table
 from bayescg.infer.marginal import log_marginal
 from bayescg.infer.program import Program
@@ -57,7 +56,7 @@ def to_inference_data(fit: Fit, *, seed: int = 0, prior_draws: int = 500) -> Any
         "approximation": fit.approximation,
         "wall_seconds": fit.seconds,
         "inference_library": "bayescg",
-        "inference_library_version": bayescg.__version__,
+        "inference_library_version": __version__,
         **{f"{name}_version": version(name) for name in ("jax", "numpyro", "arviz", "numpy")},
         **fit.attrs,
     }

@@ -59,7 +59,8 @@ def run_demo(
         method, options = CASES[name]
         say(f"[{i + 1}/{len(cases)}] {name}: fit ising -m {method} " + " ".join(f"-s {o}" for o in options))
         result = fit("ising", data, method=method, options=options, progress=progress)
-        result = predict(result, reference=data, progress=progress)
+        draws = min(100, results.group(result, "posterior").sizes["draw"])
+        result = predict(result, draws=draws, reference=data, progress=progress)
         path = folder / f"{name}.nc"
         results.save(result, path)
         files.append(str(path))

@@ -176,7 +176,7 @@ def predict(
     )
     groups = {"posterior_predictive": _predictive_group(done, chosen, batch, result)}
     if mode is not None:
-        longer = simulation._replace(chains=8 * simulation.chains)
+        longer = simulation._replace(chains=8 * simulation.chains, warmup=8 * simulation.warmup)
         point = posterior_predictive(
             program, system.sampler, chosen, jax.random.fold_in(key, 1), mode[:, None], batch.conditions,
             example=batch.x[0], simulation=longer,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from jax import Array
+from jax.tree_util import register_dataclass
 
 from bayescg.potentials import enumeration, transfer_matrix
 from bayescg.potentials.lattice import SpinBasis, SpinPotential
@@ -10,6 +11,7 @@ from bayescg.potentials.lattice import SpinBasis, SpinPotential
 __all__ = ["Enumeration", "TransferMatrix", "exact_for"]
 
 
+@register_dataclass
 @dataclass(frozen=True)
 class Enumeration:
     """Sum over every configuration; at most 20 sites.
@@ -28,6 +30,7 @@ class Enumeration:
         return enumeration.draw_states(key, potential, beta, None, samples).T
 
 
+@register_dataclass
 @dataclass(frozen=True)
 class TransferMatrix:
     """Trace of the transfer matrix's power; periodic rings of range at most 10."""
