@@ -30,7 +30,9 @@ class _Group(click.Group):
         except click.UsageError:
             close = get_close_matches(args[0], list(self.commands), 1)
             hint = f"; did you mean {close[0]!r}?" if close else ";"
-            raise click.UsageError(f"unknown command {args[0]!r}{hint} known: {', '.join(self.commands)}.") from None
+            raise click.UsageError(
+                f"unknown command {args[0]!r}{hint} known: {', '.join(self.commands)}."
+            ) from None
 
 
 def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -38,7 +40,11 @@ def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @click.option("--quiet", is_flag=True, help="No progress, only errors.")
     @click.option("--json", "as_json", is_flag=True, help="A machine-readable summary on stdout.")
-    @click.option("--log", type=click.Path(path_type=Path), help="Append every event to this file, a JSON line each.")
+    @click.option(
+        "--log",
+        type=click.Path(path_type=Path),
+        help="Append every event to this file, a JSON line each.",
+    )
     @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
     @wraps(command)
     def run(quiet: bool, as_json: bool, log: Path | None, debug: bool, **options: Any) -> None:
@@ -90,9 +96,15 @@ def _computing() -> Iterator[None]:
     yield
 
 
-OUTPUT = click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="File to write.")
-SET = click.option("-s", "settings", multiple=True, metavar="KEY=VALUE", help="A model option; repeatable.")
-SEED = click.option("--seed", default=0, show_default=True, help="Seed; recorded in what is written.")
+OUTPUT = click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="File to write."
+)
+SET = click.option(
+    "-s", "settings", multiple=True, metavar="KEY=VALUE", help="A model option; repeatable."
+)
+SEED = click.option(
+    "--seed", default=0, show_default=True, help="Seed; recorded in what is written."
+)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -137,7 +149,13 @@ def reference(
 
 @cli.command()
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("-O", "observables", multiple=True, metavar="NAME[:key=value,...]", help="Observable; repeatable.")
+@click.option(
+    "-O",
+    "observables",
+    multiple=True,
+    metavar="NAME[:key=value,...]",
+    help="Observable; repeatable.",
+)
 @OUTPUT
 @_shared
 def observe(
@@ -172,7 +190,9 @@ def _options_page(title: str, options: Any) -> None:
 @click.option("-d", "--data", type=click.Path(path_type=Path), help="Data file.")
 @click.option("-m", "--method", default="mcem", show_default=True, help="mcem, nuts or rem.")
 @SET
-@click.option("-M", "method_settings", multiple=True, metavar="KEY=VALUE", help="A method option; repeatable.")
+@click.option(
+    "-M", "method_settings", multiple=True, metavar="KEY=VALUE", help="A method option; repeatable."
+)
 @SEED
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Result file.")
 @click.option("--help-method", metavar="METHOD", help="List a method's options.")
@@ -194,10 +214,14 @@ def fit(
     if help_method is not None:
         from bayescg import workflow
 
-        _options_page(f"Options of {help_method} (-M key=value):", workflow.method_options(help_method))
+        _options_page(
+            f"Options of {help_method} (-M key=value):", workflow.method_options(help_method)
+        )
         return {}, OK
     if model is None:
-        raise click.UsageError("name a model: bayescg fit MODEL -d data.nc -o result.nc; `bayescg models` lists them.")
+        raise click.UsageError(
+            "name a model: bayescg fit MODEL -d data.nc -o result.nc; `bayescg models` lists them."
+        )
     if help_model:
         from bayescg import workflow
 
@@ -226,10 +250,23 @@ def fit(
 
 @cli.command()
 @click.argument("result", type=click.Path(path_type=Path))
-@click.option("-O", "observables", multiple=True, metavar="NAME[:key=value,...]", help="Observable; repeatable.")
+@click.option(
+    "-O",
+    "observables",
+    multiple=True,
+    metavar="NAME[:key=value,...]",
+    help="Observable; repeatable.",
+)
 @click.option("--draws", type=int, help="Posterior draws to use (default 200).")
-@click.option("--reference", type=click.Path(path_type=Path), help="Data or observables to compare with.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="File to write (default: RESULT itself).")
+@click.option(
+    "--reference", type=click.Path(path_type=Path), help="Data or observables to compare with."
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="File to write (default: RESULT itself).",
+)
 @SEED
 @_shared
 def predict(
@@ -252,7 +289,12 @@ def predict(
         from bayescg import results, workflow
 
         predicted = workflow.predict(
-            results.load(result), observables, draws=draws, reference=reference, seed=seed, progress=console
+            results.load(result),
+            observables,
+            draws=draws,
+            reference=reference,
+            seed=seed,
+            progress=console,
         )
         results.save(predicted, target)
         summary, _ = _ended(console, predicted, target)
@@ -277,7 +319,9 @@ def report(console: Console, result: tuple[Path, ...], output: Path) -> tuple[di
 
 
 @cli.command()
-@click.option("-o", "--output", default="demo", type=click.Path(path_type=Path), help="Folder to write.")
+@click.option(
+    "-o", "--output", default="demo", type=click.Path(path_type=Path), help="Folder to write."
+)
 @click.option("--quick", is_flag=True, help="A few fields only, to see it run.")
 @_shared
 def demo(console: Console, output: Path, quick: bool) -> tuple[dict[str, Any], int]:
@@ -286,13 +330,17 @@ def demo(console: Console, output: Path, quick: bool) -> tuple[dict[str, Any], i
         from bayescg.report import write_report
         from bayescg.workflow.demo import run_demo
 
-        done = run_demo(output, quick=quick, progress=console, say=console.say, write_report=write_report)
+        done = run_demo(
+            output, quick=quick, progress=console, say=console.say, write_report=write_report
+        )
     console.say("\nfiles:")
     for name in done["files"]:
         console.say(f"  {name}")
     console.say("key numbers:")
     for name, value in done["numbers"].items():
-        console.say(f"  {name:44s} {value:.4g}" if isinstance(value, float) else f"  {name:44s} {value}")
+        console.say(
+            f"  {name:44s} {value:.4g}" if isinstance(value, float) else f"  {name:44s} {value}"
+        )
     return done, OK if done["numbers"]["converged"] else FAILED
 
 
@@ -309,7 +357,10 @@ def _ended(console: Console, result: Any, output: Path) -> tuple[dict[str, Any],
     console.say(f"wrote {output}: " + ", ".join(f"{k}={_short(v)}" for k, v in numbers.items()))
     summary = {"files": [str(output)], "messages": messages, **numbers}
     if not int(attrs["converged"]):
-        click.echo(f"bayescg: the fit did not converge ({attrs['ended']}); what it had is in {output}.", err=True)
+        click.echo(
+            f"bayescg: the fit did not converge ({attrs['ended']}); what it had is in {output}.",
+            err=True,
+        )
         return summary, FAILED
     return summary, OK
 

@@ -34,7 +34,9 @@ class Console:
         if self.quiet or (now - self._shown < (0.2 if self._live else 10.0) and done < 1.0):
             return
         self._shown = now
-        text = "  ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in numbers.items())
+        text = "  ".join(
+            f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in numbers.items()
+        )
         line = f"{task}: {100 * done:3.0f}%  {text}  ({now - self._began:.0f} s)"
         if self._live:
             self._stream.write(f"\r\x1b[2K{line}")

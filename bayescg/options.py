@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, fields, replace
 from difflib import get_close_matches
+import math
 import types
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -102,7 +103,10 @@ def _convert(value: Any, hint: Any) -> Any:
             raise ValueError("must be an integer.") from None
     if hint is float:
         try:
-            return float(text)
+            number = float(text)
         except ValueError:
-            raise ValueError("must be a number.") from None
+            number = math.nan
+        if math.isnan(number):
+            raise ValueError("must be a number.")
+        return number
     return text

@@ -42,10 +42,16 @@ def band(
     at = value[axis].values
     ax.fill_between(at, low, high, color=colour, alpha=0.25, linewidth=0)
     ax.plot(at, value.mean(("chain", "draw")), color=colour, label=label)
-    if reference and results.has_group(idata, "reference") and name in results.group(idata, "reference"):
+    if (
+        reference
+        and results.has_group(idata, "reference")
+        and name in results.group(idata, "reference")
+    ):
         exact = results.group(idata, "reference")[name]
         exact = exact.sel(select, method="nearest") if select else exact
         ax.plot(at, np.asarray(exact), color=BLACK, linestyle="--", linewidth=1, label="reference")
-    ax.set_xlabel({"mu": "external field mu", "separation": "separation k / sites"}.get(str(axis), str(axis)))
+    ax.set_xlabel(
+        {"mu": "external field mu", "separation": "separation k / sites"}.get(str(axis), str(axis))
+    )
     ax.set_ylabel(str(value.attrs.get("long_name", name)))
     return ax

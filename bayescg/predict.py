@@ -102,7 +102,8 @@ def _measure(
         return {o.name: o(fine) for o in observables}  # (*dims, chain)
 
     init_key, warm_key, key = jax.random.split(key, 3)
-    exact = isinstance(boltzmann.log_partition, ExactLogPartition)
+    strategy = boltzmann.log_partition
+    exact = isinstance(strategy, ExactLogPartition)
 
     def sweep(state: ChainState, inputs: tuple[Array, Array]) -> tuple[ChainState, None]:
         key, heat = inputs
@@ -110,8 +111,8 @@ def _measure(
 
     def move(state: ChainState, key: Array) -> tuple[ChainState, dict[str, Array]]:
         move_key, fine_key = jax.random.split(key)
-        if exact:
-            drawn = boltzmann.log_partition.sample(move_key, potential, beta, chains)
+        if isinstance(strategy, ExactLogPartition):
+            drawn = strategy.sample(move_key, potential, beta, chains)
             state = ChainState(drawn.T.astype(state.x.dtype))
         else:
             steps = (jax.random.split(move_key, simulation.thin), jnp.ones(simulation.thin))
@@ -131,4 +132,3 @@ def _measure(
         {k: jnp.mean(v, -1) for k, v in means.items()},
         {k: jnp.std(v, -1, ddof=1) / jnp.sqrt(chains) for k, v in means.items()},
     )
-

@@ -74,7 +74,7 @@ class System:
                 raise ValueError(
                     f"frames={self.frames} asked for, but the data hold {have} frames."
                 )
-            x = x.isel(frame=slice(self.frames))
+            x = x.isel(frame=slice(max(self.frames, 0)))
         if x.sizes["frame"] < 2:
             raise ValueError(f"too few frames: {x.sizes['frame']}; a fit needs at least 2.")
         values = np.asarray(x.values)

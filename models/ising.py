@@ -126,6 +126,8 @@ def program(x: Array | None = None, *, mu: Array, lattice: Lattice, frames: int 
 
 def fine_potential(options: Options, mu: float) -> SpinPotential:
     """Fine lattice of Eqs. 46-48 in field ``mu``."""
+    if not 1 <= options.L_f < options.n_f:
+        raise ValueError(f"L_f must lie between 1 and n_f - 1, got {options.L_f}.")
     k = np.arange(1, options.L_f + 1)
     power = options.a - 1.0 if options.exponent == "a-1" else 1.0 - options.a
     strength = options.J0 / (options.L_f**power * np.sum(k**-options.a))  # Eq. 48
@@ -144,8 +146,7 @@ def system(options: Options = Options()) -> cg.System:
             f"a lattice of {options.n_f} sites is not divisible by ratio {options.ratio}; "
             f"allowed: {', '.join(map(str, fits))}."
         )
-    if options.beta <= 0:
-        raise ValueError(f"beta must be positive, got {options.beta}.")
+    _check_beta(options)
     n_c = options.n_f // options.ratio
     if n_c < 2:
         raise ValueError(f"ratio {options.ratio} leaves {n_c} coarse site; at least 2 are needed.")
@@ -221,13 +222,18 @@ def _check(data: xr.Dataset, options: Options) -> None:
         )
 
 
+def _check_beta(options: Options) -> None:
+    if not 0.0 < options.beta < np.inf:
+        raise ValueError(f"beta must be positive, got {options.beta}.")
+
+
 def _fields(text: str) -> np.ndarray:
     parts = text.split(":")
     try:
-        if len(parts) == 1:
+        if len(parts) == 1 and np.isfinite(float(text)):
             return np.array([float(text)])
         first, last, count = float(parts[0]), float(parts[1]), int(parts[2])
-        if len(parts) == 3 and count > 1:
+        if len(parts) == 3 and count > 1 and np.isfinite(first) and np.isfinite(last):
             return np.linspace(first, last, count)
     except (ValueError, IndexError):
         pass
@@ -243,6 +249,9 @@ def reference(options: Options, key: Array) -> xr.Dataset:
 
     mus = _fields(options.mu)
     frames = 100 if options.frames is None else options.frames
+    if frames < 1:
+        raise ValueError(f"frames must be at least 1, got {frames}.")
+    _check_beta(options)
     beta = jnp.asarray(options.beta, float)
 
     @jax.jit

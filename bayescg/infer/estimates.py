@@ -128,9 +128,12 @@ def estimate(
         if block is None:
             moved, info = sampler.step(key, state, potential, beta, field)
             return moved, info.changed
+        assert field is not None  # there are latents to move
         order = (jnp.arange(block) + first_frame) % frames
         columns = (order[:, None] * per_frame + jnp.arange(per_frame)).ravel()
-        part, info = sampler.step(key, ChainState(state.x[:, columns]), potential, beta, field[:, columns])
+        part, info = sampler.step(
+            key, ChainState(state.x[:, columns]), potential, beta, field[:, columns]
+        )
         return ChainState(state.x.at[:, columns].set(part.x)), info.changed
 
     def sweep(i: Array, carry: tuple[Chains, _Sums]) -> tuple[Chains, _Sums]:

@@ -14,7 +14,9 @@ __all__ = ["Fit", "Table"]
 class Table(NamedTuple):
     """One variable of a result: values with named axes."""
 
-    dims: tuple[str, ...]  # "member" stands for the sweep's dimension, "parameter" for the coordinates of u
+    dims: tuple[
+        str, ...
+    ]  # "member" stands for the sweep's dimension, "parameter" for the coordinates of u
     values: np.ndarray
     long_name: str
     units: str = "1"

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
 
 import jax
 from jax import Array
@@ -63,11 +62,12 @@ def laplace(
     u: np.ndarray,
     x: np.ndarray,
     conditions: dict[str, np.ndarray],
-    form: Literal["complete", "observed"],
+    form: str,
 ) -> Laplace:
     """Laplace approximation of every member from the last estimates of MC-EM.
 
     :param u: the mode, ``(member, u)``.
+    :param form: ``"complete"`` or ``"observed"``.
     """
     terms = jax.jit(jax.vmap(partial(prior_terms, program)))
     _, held, exact = terms(jnp.asarray(u), jnp.asarray(x, float), _floats(conditions))
@@ -122,7 +122,14 @@ def weigh(
     run = jax.jit(target)
     log_target = np.stack(
         [
-            np.asarray(run(jnp.asarray(u[m]), jnp.asarray(approximation.mean[m]), jnp.asarray(x[m], float), given))
+            np.asarray(
+                run(
+                    jnp.asarray(u[m]),
+                    jnp.asarray(approximation.mean[m]),
+                    jnp.asarray(x[m], float),
+                    given,
+                )
+            )
             for m in range(len(u))
             for given in [_floats({k: v[m] for k, v in conditions.items()})]
         ]

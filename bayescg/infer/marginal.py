@@ -51,6 +51,7 @@ def log_marginal(program: Program, u: Array, x: Array, conditions: dict[str, Arr
         return boltzmann.log_prob(latent) + program.log_likelihood(u, latent, x, conditions)
     h, c = program.field(u, x, conditions)
     strategy = boltzmann.log_partition
+    assert isinstance(strategy, ExactLogPartition)  # check_exact says so in words
     return c + strategy.in_field(potential, beta, h) - strategy(potential, beta)
 
 
@@ -68,7 +69,9 @@ def log_posterior(
         for site, (a0, b0) in program.ard.items():
             at = program.coordinates(site)
             # Student-t out, the normal with the held precision in (constants of u left out).
-            prior = prior + jnp.sum((a0 + 0.5) * jnp.log(b0 + 0.5 * u[at] ** 2) - 0.5 * tau[at] * u[at] ** 2)
+            prior = prior + jnp.sum(
+                (a0 + 0.5) * jnp.log(b0 + 0.5 * u[at] ** 2) - 0.5 * tau[at] * u[at] ** 2
+            )
     return likelihood + prior
 
 

@@ -116,8 +116,8 @@ def run_mcem(
     began = time.monotonic()
     x = jnp.asarray(batch.x, float)
     conditions = {k: jnp.asarray(v, float) for k, v in batch.conditions.items()}
-    fixed = {k: jnp.asarray(v, float) for k, v in (fixed or {}).items()}
-    first = jax.tree.map(lambda a: a[0], (x, conditions, fixed))
+    given = {k: jnp.asarray(v, float) for k, v in (fixed or {}).items()}
+    first = jax.tree.map(lambda a: a[0], (x, conditions, given))
     program = read_program(function, *first)
     if not program.size:
         raise ValueError("the program has no parameters to fit.")
@@ -126,7 +126,9 @@ def run_mcem(
         raise ValueError(f"frames_per_step must lie between 1 and {frames}, got {frames_per_step}.")
 
     block = None if frames_per_step == frames else frames_per_step
-    reader = Reader(program, sampler, likelihood_coordinates(program, *first[:2]), block, schedule.fresh_chains)
+    reader = Reader(
+        program, sampler, likelihood_coordinates(program, *first[:2]), block, schedule.fresh_chains
+    )
     step = jax.jit(partial(_iterate, reader, schedule))
     init_key, loop_key = jax.random.split(key)
     chains = jax.vmap(
@@ -135,7 +137,7 @@ def run_mcem(
     u = jnp.zeros((count, program.size)) if start is None else jnp.asarray(start, float)
     memory = jax.vmap(schedule.start_memory)(u)
     state = EMState(u, chains, memory, chains, jnp.zeros((), int), jnp.zeros(count, bool))
-    inputs = (x, conditions, fixed)
+    inputs = (x, conditions, given)
     active = np.arange(count)  # members still in the batch; the others have been set aside
     full: _Member | None = None  # every member as it was last seen
     sweeps, total, moved, rows = schedule.start_sweeps(), 0, 0, []
@@ -150,7 +152,9 @@ def run_mcem(
             moved += schedule.free_chains * sweeps + schedule.fresh_chains * COOLING
             seen = jax.tree.map(
                 np.asarray,
-                _Member(state.u, state.done, estimates, result.distance, result.noise, result.objective),
+                _Member(
+                    state.u, state.done, estimates, result.distance, result.noise, result.objective
+                ),
             )
             full = seen if full is None else jax.tree.map(partial(_put, active), full, seen)
             rows.append(_row(full, sweeps))
@@ -179,7 +183,7 @@ def run_mcem(
             if running.sum() <= len(active) // 3:
                 keep = np.flatnonzero(running[active])
                 state = _members(state, keep)
-                inputs = jax.tree.map(lambda a: a[keep], inputs)
+                inputs = jax.tree.map(partial(_take, keep), inputs)
                 active = active[keep]
     except KeyboardInterrupt:
         ended = "interrupted"
@@ -219,9 +223,13 @@ def _put(at: np.ndarray, old: np.ndarray, new: np.ndarray) -> np.ndarray:
     return out
 
 
+def _take(at: np.ndarray, a: Array) -> Array:
+    return a[at]
+
+
 def _members(state: EMState, keep: np.ndarray) -> EMState:
     """The state of some members only."""
-    part = jax.tree.map(lambda a: a[keep], state._replace(iteration=jnp.zeros(len(state.done))))
+    part = jax.tree.map(partial(_take, keep), state._replace(iteration=jnp.zeros(len(state.done))))
     return part._replace(iteration=state.iteration)
 
 

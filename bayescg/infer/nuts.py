@@ -74,8 +74,14 @@ def run_nuts(
         mcmc.run(k, jnp.asarray(x[m], float), extra_fields=EXTRA, **given)
         sites = mcmc.get_samples(group_by_chain=True)
         draws.append(np.asarray(unconstrain({name: sites[name] for name in program.shapes})))
-        stats.append({k: np.asarray(v) for k, v in mcmc.get_extra_fields(group_by_chain=True).items()})
-        progress.update("nuts", (m + 1) / len(x), {"member": m + 1, "divergences": float(stats[-1]["diverging"].sum())})
+        stats.append(
+            {k: np.asarray(v) for k, v in mcmc.get_extra_fields(group_by_chain=True).items()}
+        )
+        progress.update(
+            "nuts",
+            (m + 1) / len(x),
+            {"member": m + 1, "divergences": float(stats[-1]["diverging"].sum())},
+        )
     return NUTSResult(
         np.stack(draws, 2),
         {k: np.stack([s[k] for s in stats], 2) for k in EXTRA},

@@ -23,7 +23,9 @@ from bayescg.system import Batch, System
 
 __all__ = ["MCEM", "NUTS", "MCEMOptions", "NUTSOptions", "mcem", "nuts"]
 
-INFINITY = 20.0  # a coefficient that passes this under a flat or ARD prior is on its way to infinity
+INFINITY = (
+    20.0  # a coefficient that passes this under a flat or ARD prior is on its way to infinity
+)
 FALLBACK = 10.0  # scale of the normal prior used instead
 BAD_KHAT = 0.7
 
@@ -37,23 +39,40 @@ class MCEMOptions:
     """Options of MC-EM and of the Laplace approximation at its end."""
 
     schedule: Literal["newton", "paper", "literal"] = _option(
-        "newton", "newton (default); paper: Robbins-Monro of Eq. 33, scaled; literal: the same as printed"
+        "newton",
+        "newton (default); paper: Robbins-Monro of Eq. 33, scaled; literal: the same as printed",
     )
-    tolerance: float = _option(0.1, "stop when the Newton step is below twice this many posterior sd, its error below it")
+    tolerance: float = _option(
+        0.1, "stop when the Newton step is below twice this many posterior sd, its error below it"
+    )
     max_iterations: int = _option(200, "most iterations")
     laplace: Literal["auto", "complete", "observed"] = _option(
-        "auto", "form that `posterior` holds; auto: the lower k-hat where weights exist, else complete"
+        "auto",
+        "form that `posterior` holds; auto: the lower k-hat where weights exist, else complete",
     )
-    weights: bool = _option(True, "correct draws by importance sampling where log p(x | theta) is exact")
-    integrate_tau: bool = _option(False, "under ARD, weigh by the posterior with tau integrated out")
+    weights: bool = _option(
+        True, "correct draws by importance sampling where log p(x | theta) is exact"
+    )
+    integrate_tau: bool = _option(
+        False, "under ARD, weigh by the posterior with tau integrated out"
+    )
     draws: int = _option(500, "posterior draws")
     free_chains: int = _option(256, "persistent chains of p_c (newton)")
     clamped_chains: int = _option(8, "persistent chains of each q_i (newton)")
     max_sweeps: int = _option(2048, "most sweeps an iteration (newton)")
-    frames_per_step: int | None = _option(None, "frames whose latents move in one E-step; none: all")
+    frames_per_step: int | None = _option(
+        None, "frames whose latents move in one E-step; none: all"
+    )
 
     def __post_init__(self) -> None:
-        for name in ("tolerance", "max_iterations", "draws", "free_chains", "clamped_chains", "max_sweeps"):
+        for name in (
+            "tolerance",
+            "max_iterations",
+            "draws",
+            "free_chains",
+            "clamped_chains",
+            "max_sweeps",
+        ):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}.")
         if self.draws < 2 or self.clamped_chains < 2 or self.free_chains < 2:
@@ -63,7 +82,10 @@ class MCEMOptions:
         """The schedule that the options name."""
         if self.schedule == "newton":
             return Newton(
-                free_chains=self.free_chains, fresh_chains=self.free_chains // 4, clamped_chains=self.clamped_chains, max_sweeps=self.max_sweeps
+                free_chains=self.free_chains,
+                fresh_chains=self.free_chains // 4,
+                clamped_chains=self.clamped_chains,
+                max_sweeps=self.max_sweeps,
             )
         return RobbinsMonro(form="scaled" if self.schedule == "paper" else "literal")
 
@@ -151,7 +173,9 @@ class MCEM:
                     f"under the flat prior the optimum is at infinity for {_members(batch, at)}: some combination "
                     f"of features never occurs in the data; normal(0, {FALLBACK:g}) is used there instead."
                 )
-                again = search(replace_prior(function, FALLBACK, only_improper=True), part, some, None, rule)
+                again = search(
+                    replace_prior(function, FALLBACK, only_improper=True), part, some, None, rule
+                )
                 prior_used[at] = f"normal(0, {FALLBACK:g})"
             else:
                 messages.append(
@@ -184,14 +208,22 @@ class MCEM:
         groups: dict[str, dict[str, Table]] = {}
         exact = not program.sites.latent_observed and is_exact(program, batch)
         fallback = prior_used != prior_used[0] if len(prior_used) else np.zeros(0, bool)
-        weighable = exact and options.weights and not fallback.any() and not np.any(prior_used == "flat")
+        weighable = (
+            exact and options.weights and not fallback.any() and not np.any(prior_used == "flat")
+        )
         forms: dict[str, tuple[Laplace, Weighted | None, np.ndarray]] = {}
         for form, k in zip(FORMS, jax.random.split(key, len(FORMS)), strict=True):
             normal = laplace(program, result.estimates, result.u, batch.x, batch.conditions, form)
             weighted = None
             if weighable:
                 weighted = weigh(
-                    program, normal, k, options.draws, batch.x, batch.conditions, integrate_tau=options.integrate_tau
+                    program,
+                    normal,
+                    k,
+                    options.draws,
+                    batch.x,
+                    batch.conditions,
+                    integrate_tau=options.integrate_tau,
                 )
                 raw = weighted.draws
             else:
@@ -208,7 +240,9 @@ class MCEM:
         khat = np.array([_khat(forms[f], m) for m, f in enumerate(chosen)])
         draws = np.stack([_held(forms[f], m) for m, f in enumerate(chosen)], 1)[None]
         if not np.isfinite(draws).all():
-            messages.append("no Laplace approximation exists for some members: their draws repeat the mode.")
+            messages.append(
+                "no Laplace approximation exists for some members: their draws repeat the mode."
+            )
             draws = np.where(np.isfinite(draws), draws, result.u[None, None])
         bad = np.flatnonzero(weighable & (khat > BAD_KHAT))
         if bad.size:
@@ -238,7 +272,10 @@ class MCEM:
             exact=exact,
             fixed=fixed,
             groups=groups,
-            attrs={"sweeps_per_chain": result.sweeps, "prior_used": ", ".join(sorted(set(map(str, prior_used))))},
+            attrs={
+                "sweeps_per_chain": result.sweeps,
+                "prior_used": ", ".join(sorted(set(map(str, prior_used)))),
+            },
         )
 
 
@@ -271,7 +308,9 @@ class NUTS:
         )
         found = diagnostics(to_dataset({"u": result.u}, dims={"u": ("member", "parameter")}))
         rhat = np.asarray(found["r_hat"]["u"].max("parameter"))
-        ess = np.minimum(*(np.asarray(found[k]["u"].min("parameter")) for k in ("ess_bulk", "ess_tail")))
+        ess = np.minimum(
+            *(np.asarray(found[k]["u"].min("parameter")) for k in ("ess_bulk", "ess_tail"))
+        )
         divergent = result.stats["diverging"].sum((0, 1))
         good = (rhat < 1.01) & (divergent == 0) if o.chains > 1 else divergent == 0
         messages = []
@@ -291,7 +330,9 @@ class NUTS:
             )
             for v in [result.stats[k]]
         }
-        stats["lp"] = Table(("chain", "draw", "member"), -result.stats["potential_energy"], "log posterior density")
+        stats["lp"] = Table(
+            ("chain", "draw", "member"), -result.stats["potential_energy"], "log posterior density"
+        )
         return Fit(
             method="nuts",
             system=self.system,
@@ -365,18 +406,31 @@ def _choose(forms: dict[str, Form], wanted: str) -> tuple[list[str], str]:
         return [wanted] * members, wanted
     if forms["complete"][1] is None:
         return ["complete"] * members, "complete"
-    best = [min(FORMS, key=lambda f, m=m: _khat(forms[f], m)) for m in range(members)]
+    best = []
+    for m in range(members):
+        khats = [_khat(forms[f], m) for f in FORMS]
+        best.append(FORMS[int(np.argmin(khats))])
     return best, best[0] if len(set(best)) == 1 else "lower k-hat of complete and observed"
 
 
 def _laplace_group(normal: Laplace, weighted: Weighted | None, raw: np.ndarray) -> dict[str, Table]:
     out = {
-        "u": Table(("draw", "member", "parameter"), np.swapaxes(raw, 0, 1), "raw draws, unconstrained"),
-        "precision": Table(("member", "parameter", "parameter_2"), normal.precision, f"precision matrix, {normal.form} form"),
-        "smallest_eigenvalue": Table(("member",), normal.smallest, "smallest eigenvalue of the precision"),
+        "u": Table(
+            ("draw", "member", "parameter"), np.swapaxes(raw, 0, 1), "raw draws, unconstrained"
+        ),
+        "precision": Table(
+            ("member", "parameter", "parameter_2"),
+            normal.precision,
+            f"precision matrix, {normal.form} form",
+        ),
+        "smallest_eigenvalue": Table(
+            ("member",), normal.smallest, "smallest eigenvalue of the precision"
+        ),
     }
     if weighted is not None:
-        out["log_weight"] = Table(("draw", "member"), weighted.log_weights.T, "smoothed log importance weight")
+        out["log_weight"] = Table(
+            ("draw", "member"), weighted.log_weights.T, "smoothed log importance weight"
+        )
         out["khat"] = Table(("member",), weighted.khat, "Pareto k-hat of the weights")
     return out
 
@@ -384,18 +438,30 @@ def _laplace_group(normal: Laplace, weighted: Weighted | None, raw: np.ndarray) 
 def _map_group(
     result: MCEMResult, batch: Batch, prior_used: np.ndarray, forms: np.ndarray, khat: np.ndarray
 ) -> dict[str, Table]:
-    tau = np.asarray(jax.vmap(lambda u: expected_precisions(result.program, u))(jnp.asarray(result.u)))
+    tau = np.asarray(
+        jax.vmap(lambda u: expected_precisions(result.program, u))(jnp.asarray(result.u))
+    )
     out = {
         "u": Table(("member", "parameter"), result.u, "MAP, unconstrained"),
-        "converged": Table(("member",), result.converged.astype(np.int8), "whether the stopping rule was met"),
-        "distance": Table(("member", "parameter"), result.distance, "Newton step left, in posterior sd"),
-        "noise": Table(("member", "parameter"), result.noise, "Monte Carlo error of that step, in posterior sd"),
+        "converged": Table(
+            ("member",), result.converged.astype(np.int8), "whether the stopping rule was met"
+        ),
+        "distance": Table(
+            ("member", "parameter"), result.distance, "Newton step left, in posterior sd"
+        ),
+        "noise": Table(
+            ("member", "parameter"), result.noise, "Monte Carlo error of that step, in posterior sd"
+        ),
         "prior_used": Table(("member",), prior_used.astype(str), "prior of the coefficients"),
         "form": Table(("member",), forms.astype(str), "Laplace form in posterior"),
         "khat": Table(("member",), khat, "Pareto k-hat of the weights in posterior"),
     }
     if result.program.ard:
-        out["tau_u"] = Table(("member", "parameter"), tau, "expected ARD precision (Eq. 42), unconstrained coordinates")
+        out["tau_u"] = Table(
+            ("member", "parameter"),
+            tau,
+            "expected ARD precision (Eq. 42), unconstrained coordinates",
+        )
     return out
 
 
@@ -403,11 +469,17 @@ def _trace_group(result: MCEMResult) -> dict[str, Table]:
     t = result.trace
     return {
         "u": Table(("iteration", "member", "parameter"), t["u"], "parameters, unconstrained"),
-        "distance": Table(("iteration", "member"), t["distance"], "largest Newton step, in posterior sd"),
-        "noise": Table(("iteration", "member"), t["noise"], "its Monte Carlo error, in posterior sd"),
-        "gain": Table(("iteration", "member"), t["gain"], "log posterior that a full Newton step would gain"),
+        "distance": Table(
+            ("iteration", "member"), t["distance"], "largest Newton step, in posterior sd"
+        ),
+        "noise": Table(
+            ("iteration", "member"), t["noise"], "its Monte Carlo error, in posterior sd"
+        ),
+        "gain": Table(
+            ("iteration", "member"), t["gain"], "log posterior that a full Newton step would gain"
+        ),
         "sweeps": Table(("iteration",), t["sweeps"], "sweeps of each chain"),
-        "latent_change": Table(("iteration", "member"), t["latent_change"], "latent spins changed by a sweep"),
+        "latent_change": Table(
+            ("iteration", "member"), t["latent_change"], "latent spins changed by a sweep"
+        ),
     }
-
-

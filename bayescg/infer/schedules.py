@@ -1,12 +1,13 @@
 """How MC-EM turns estimates into a step: Newton (default), or the paper's Robbins-Monro."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
 from jax import Array
 import jax.numpy as jnp
-from jax.scipy.linalg import cho_factor, cho_solve
+from jax.scipy.linalg import cho_factor, cho_solve, solve
 import numpy as np
 
 from bayescg.infer.estimates import Estimates
@@ -39,9 +40,20 @@ class Step(NamedTuple):
 class Schedule(Protocol):
     """A rule for the step and the sample size; a small frozen dataclass."""
 
-    free_chains: int
-    fresh_chains: int
-    clamped_chains: int
+    @property
+    def free_chains(self) -> int:
+        """Chains of p_c."""
+        ...
+
+    @property
+    def fresh_chains(self) -> int:
+        """How many of them each iteration starts anew."""
+        ...
+
+    @property
+    def clamped_chains(self) -> int:
+        """Chains of each q_i."""
+        ...
 
     def start_sweeps(self) -> int:
         """Sweeps an iteration at the start."""
@@ -123,7 +135,9 @@ class Newton:
     max_sweeps: int = _option(2048, "most sweeps an iteration")
     inner: int = _option(5, "M-steps per E-step")
     radius: float = _option(0.5, "first radius of the trust region")
-    most_missing: float = _option(0.95, "largest fraction of missing information that a step believes")
+    most_missing: float = _option(
+        0.95, "largest fraction of missing information that a step believes"
+    )
     warm: int = _option(8, "iterations before ARD is at full strength")
     warm_precision: float = _option(1.0, "bound on ARD's precisions in those iterations")
 
@@ -136,7 +150,9 @@ class Newton:
         return max(sweeps, min(2 * sweeps, most)) if limited else sweeps
 
     def start_memory(self, u: Array) -> Memory:
-        return Memory(jnp.full((), self.radius, u.dtype), u, jnp.zeros_like(u), jnp.zeros((), u.dtype))
+        return Memory(
+            jnp.full((), self.radius, u.dtype), u, jnp.zeros_like(u), jnp.zeros((), u.dtype)
+        )
 
     def update(
         self,
@@ -153,7 +169,11 @@ class Newton:
         gradient, held, _ = prior_terms(program, u, x, conditions, cap)
         gradient = estimates.score + gradient
         distance, error, gain = distance_to_optimum(h, _positive(held), gradient, estimates.noise)
-        distance = jnp.where(t < self.warm, jnp.maximum(distance, 1.0), distance) if program.ard else distance
+        distance = (
+            jnp.where(t < self.warm, jnp.maximum(distance, 1.0), distance)
+            if program.ard
+            else distance
+        )
 
         # How the last step went: the ratio of the slopes along it at its end and at its start.
         slope = gradient @ memory.step
@@ -161,7 +181,10 @@ class Newton:
         ratio = slope / jnp.where(memory.slope > 0, memory.slope, 1.0)
         tried = (memory.slope > 0) & (t != self.warm)
         rejected = tried & (slope + 2.0 * slope_error < -0.5 * memory.slope)
-        radius = jnp.where(tried & (ratio > 0.3), 2.0, jnp.where(tried & (ratio < -0.3), 0.5, 1.0)) * memory.radius
+        radius = (
+            jnp.where(tried & (ratio > 0.3), 2.0, jnp.where(tried & (ratio < -0.3), 0.5, 1.0))
+            * memory.radius
+        )
         radius = jnp.where(t == self.warm, self.radius, jnp.clip(radius, 1e-3, 1.0))
 
         step = self._m_steps(program, u, h, estimates.score, x, conditions, cap)
@@ -174,7 +197,7 @@ class Newton:
         backward = Memory(
             0.5 * memory.radius, memory.u, shorter * memory.step, shorter * memory.slope
         )
-        kept = jax.tree.map(lambda a, b: jnp.where(rejected, a, b), backward, forward)
+        kept: Memory = jax.tree.map(partial(jnp.where, rejected), backward, forward)
         return Step(kept.u + kept.step, kept, rejected, distance, error, gain)
 
     def _m_steps(
@@ -191,9 +214,9 @@ class Newton:
         linear = score + h @ u
 
         def m_step(v: Array, _: None) -> tuple[Array, None]:
-            gradient, held, _ = prior_terms(program, v, x, conditions, cap)
+            gradient, held, _exact = prior_terms(program, v, x, conditions, cap)
             held = _positive(held)
-            return v + jax.scipy.linalg.solve(h + held, linear - h @ v + gradient, assume_a="pos"), None
+            return v + solve(h + held, linear - h @ v + gradient, assume_a="pos"), None
 
         target, _ = jax.lax.scan(m_step, u, None, length=self.inner)
         return target - u
@@ -221,7 +244,9 @@ class RobbinsMonro:
     alpha: float = _option(0.15, "size of Eq. 33")
     rho: float = _option(0.75, "decay of Eq. 33, in (0.5, 1]")
     m: int = _option(170, "samples of p_c and of each q_i an iteration")
-    form: Literal["scaled", "literal"] = _option("scaled", "scaled blocks and implicit ARD, or Eq. 31 as printed")
+    form: Literal["scaled", "literal"] = _option(
+        "scaled", "scaled blocks and implicit ARD, or Eq. 31 as printed"
+    )
 
     def __post_init__(self) -> None:
         if not 0.5 < self.rho <= 1.0:
@@ -269,7 +294,9 @@ class RobbinsMonro:
         else:
             scale = self._scale(program, estimates)
             # ARD's part of the gradient is taken implicitly, any other prior's explicitly.
-            new = (u + eta * scale * (estimates.score + gradient + tau * u)) / (1.0 + eta * scale * tau)
+            new = (u + eta * scale * (estimates.score + gradient + tau * u)) / (
+                1.0 + eta * scale * tau
+            )
         h = usable_information(estimates, 0.98, 1e-2)
         distance, error, gain = distance_to_optimum(
             h, _positive(held), estimates.score + gradient, estimates.noise

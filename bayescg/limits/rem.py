@@ -36,4 +36,12 @@ def rem(system: System, data: xr.Dataset, **options: Any) -> MCEM:
         keys = jax.random.split(key, len(x))
         return {"X": np.stack([np.asarray(restriction(x[m], key=keys[m])) for m in range(len(x))])}
 
-    return MCEM(system, data, replace(REMOptions(), **options), method="rem", fixed=mapped, flat=True, point=True)
+    return MCEM(
+        system,
+        data,
+        replace(REMOptions(), **options),
+        method="rem",
+        fixed=mapped,
+        flat=True,
+        point=True,
+    )

@@ -42,7 +42,13 @@ def to_inference_data(fit: Fit, *, seed: int = 0, prior_draws: int = 500) -> Any
     if prior is not None:
         groups["prior"] = label.dataset(prior)
     groups["observed_data"] = label.dataset(
-        {"x": Table(("member", "frame", *label.sites), fit.batch.x, "fine configurations that were fitted")}
+        {
+            "x": Table(
+                ("member", "frame", *label.sites),
+                fit.batch.x,
+                "fine configurations that were fitted",
+            )
+        }
     )
     groups["constant_data"] = label.dataset(_constants(fit))
     attrs = {
@@ -92,7 +98,12 @@ class _Labels:
         for name, v in values.items():
             v = np.asarray(v).reshape(*moved.shape[:-1], *v.shape[2:])
             extra = tuple(self._axis(name, n) for n in v.shape[moved.ndim - 1 :])
-            out[name] = Table((*dims, *extra), np.moveaxis(v, 0, member), f"parameter {name}", UNITS.get(name, "1"))
+            out[name] = Table(
+                (*dims, *extra),
+                np.moveaxis(v, 0, member),
+                f"parameter {name}",
+                UNITS.get(name, "1"),
+            )
         return out
 
     def _axis(self, name: str, size: int) -> str:
@@ -130,7 +141,11 @@ def _log_likelihood(fit: Fit) -> Table:
         u = jnp.asarray(fit.draws[:, :, m].reshape(-1, size))
         value = of_member(u, jnp.asarray(fit.batch.x[m], float), conditions)
         out.append(np.asarray(value).reshape(chains, draws, -1))
-    return Table(("chain", "draw", "member", "frame"), np.stack(out, 2), "log p(x_i | theta), latents summed out")
+    return Table(
+        ("chain", "draw", "member", "frame"),
+        np.stack(out, 2),
+        "log p(x_i | theta), latents summed out",
+    )
 
 
 def _call(f: Callable[..., Array], x: Array, conditions: dict[str, Array], u: Array) -> Array:
@@ -149,7 +164,9 @@ def _prior(fit: Fit, seed: int, draws: int) -> dict[str, Table] | None:
     label = _Labels(fit)
     return {
         name: Table(
-            ("chain", "draw", *(label._axis(name, n) for n in v.shape[1:])), np.asarray(v)[None], f"prior draws of {name}"
+            ("chain", "draw", *(label._axis(name, n) for n in v.shape[1:])),
+            np.asarray(v)[None],
+            f"prior draws of {name}",
         )
         for name, v in values.items()
     }
@@ -157,11 +174,16 @@ def _prior(fit: Fit, seed: int, draws: int) -> dict[str, Table] | None:
 
 def _constants(fit: Fit) -> dict[str, Table]:
     out = {
-        name: Table(("member",), values, f"condition {name}") for name, values in fit.batch.conditions.items()
+        name: Table(("member",), values, f"condition {name}")
+        for name, values in fit.batch.conditions.items()
         if name != fit.batch.dim
     }
     for name, (dims, values, text) in fit.system.constants.items():
         out[name] = Table(dims, values, text)
     for name, values in fit.fixed.items():
-        out[f"{name}_fixed"] = Table(("member", "frame", "coarse_site"), values, f"{name} on which the program is conditioned")
+        out[f"{name}_fixed"] = Table(
+            ("member", "frame", "coarse_site"),
+            values,
+            f"{name} on which the program is conditioned",
+        )
     return out

@@ -29,7 +29,9 @@ def data_file() -> Path:
     """The shipped sweep, beside the package's source."""
     path = Path(__file__).parents[2] / "data" / "ising" / "sweep.nc"
     if not path.is_file():
-        raise FileNotFoundError("the demo needs data/ising/sweep.nc of the source tree; run it from a clone.")
+        raise FileNotFoundError(
+            "the demo needs data/ising/sweep.nc of the source tree; run it from a clone."
+        )
     return path
 
 
@@ -57,7 +59,10 @@ def run_demo(
     done = {}
     for i, name in enumerate(cases):
         method, options = CASES[name]
-        say(f"[{i + 1}/{len(cases)}] {name}: fit ising -m {method} " + " ".join(f"-s {o}" for o in options))
+        say(
+            f"[{i + 1}/{len(cases)}] {name}: fit ising -m {method} "
+            + " ".join(f"-s {o}" for o in options)
+        )
         result = fit("ising", data, method=method, options=options, progress=progress)
         draws = min(100, results.group(result, "posterior").sizes["draw"])
         result = predict(result, draws=draws, reference=data, progress=progress)
@@ -67,7 +72,12 @@ def run_demo(
         done[name] = result
         found = key_numbers(result)
         numbers["converged"] = min(numbers["converged"], int(found["converged"]))
-        keys = ("magnetization_rmse", "map_magnetization_rmse", "active_features_max", "magnetization_width_90")
+        keys = (
+            "magnetization_rmse",
+            "map_magnetization_rmse",
+            "active_features_max",
+            "magnetization_width_90",
+        )
         numbers |= {f"{name}.{k}": found[k] for k in keys if k in found}
         numbers.setdefault("data.magnetization_rmse", found.get("data_magnetization_rmse", np.nan))
     if write_report is not None:

@@ -18,7 +18,16 @@ from bayescg.limits.rem import REMOptions, rem
 from bayescg.options import parse_options, with_options
 from bayescg.system import System
 
-__all__ = ["load_model", "make_system", "method_names", "method_options", "model_options", "models", "run_of", "system"]
+__all__ = [
+    "load_model",
+    "make_system",
+    "method_names",
+    "method_options",
+    "model_options",
+    "models",
+    "run_of",
+    "system",
+]
 
 PACKAGE = "bayescg_models"
 
@@ -50,7 +59,9 @@ def load_model(model: str) -> ModuleType:
     elif model in _shipped():
         module = importlib.import_module(f"{PACKAGE}.{model}")
     else:
-        raise ValueError(f"unknown model {model!r}; known: {', '.join(_shipped())}, or a path/to/file.py.")
+        raise ValueError(
+            f"unknown model {model!r}; known: {', '.join(_shipped())}, or a path/to/file.py."
+        )
     missing = [n for n in ("Options", "system", "SUMMARY") if not hasattr(module, n)]
     if missing:
         raise ValueError(f"{model} is not a model: it does not define {', '.join(missing)}.")

@@ -16,13 +16,19 @@ from bayescg import io, results
 from bayescg.infer.fit import Fit
 from bayescg.infer.progress import Progress
 from bayescg.infer.run import program_of
-from bayescg.observables.base import Observable
 from bayescg.observables import lattice as lattice_observables
+from bayescg.observables.base import Observable
 from bayescg.options import parse_options
 from bayescg.predict import Simulation, posterior_predictive
 from bayescg.system import Batch, System
 from bayescg.workflow.assemble import to_inference_data
-from bayescg.workflow.registry import load_model, make_system, model_options, restored_system, run_of
+from bayescg.workflow.registry import (
+    load_model,
+    make_system,
+    model_options,
+    restored_system,
+    run_of,
+)
 
 __all__ = ["fit", "key_numbers", "make_reference", "observe", "predict"]
 
@@ -32,7 +38,9 @@ def make_reference(model: str, options: Sequence[str] = (), seed: int = 0) -> xr
     module = load_model(model)
     if not hasattr(module, "reference"):
         raise ValueError(f"{model} cannot make reference data.")
-    data = module.reference(parse_options(model_options(model), options, model), jax.random.key(seed))
+    data = module.reference(
+        parse_options(model_options(model), options, model), jax.random.key(seed)
+    )
     x = np.ascontiguousarray(data["x"].values)
     return data.assign_attrs(seed=seed, sha256=sha256(x.tobytes()).hexdigest())
 
@@ -69,10 +77,15 @@ def fit(
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: v if isinstance(v, str | int | float | bool | None) else str(v) for k, v in values.items()}
+    return {
+        k: v if isinstance(v, str | int | float | bool | None) else str(v)
+        for k, v in values.items()
+    }
 
 
-def parse_observables(words: Sequence[str], known: Mapping[str, Any], owner: str) -> list[Observable]:
+def parse_observables(
+    words: Sequence[str], known: Mapping[str, Any], owner: str
+) -> list[Observable]:
     """Observables from words such as ``correlation:max=16``.
 
     :raises ValueError: for an unknown observable or option, listing the known ones.
@@ -81,10 +94,14 @@ def parse_observables(words: Sequence[str], known: Mapping[str, Any], owner: str
     for word in words:
         name, _, rest = word.partition(":")
         if name not in known:
-            raise ValueError(f"unknown observable {name!r} for {owner}; known: {', '.join(sorted(known))}.")
+            raise ValueError(
+                f"unknown observable {name!r} for {owner}; known: {', '.join(sorted(known))}."
+            )
         make = known[name]
         accepted = {
-            k: p for k, p in inspect.signature(make).parameters.items() if p.kind is not inspect.Parameter.VAR_KEYWORD
+            k: p
+            for k, p in inspect.signature(make).parameters.items()
+            if p.kind is not inspect.Parameter.VAR_KEYWORD
         }
         values = {}
         for pair in filter(None, rest.split(",")):
@@ -97,34 +114,53 @@ def parse_observables(words: Sequence[str], known: Mapping[str, Any], owner: str
             try:
                 values[key] = kind(text)
             except ValueError:
-                raise ValueError(f"option {key}={text} for observable {name} must be {kind.__name__}.") from None
+                raise ValueError(
+                    f"option {key}={text} for observable {name} must be {kind.__name__}."
+                ) from None
         out.append(make(**values))
     return out
 
 
-LATTICE = {"magnetization": lattice_observables.magnetization, "correlation": lattice_observables.correlation}
+LATTICE = {
+    "magnetization": lattice_observables.magnetization,
+    "correlation": lattice_observables.correlation,
+}
 
 
 def observe(data: xr.Dataset, observables: Sequence[str] = ()) -> xr.Dataset:
     """Observables averaged over the frames of a data set, with standard errors of independent frames."""
     io.check(data)
     if "axis" in data["x"].dims:
-        raise ValueError("observables of particle data are not known here; spins x (frame, site) are.")
+        raise ValueError(
+            "observables of particle data are not known here; spins x (frame, site) are."
+        )
     half = max(1, data.sizes["site"] // 2)
-    chosen = parse_observables(observables or ["magnetization", f"correlation:max={half}"], LATTICE, "spins")
+    chosen = parse_observables(
+        observables or ["magnetization", f"correlation:max={half}"], LATTICE, "spins"
+    )
     for o in chosen:
-        if isinstance(o, lattice_observables.Correlation) and o.max_separation >= data.sizes["site"]:
-            raise ValueError(f"correlation max must be below the {data.sizes['site']} sites, got {o.max_separation}.")
+        if (
+            isinstance(o, lattice_observables.Correlation)
+            and o.max_separation >= data.sizes["site"]
+        ):
+            raise ValueError(
+                f"correlation max must be below the {data.sizes['site']} sites, got {o.max_separation}."
+            )
     x = data["x"].transpose(..., "frame", "site")
     lead = x.dims[:-2]
     values = np.asarray(x.values, float).reshape(-1, x.sizes["frame"], x.sizes["site"])
-    out = xr.Dataset(attrs={k: data.attrs[k] for k in ("beta", "mu", "source", "sha256") if k in data.attrs})
+    out = xr.Dataset(
+        attrs={k: data.attrs[k] for k in ("beta", "mu", "source", "sha256") if k in data.attrs}
+    )
     out.attrs["frames"] = x.sizes["frame"]
     for o in chosen:
         each = np.stack([np.asarray(o(jnp.asarray(v.T))) for v in values])  # (member, *dims, frame)
         mean = each.mean(-1).reshape([x.sizes[d] for d in lead] + list(each.shape[1:-1]))
         error = (each.std(-1, ddof=1) / np.sqrt(each.shape[-1])).reshape(mean.shape)
-        for name, v, text in ((o.name, mean, o.long_name), (f"{o.name}_se", error, f"standard error of {o.name}")):
+        for name, v, text in (
+            (o.name, mean, o.long_name),
+            (f"{o.name}_se", error, f"standard error of {o.name}"),
+        ):
             out[name] = ((*lead, *o.dims), v, {"units": o.units, "long_name": text})
         out = out.assign_coords(o.coords())
     return out.assign_coords({d: data[d] for d in lead if d in data.coords})
@@ -171,15 +207,28 @@ def predict(
     if results.has_group(result, "map"):
         mode = _mode(result, batch)
     done = posterior_predictive(
-        program, system.sampler, chosen, key, stacked, batch.conditions,
-        example=batch.x[0], simulation=simulation, progress=progress,
+        program,
+        system.sampler,
+        chosen,
+        key,
+        stacked,
+        batch.conditions,
+        example=batch.x[0],
+        simulation=simulation,
+        progress=progress,
     )
     groups = {"posterior_predictive": _predictive_group(done, chosen, batch, result)}
     if mode is not None:
         longer = simulation._replace(chains=8 * simulation.chains, warmup=8 * simulation.warmup)
         point = posterior_predictive(
-            program, system.sampler, chosen, jax.random.fold_in(key, 1), mode[:, None], batch.conditions,
-            example=batch.x[0], simulation=longer,
+            program,
+            system.sampler,
+            chosen,
+            jax.random.fold_in(key, 1),
+            mode[:, None],
+            batch.conditions,
+            example=batch.x[0],
+            simulation=longer,
         )
         groups["map_predictive"] = _predictive_group(point, chosen, batch, result, point=True)
     groups["reconstruction"] = _reconstruction(program, system, batch, picked, key, result)
@@ -194,7 +243,9 @@ def _batch_of(result: Any, system: System) -> Batch:
     values = np.asarray(x.values)
     dim = str(x.dims[0]) if x.dims[0] != "frame" else None
     coords = None if dim is None else np.asarray(x[dim].values)
-    constants = results.group(result, "constant_data") if results.has_group(result, "constant_data") else {}
+    constants = (
+        results.group(result, "constant_data") if results.has_group(result, "constant_data") else {}
+    )
     values = values if dim is not None else values[None]
     conditions = {}
     for name in system.conditions:
@@ -246,7 +297,13 @@ def _predictive_group(
 
 
 def _reconstruction(
-    program: Any, system: System, batch: Batch, picked: np.ndarray, key: Any, result: Any, frames: int = 3
+    program: Any,
+    system: System,
+    batch: Batch,
+    picked: np.ndarray,
+    key: Any,
+    result: Any,
+    frames: int = 3,
 ) -> xr.Dataset:
     """Latents of a few frames, and fine configurations drawn from them (Fig. 4)."""
     frames = min(frames, batch.x.shape[1])
@@ -263,7 +320,9 @@ def _reconstruction(
             state = system.sampler.init(start, frames)
 
             def move(state: Any, k: Any) -> tuple[Any, None]:
-                return system.sampler.step(k, state, boltzmann.potential, jnp.asarray(boltzmann.beta), h[:frames].T)[0], None
+                return system.sampler.step(
+                    k, state, boltzmann.potential, jnp.asarray(boltzmann.beta), h[:frames].T
+                )[0], None
 
             state, _ = jax.lax.scan(move, state, jax.random.split(start, 200))
             latent = state.x.T.astype(u.dtype)
@@ -279,22 +338,42 @@ def _reconstruction(
     keys = jax.random.split(jax.random.fold_in(key, 3), members)
     mapped = jax.jit(jax.vmap(one, (0, 0, 0, 0, None if fixed is None else 0)))
     latent, drawn, mean = mapped(
-        keys, jnp.asarray(picked[0]), jnp.asarray(batch.x, float), conditions, None if fixed is None else jnp.asarray(fixed)
+        keys,
+        jnp.asarray(picked[0]),
+        jnp.asarray(batch.x, float),
+        conditions,
+        None if fixed is None else jnp.asarray(fixed),
     )
     dims: tuple[str, ...] = ("member",)
     ds = xr.Dataset(
         {
-            "X": ((*dims, "frame", "coarse_site"), np.asarray(latent), {"units": "1", "long_name": "a latent configuration"}),
-            "x_sample": (
-                (*dims, "sample", "frame", "site"), np.asarray(drawn), {"units": "1", "long_name": "fine configurations drawn from p_cf"}
+            "X": (
+                (*dims, "frame", "coarse_site"),
+                np.asarray(latent),
+                {"units": "1", "long_name": "a latent configuration"},
             ),
-            "x_mean": ((*dims, "frame", "site"), np.asarray(mean), {"units": "1", "long_name": "expected fine configuration"}),
+            "x_sample": (
+                (*dims, "sample", "frame", "site"),
+                np.asarray(drawn),
+                {"units": "1", "long_name": "fine configurations drawn from p_cf"},
+            ),
+            "x_mean": (
+                (*dims, "frame", "site"),
+                np.asarray(mean),
+                {"units": "1", "long_name": "expected fine configuration"},
+            ),
         }
     )
-    return ds.isel(member=0) if batch.dim is None else ds.rename(member=batch.dim).assign_coords({batch.dim: batch.coords})
+    return (
+        ds.isel(member=0)
+        if batch.dim is None
+        else ds.rename(member=batch.dim).assign_coords({batch.dim: batch.coords})
+    )
 
 
-def _reference(reference: str | Path | xr.Dataset, chosen: Sequence[Observable], batch: Batch) -> xr.Dataset:
+def _reference(
+    reference: str | Path | xr.Dataset, chosen: Sequence[Observable], batch: Batch
+) -> xr.Dataset:
     """Observables of reference data: those stored in it, else measured on its frames."""
     ds = reference if isinstance(reference, xr.Dataset) else io.load_observables(reference)
     names = [o.name for o in chosen]
@@ -307,7 +386,9 @@ def _reference(reference: str | Path | xr.Dataset, chosen: Sequence[Observable],
         try:
             out = out.sel({batch.dim: batch.coords}, method="nearest", tolerance=1e-6)
         except KeyError:
-            raise ValueError(f"the reference does not hold all of the fit's {batch.dim} values.") from None
+            raise ValueError(
+                f"the reference does not hold all of the fit's {batch.dim} values."
+            ) from None
     return out
 
 
@@ -315,15 +396,17 @@ def key_numbers(result: Any) -> dict[str, Any]:
     """The numbers of a result that matter most, for a summary line and ``--json``."""
     a = results.attrs(result)
     out: dict[str, Any] = {
-        k: a[k] for k in ("method", "model", "approximation", "converged", "ended", "wall_seconds") if k in a
+        k: a[k]
+        for k in ("method", "model", "approximation", "converged", "ended", "wall_seconds")
+        if k in a
     }
     posterior = results.group(result, "posterior")
     out["draws"] = int(posterior.sizes["chain"] * posterior.sizes["draw"])
     if "p0" in posterior:
         out["p0_mean"] = float(posterior["p0"].mean())
     if "theta_c" in posterior:
-        active = (np.abs(posterior["theta_c"].mean(("chain", "draw"))) > 0.01).sum("feature")
-        out["active_features_max"] = int(active.max())
+        mean = posterior["theta_c"].mean(("chain", "draw"))
+        out["active_features_max"] = int((abs(mean) > 0.01).sum(dim="feature").max())
     if results.has_group(result, "map") and "khat" in results.group(result, "map"):
         khat = results.group(result, "map")["khat"].values
         if np.isfinite(khat).any():
@@ -344,8 +427,10 @@ def key_numbers(result: Any) -> dict[str, Any]:
                             at_map = results.group(result, "map_predictive")[name] - exact[name]
                             out["map_magnetization_rmse"] = float(np.sqrt((at_map**2).mean()))
         if "magnetization" in predicted:
-            width = predicted["magnetization"].quantile([0.05, 0.95], ("chain", "draw")).diff("quantile")
+            width = (
+                predicted["magnetization"]
+                .quantile([0.05, 0.95], ("chain", "draw"))
+                .diff("quantile")
+            )
             out["magnetization_width_90"] = float(width.mean())
     return out
-
-

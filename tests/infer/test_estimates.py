@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from jax import Array
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from bayescg.infer.estimates import (
+    Chains,
     Estimates,
     Reader,
     estimate,
@@ -20,13 +20,12 @@ from bayescg.infer.estimates import (
 from bayescg.infer.marginal import log_marginal
 from bayescg.infer.program import Program, read_program
 from bayescg.mapping import majority
-from bayescg.samplers import lattice_gibbs
 from models import ising
 from tests import brute_force
 from tests.statistical import check_mean, check_variance
 
 FRAMES = 4
-REPEATS = 40
+REPEATS = 100
 X = jnp.asarray(np.random.default_rng(0).choice([-1.0, 1.0], (FRAMES, 16), p=[0.3, 0.7]))
 MU = {"mu": jnp.asarray(0.4)}
 # Not the defaults: a short basis compiles faster, and beta = 1 makes the information large.
@@ -83,23 +82,43 @@ def exact() -> Exact:
     return Exact(score, complete, missing, weights @ brute_force.statistics(p))
 
 
-def repeats(reader: Reader, sweeps: int, free: int, clamped: int) -> Estimates:
-    """Estimates by independent runs, each from chains that have run in."""
-    u = point(reader.program)
+class Runs(NamedTuple):
+    """Independent runs, along the first axis of everything."""
 
-    def one(key: Array) -> Estimates:
-        start, warm, run = jax.random.split(key, 3)
-        chains = start_chains(reader, start, FRAMES, free, clamped)
-        _, chains = estimate(reader, warm, u, chains, X, MU, jnp.asarray(60))
-        return estimate(reader, run, u, chains, X, MU, jnp.asarray(sweeps))[0]
-
-    run: Callable[[Array], Estimates] = jax.jit(jax.vmap(one))
-    return jax.tree.map(np.asarray, run(jax.random.split(jax.random.key(3), REPEATS)))
+    estimates: Estimates
+    before: Chains
+    after: Chains
 
 
 @cache
-def long_runs() -> Estimates:
-    return repeats(reader(), 400, 16, 8)
+def compiled(fixed: bool) -> Callable[[Array, Array], Runs]:
+    """Runs with a traced number of sweeps, each from chains that have run in."""
+    r = reader({"X": majority(X, 2)} if fixed else None)
+    u = point(r.program)
+
+    def one(key: Array, sweeps: Array) -> Runs:
+        start, warm, run = jax.random.split(key, 3)
+        chains = start_chains(r, start, FRAMES, free=16, clamped=8)
+
+        def again(i: Array, carry: tuple[Estimates, Chains, Chains]) -> Any:
+            # One body for running in and for the run: it is compiled once.
+            chains = carry[2]
+            length = jnp.where(i == 0, 60, sweeps)
+            found, moved = estimate(r, jnp.where(i == 0, warm, run), u, chains, X, MU, length)
+            return found, chains, moved
+
+        blank = jax.tree.map(
+            lambda a: jnp.zeros(a.shape, a.dtype),
+            jax.eval_shape(lambda: estimate(r, run, u, chains, X, MU, sweeps)[0]),
+        )
+        return Runs(*jax.lax.fori_loop(0, 2, again, (blank, chains, chains)))
+
+    return jax.jit(jax.vmap(one, (0, None)))
+
+
+def repeats(sweeps: int, *, fixed: bool = False) -> Runs:
+    runs = compiled(fixed)(jax.random.split(jax.random.key(3), REPEATS), jnp.asarray(sweeps))
+    return jax.tree.map(np.asarray, runs)
 
 
 def upper(matrix: np.ndarray) -> np.ndarray:
@@ -121,40 +140,25 @@ def test_the_oracle_agrees_with_autodiff() -> None:
     np.testing.assert_allclose(found[1], -observed, rtol=1e-8, atol=1e-10)
 
 
-def test_score() -> None:
-    check_mean(long_runs().score, exact().score)
-    check_mean(long_runs().features, exact().features)
+def test_score_and_information() -> None:
+    """Runs are so long that the small-sample bias of a covariance, relatively one over the number
+    of samples, is far below its Monte Carlo error."""
+    found = repeats(200).estimates
+    check_mean(found.score, exact().score)
+    check_mean(found.features, exact().features)
+    check_mean(upper(found.complete), upper(exact().complete))
+    check_mean(upper(found.missing), upper(exact().missing))
+    check_mean(upper(found.observed), upper(exact().complete - exact().missing))
+    for matrices in (found.complete, found.missing, found.noise):
+        np.testing.assert_allclose(matrices, np.swapaxes(matrices, 1, 2), rtol=1e-9, atol=1e-9)
+        assert np.all(np.linalg.eigvalsh(matrices) > -1e-9)
 
 
-def test_complete_information() -> None:
-    # A covariance about the sample's own mean is low by that mean's variance, which the noise
-    # of the score holds: it is put back before comparing.
-    check_mean(upper(long_runs().complete), upper(exact().complete - small_sample_bias("free")))
-
-
-def test_missing_information() -> None:
-    check_mean(upper(long_runs().missing), upper(exact().missing - small_sample_bias("clamped")))
-    observed = exact().complete - exact().missing
-    bias = small_sample_bias("free") - small_sample_bias("clamped")
-    check_mean(upper(long_runs().observed), upper(observed - bias))
-
-
-def small_sample_bias(chains: str) -> np.ndarray:
-    """Variance of the chains' means, from the spread of the score over the repeats."""
-    found = long_runs()
-    program = reader().program
-    at = program.coordinates("theta_c")
-    free = np.zeros((program.size, program.size))
-    free[np.ix_(at, at)] = np.cov(found.features[:, 1:].T)
-    if chains == "free":
-        return FRAMES * free
-    return np.cov(found.score.T) - FRAMES**2 * free
-
-
-def test_noise_is_honest() -> None:
+def test_noise_is_honest_and_chains_persist() -> None:
     """The stated error of the score is the spread over independent runs, by coordinate and along
-    random directions, for chains far shorter than a decorrelated sample would need."""
-    found = repeats(reader(), 5, 8, 4)
+    random directions, for runs far shorter than a decorrelated sample would need."""
+    runs = repeats(5)
+    found = runs.estimates
     check_mean(found.score, exact().score)
     noise = found.noise.mean(0)
     check_variance(found.score, np.diag(noise))
@@ -162,12 +166,21 @@ def test_noise_is_honest() -> None:
     along = np.einsum("di,ij,dj->d", directions, noise, directions)
     check_variance(found.score @ directions.T, along)
 
+    assert runs.before.free.x.shape == (REPEATS, 8, 16)
+    assert runs.before.clamped.x.shape == (REPEATS, 8, FRAMES * 8)
+    assert np.all(np.abs(runs.after.free.x) == 1.0) and np.any(
+        runs.after.free.x != runs.before.free.x
+    )
+    runs = repeats(1)
+    changed = np.mean(runs.after.clamped.x != runs.before.clamped.x, axis=(1, 2))
+    assert np.all(changed > 0.0)
+    np.testing.assert_allclose(runs.estimates.latent_change, changed, rtol=1e-6)
+
 
 def test_a_fixed_latent_misses_nothing() -> None:
     """REM: the score of the completed data is known but for <phi> of the model."""
-    fixed = {"X": majority(X, 2)}
-    r = reader(fixed)
-    found = repeats(r, 50, 16, 1)
+    r = reader({"X": majority(X, 2)})
+    found = repeats(50, fixed=True).estimates
     assert np.all(np.abs(found.missing) < 1e-9)
     assert np.all(found.latent_change == 0.0)
     u = point(r.program)
@@ -179,27 +192,6 @@ def test_a_fixed_latent_misses_nothing() -> None:
     check_variance(found.score[:, at], np.diag(found.noise.mean(0))[at])
 
 
-def test_chains_persist() -> None:
-    """A second call goes on from where the first one ended; the sampler leaves data alone."""
-    r = reader()
-    u = point(r.program)
-    chains = start_chains(r, jax.random.key(0), FRAMES, 16, 8)
-    assert chains.free.x.shape == (8, 16) and chains.clamped.x.shape == (8, FRAMES * 8)
-    out, moved = estimate(r, jax.random.key(1), u, chains, X, MU, jnp.asarray(1))
-    assert jax.tree.map(jnp.shape, moved) == jax.tree.map(jnp.shape, chains)
-    assert np.any(moved.free.x != chains.free.x) and np.any(moved.clamped.x != chains.clamped.x)
-    changed = np.mean(moved.clamped.x != chains.clamped.x)
-    np.testing.assert_allclose(out.latent_change, changed, rtol=1e-6)
-
-
 def test_likelihood_coordinates() -> None:
     r = reader()
     np.testing.assert_array_equal(r.fine, r.program.coordinates("p0"))
-    assert r.sampler is lattice_gibbs(ising.system(OPTIONS).program.keywords["lattice"].basis)
-
-
-@pytest.mark.parametrize("field", ["complete", "missing", "noise"])
-def test_matrices_are_symmetric_and_as_definite_as_they_must_be(field: str) -> None:
-    matrices = getattr(long_runs(), field)
-    np.testing.assert_allclose(matrices, np.swapaxes(matrices, 1, 2), rtol=1e-9, atol=1e-9)
-    assert np.all(np.linalg.eigvalsh(matrices) > -1e-9)

@@ -1,0 +1,233 @@
+"""From data to a report on a small lattice, through Python and through the command line."""
+
+import json
+from pathlib import Path
+
+from click.testing import CliRunner
+import numpy as np
+import pytest
+import xarray as xr
+
+from bayescg import io, results, workflow
+from bayescg.cli import cli
+from bayescg.report import write_report
+
+SMALL = ["n_f=16", "mu=0:1:3", "frames=12"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("work")
+    io.save(workflow.make_reference("ising", SMALL, seed=1), path / "data.nc")
+    return path
+
+
+@pytest.fixture(scope="module")
+def fitted(folder: Path) -> Path:
+    out = folder / "fit.nc"
+    words = ["fit", "ising", "-d", str(folder / "data.nc"), "-s", "ratio=4", "-s", "prior=normal"]
+    words += [
+        "-s",
+        "prior_scale=1.0",
+        "-M",
+        "draws=60",
+        "--seed",
+        "3",
+        "-o",
+        str(out),
+        "--json",
+        "--quiet",
+    ]
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 0, done.output
+    summary = json.loads(done.stdout.strip().splitlines()[-1])
+    assert summary["converged"] == 1
+    assert summary["files"] == [str(out)]
+    done = CliRunner().invoke(
+        cli,
+        ["predict", str(out), "--draws", "40", "--reference", str(folder / "data.nc"), "--quiet"],
+    )
+    assert done.exit_code == 0, done.output
+    return out
+
+
+def test_the_result_keeps_the_contract(fitted: Path) -> None:
+    result = results.load(fitted)
+    attrs = results.attrs(result)
+    for name in (
+        "method",
+        "model",
+        "model_options",
+        "seed",
+        "converged",
+        "wall_seconds",
+        "approximation",
+    ):
+        assert name in attrs
+    posterior = results.group(result, "posterior")
+    assert posterior["theta_c"].dims == ("chain", "draw", "mu", "feature")
+    assert posterior["p0"].dims == ("chain", "draw", "mu")
+    predicted = results.group(result, "posterior_predictive")
+    assert predicted["magnetization"].dims == ("chain", "draw", "mu")
+    assert predicted["correlation"].dims == ("chain", "draw", "mu", "separation")
+    reference = results.group(result, "reference")
+    assert {"magnetization", "magnetization_se", "correlation"} <= set(reference.data_vars)
+    assert results.group(result, "log_likelihood")["x"].dims == ("chain", "draw", "mu", "frame")
+    for name in (
+        "em_trace",
+        "map",
+        "laplace_complete",
+        "laplace_observed",
+        "observed_data",
+        "constant_data",
+        "prior",
+    ):
+        assert results.has_group(result, name)
+    for group in results.groups(result):
+        for name, variable in results.group(result, group).data_vars.items():
+            assert {"units", "long_name"} <= set(variable.attrs), (group, name)
+    # The model follows the data it was fitted to; 0.15 is twice the standard error of 12 frames.
+    seen = results.group(result, "observed_data")["x"].mean(("frame", "site"))
+    gap = predicted["magnetization"].mean(("chain", "draw")) - seen
+    assert float(np.abs(gap).max()) < 0.15
+
+
+def test_the_same_seed_gives_the_same_result(folder: Path, fitted: Path) -> None:
+    again = workflow.fit(
+        "ising",
+        folder / "data.nc",
+        options=["ratio=4", "prior=normal", "prior_scale=1.0"],
+        method_options=["draws=60"],
+        seed=3,
+    )
+    first = results.group(results.load(fitted), "posterior")["theta_c"]
+    np.testing.assert_array_equal(results.group(again, "posterior")["theta_c"], first)
+
+
+def test_the_report_shows_it(fitted: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report.html"
+    done = CliRunner().invoke(cli, ["report", str(fitted), "-o", str(out), "--quiet"])
+    assert done.exit_code == 0, done.output
+    html = out.read_text()
+    assert "Fig. 5" in html and "Converged." in html
+    assert "http://" not in html and "https://" not in html
+    assert html.count("<img ") == html.count("alt=")
+    for anchor in ("worries", "numbers", "figures", "settings"):
+        assert f'href="#{anchor}"' in html and f'id="{anchor}"' in html
+
+
+def test_hostile_strings_are_escaped(fitted: Path, tmp_path: Path) -> None:
+    result = results.load(fitted)
+    result.attrs["messages"] = json.dumps(["<script>alert(1)</script>"])
+    result.attrs["converged"] = 0
+    write_report([result], tmp_path / "r.html", ["<b>x</b>"])
+    html = (tmp_path / "r.html").read_text()
+    assert "<script>" not in html and "<b>x</b>" not in html.replace("<b>&lt;", "")
+    assert "Did NOT converge" in html
+
+
+def test_one_field_needs_no_sweep(folder: Path, tmp_path: Path) -> None:
+    one = io.load(folder / "data.nc").isel(mu=2)
+    one = one.drop_vars("mu").assign_attrs(mu=1.0)
+    result = workflow.fit("ising", one, options=["ratio=4"], method_options=["draws=40"], seed=0)
+    result = workflow.predict(result, ["magnetization"], draws=20, reference=one)
+    assert results.group(result, "posterior_predictive")["magnetization"].dims == ("chain", "draw")
+    write_report([result], tmp_path / "one.html")
+
+
+def test_observe_measures_the_frames(folder: Path) -> None:
+    data = io.load(folder / "data.nc")
+    seen = workflow.observe(data, ["magnetization", "correlation:max=3"])
+    np.testing.assert_allclose(seen["magnetization"], data["x"].mean(("frame", "site")))
+    assert seen["correlation"].dims == ("mu", "separation")
+    x = data["x"].astype(float)
+    np.testing.assert_allclose(
+        seen["correlation"].sel(separation=2), (x * x.roll(site=-2)).mean(("frame", "site"))
+    )
+
+
+BAD = {
+    "spins": (lambda d: d.assign(x=d["x"] * 0), [], "-1"),
+    "nan": (
+        lambda d: d.assign(
+            x=d["x"].astype(float).where(d["x"]["site"] != 3)
+            if "site" in d.coords
+            else d["x"] * np.nan
+        ),
+        [],
+        "",
+    ),
+    "few": (lambda d: d.isel(frame=slice(0, 1)), [], "too few frames"),
+    "ratio": (lambda d: d, ["-s", "ratio=3"], "not divisible"),
+    "option": (lambda d: d, ["-s", "ration=4"], "did you mean 'ratio'"),
+    "type": (lambda d: d, ["-s", "ratio=four"], "integer"),
+    "method": (lambda d: d, ["-m", "magic"], "known: mcem"),
+    "method option": (lambda d: d, ["-M", "draw=4"], "did you mean 'draws'"),
+    "beta": (lambda d: d.assign_attrs(beta=1.0), [], "beta"),
+    "frames": (lambda d: d, ["-s", "frames=1000"], "1000"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_line_and_exit_2(name: str, folder: Path, tmp_path: Path) -> None:
+    change, words, text = BAD[name]
+    path, out = tmp_path / "bad.nc", tmp_path / "out.nc"
+    change(io.load(folder / "data.nc")).to_netcdf(path)
+    done = CliRunner().invoke(
+        cli, ["fit", "ising", "-d", str(path), "-s", "ratio=4", *words, "-o", str(out)]
+    )
+    assert done.exit_code == 2, done.output
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith("bayescg: ") and text in lines[0]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bad.nc"]
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["fit", "ising", "-d", "missing.nc", "-o", "out.nc"], "missing.nc"),
+        (["fit", "ising", "-d", "text.nc", "-o", "out.nc"], "netCDF"),
+        (["fit", "nosuch", "-d", "text.nc", "-o", "out.nc"], "netCDF"),
+        (["fit", "ising", "-d", "text.nc", "-o", "no/such/folder/out.nc"], "no/such/folder"),
+        (["observe", "data.nc", "-O", "rdf", "-o", "out.nc"], "unknown observable"),
+        (["observe", "data.nc", "-O", "correlation:max=many", "-o", "out.nc"], "int"),
+        (["predict", "data.nc"], "result"),
+        (["predict", "missing.nc"], "missing.nc"),
+        (["report", "text.nc", "-o", "r.html"], "netCDF"),
+        (["reference", "ising", "-s", "mu=a:b", "-o", "out.nc"], "mu must be"),
+    ],
+)
+def test_wrong_files_and_words(
+    words: list[str], text: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("text.nc").write_text("not netCDF")
+    xr.load_dataset(folder / "data.nc").to_netcdf("data.nc")
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 2, done.output
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1 and text in lines[0], lines
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data.nc", "text.nc"]
+
+
+def test_a_fit_that_does_not_converge_exits_1_and_keeps_what_it_had(
+    folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.nc"
+    words = [
+        "fit",
+        "ising",
+        "-d",
+        str(folder / "data.nc"),
+        "-s",
+        "ratio=4",
+        "-M",
+        "max_iterations=2",
+    ]
+    done = CliRunner().invoke(
+        cli, [*words, "-M", "draws=20", "-o", str(out), "--log", str(tmp_path / "log.jsonl")]
+    )
+    assert done.exit_code == 1
+    assert int(results.attrs(results.load(out))["converged"]) == 0
+    events = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert any(e["event"] == "progress" for e in events)
