@@ -12,13 +12,13 @@ import numpy as np
 import xarray as xr
 
 from bayescg.infer.fit import Fit, Table
-from bayescg.infer.laplace import FORMS, Laplace, Weighted, laplace, weigh
+from bayescg.infer.laplace import FORMS, laplace, weigh
 from bayescg.infer.mcem import MCEMResult, run_mcem
 from bayescg.infer.nuts import run_nuts
-from bayescg.infer.prior import expected_precisions
 from bayescg.infer.program import Program, ProgramError, read_program, replace_prior
 from bayescg.infer.progress import Progress
 from bayescg.infer.schedules import Newton, RobbinsMonro, Schedule
+from bayescg.infer.tables import Form, choose, held, khat_of, laplace_group, map_group, trace_group
 from bayescg.system import Batch, System
 
 __all__ = ["MCEM", "NUTS", "MCEMOptions", "NUTSOptions", "mcem", "nuts"]
@@ -211,7 +211,7 @@ class MCEM:
         weighable = (
             exact and options.weights and not fallback.any() and not np.any(prior_used == "flat")
         )
-        forms: dict[str, tuple[Laplace, Weighted | None, np.ndarray]] = {}
+        forms: dict[str, Form] = {}
         for form, k in zip(FORMS, jax.random.split(key, len(FORMS)), strict=True):
             normal = laplace(program, result.estimates, result.u, batch.x, batch.conditions, form)
             weighted = None
@@ -229,16 +229,16 @@ class MCEM:
             else:
                 raw = normal.draw(k, options.draws)
             forms[form] = (normal, weighted, raw)
-            groups[f"laplace_{form}"] = _laplace_group(normal, weighted, raw)
+            groups[f"laplace_{form}"] = laplace_group(normal, weighted, raw)
             if not normal.definite.all():
                 at = np.flatnonzero(~normal.definite)
                 messages.append(
                     f"the {form} information is indefinite for {_members(batch, at)} (smallest eigenvalue "
                     f"{normal.smallest[at].min():.2g}): no normal approximation of that form exists there."
                 )
-        chosen, name = _choose(forms, options.laplace)
-        khat = np.array([_khat(forms[f], m) for m, f in enumerate(chosen)])
-        draws = np.stack([_held(forms[f], m) for m, f in enumerate(chosen)], 1)[None]
+        chosen, name = choose(forms, options.laplace)
+        khat = np.array([khat_of(forms[f], m) for m, f in enumerate(chosen)])
+        draws = np.stack([held(forms[f], m) for m, f in enumerate(chosen)], 1)[None]
         if not np.isfinite(draws).all():
             messages.append(
                 "no Laplace approximation exists for some members: their draws repeat the mode."
@@ -255,8 +255,8 @@ class MCEM:
         )
         if self.point:
             draws, approximation = result.u[None, None], "one draw: the point estimate"
-        groups["map"] = _map_group(result, batch, prior_used, np.array(chosen), khat)
-        groups["em_trace"] = _trace_group(result)
+        groups["map"] = map_group(result, prior_used, np.array(chosen), khat)
+        groups["em_trace"] = trace_group(result)
         return Fit(
             method=self.method,
             system=self.system,
@@ -385,101 +385,3 @@ def _members(batch: Batch, at: np.ndarray) -> str:
         return "these data"
     shown = ", ".join(f"{batch.coords[i]:g}" for i in at[:6])
     return f"{batch.dim} = {shown}" + (f" and {len(at) - 6} more" if len(at) > 6 else "")
-
-
-Form = tuple[Laplace, Weighted | None, np.ndarray]
-
-
-def _khat(form: Form, member: int) -> float:
-    return float("nan") if form[1] is None else float(form[1].khat[member])
-
-
-def _held(form: Form, member: int) -> np.ndarray:
-    """Equally weighted draws of one member."""
-    return form[2][member] if form[1] is None else form[1].resampled[member]
-
-
-def _choose(forms: dict[str, Form], wanted: str) -> tuple[list[str], str]:
-    """The form that `posterior` holds, member by member, and what to call the choice."""
-    members = len(forms["complete"][0].mean)
-    if wanted != "auto":
-        return [wanted] * members, wanted
-    if forms["complete"][1] is None:
-        return ["complete"] * members, "complete"
-    best = []
-    for m in range(members):
-        khats = [_khat(forms[f], m) for f in FORMS]
-        best.append(FORMS[int(np.argmin(khats))])
-    return best, best[0] if len(set(best)) == 1 else "lower k-hat of complete and observed"
-
-
-def _laplace_group(normal: Laplace, weighted: Weighted | None, raw: np.ndarray) -> dict[str, Table]:
-    out = {
-        "u": Table(
-            ("draw", "member", "parameter"), np.swapaxes(raw, 0, 1), "raw draws, unconstrained"
-        ),
-        "precision": Table(
-            ("member", "parameter", "parameter_2"),
-            normal.precision,
-            f"precision matrix, {normal.form} form",
-        ),
-        "smallest_eigenvalue": Table(
-            ("member",), normal.smallest, "smallest eigenvalue of the precision"
-        ),
-    }
-    if weighted is not None:
-        out["log_weight"] = Table(
-            ("draw", "member"), weighted.log_weights.T, "smoothed log importance weight"
-        )
-        out["khat"] = Table(("member",), weighted.khat, "Pareto k-hat of the weights")
-    return out
-
-
-def _map_group(
-    result: MCEMResult, batch: Batch, prior_used: np.ndarray, forms: np.ndarray, khat: np.ndarray
-) -> dict[str, Table]:
-    tau = np.asarray(
-        jax.vmap(lambda u: expected_precisions(result.program, u))(jnp.asarray(result.u))
-    )
-    out = {
-        "u": Table(("member", "parameter"), result.u, "MAP, unconstrained"),
-        "converged": Table(
-            ("member",), result.converged.astype(np.int8), "whether the stopping rule was met"
-        ),
-        "distance": Table(
-            ("member", "parameter"), result.distance, "Newton step left, in posterior sd"
-        ),
-        "noise": Table(
-            ("member", "parameter"), result.noise, "Monte Carlo error of that step, in posterior sd"
-        ),
-        "prior_used": Table(("member",), prior_used.astype(str), "prior of the coefficients"),
-        "form": Table(("member",), forms.astype(str), "Laplace form in posterior"),
-        "khat": Table(("member",), khat, "Pareto k-hat of the weights in posterior"),
-    }
-    if result.program.ard:
-        out["tau_u"] = Table(
-            ("member", "parameter"),
-            tau,
-            "expected ARD precision (Eq. 42), unconstrained coordinates",
-        )
-    return out
-
-
-def _trace_group(result: MCEMResult) -> dict[str, Table]:
-    t = result.trace
-    return {
-        "u": Table(("iteration", "member", "parameter"), t["u"], "parameters, unconstrained"),
-        "distance": Table(
-            ("iteration", "member"), t["distance"], "largest Newton step, in posterior sd"
-        ),
-        "noise": Table(
-            ("iteration", "member"), t["noise"], "its Monte Carlo error, in posterior sd"
-        ),
-        "gain": Table(
-            ("iteration", "member"), t["gain"], "log posterior that a full Newton step would gain"
-        ),
-        "sweeps": Table(("iteration",), t["sweeps"], "sweeps of each chain"),
-        "latent_change": Table(
-            ("iteration", "member"), t["latent_change"], "latent spins changed by a sweep"
-        ),
-    }

@@ -1,0 +1,110 @@
+"""Choosing between Laplace forms, and the tables that MC-EM leaves in a result."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bayescg.infer.fit import Table
+from bayescg.infer.laplace import FORMS, Laplace, Weighted
+from bayescg.infer.mcem import MCEMResult
+from bayescg.infer.prior import expected_precisions
+
+__all__ = ["Form", "choose", "held", "khat_of", "laplace_group", "map_group", "trace_group"]
+
+#: The approximation, its weighted draws where weights exist, and its raw draws.
+Form = tuple[Laplace, Weighted | None, np.ndarray]
+
+
+def khat_of(form: Form, member: int) -> float:
+    return float("nan") if form[1] is None else float(form[1].khat[member])
+
+
+def held(form: Form, member: int) -> np.ndarray:
+    """Equally weighted draws of one member."""
+    return form[2][member] if form[1] is None else form[1].resampled[member]
+
+
+def choose(forms: dict[str, Form], wanted: str) -> tuple[list[str], str]:
+    """The form that `posterior` holds, member by member, and what to call the choice."""
+    members = len(forms["complete"][0].mean)
+    if wanted != "auto":
+        return [wanted] * members, wanted
+    if forms["complete"][1] is None:
+        return ["complete"] * members, "complete"
+    best = []
+    for m in range(members):
+        khats = [khat_of(forms[f], m) for f in FORMS]
+        best.append(FORMS[int(np.argmin(khats))])
+    return best, best[0] if len(set(best)) == 1 else "lower k-hat of complete and observed"
+
+
+def laplace_group(normal: Laplace, weighted: Weighted | None, raw: np.ndarray) -> dict[str, Table]:
+    out = {
+        "u": Table(
+            ("draw", "member", "parameter"), np.swapaxes(raw, 0, 1), "raw draws, unconstrained"
+        ),
+        "precision": Table(
+            ("member", "parameter", "parameter_2"),
+            normal.precision,
+            f"precision matrix, {normal.form} form",
+        ),
+        "smallest_eigenvalue": Table(
+            ("member",), normal.smallest, "smallest eigenvalue of the precision"
+        ),
+    }
+    if weighted is not None:
+        out["log_weight"] = Table(
+            ("draw", "member"), weighted.log_weights.T, "smoothed log importance weight"
+        )
+        out["khat"] = Table(("member",), weighted.khat, "Pareto k-hat of the weights")
+    return out
+
+
+def map_group(
+    result: MCEMResult, prior_used: np.ndarray, forms: np.ndarray, khat: np.ndarray
+) -> dict[str, Table]:
+    tau = np.asarray(
+        jax.vmap(lambda u: expected_precisions(result.program, u))(jnp.asarray(result.u))
+    )
+    out = {
+        "u": Table(("member", "parameter"), result.u, "MAP, unconstrained"),
+        "converged": Table(
+            ("member",), result.converged.astype(np.int8), "whether the stopping rule was met"
+        ),
+        "distance": Table(
+            ("member", "parameter"), result.distance, "Newton step left, in posterior sd"
+        ),
+        "noise": Table(
+            ("member", "parameter"), result.noise, "Monte Carlo error of that step, in posterior sd"
+        ),
+        "prior_used": Table(("member",), prior_used.astype(str), "prior of the coefficients"),
+        "form": Table(("member",), forms.astype(str), "Laplace form in posterior"),
+        "khat": Table(("member",), khat, "Pareto k-hat of the weights in posterior"),
+    }
+    if result.program.ard:
+        out["tau_u"] = Table(
+            ("member", "parameter"),
+            tau,
+            "expected ARD precision (Eq. 42), unconstrained coordinates",
+        )
+    return out
+
+
+def trace_group(result: MCEMResult) -> dict[str, Table]:
+    t = result.trace
+    return {
+        "u": Table(("iteration", "member", "parameter"), t["u"], "parameters, unconstrained"),
+        "distance": Table(
+            ("iteration", "member"), t["distance"], "largest Newton step, in posterior sd"
+        ),
+        "noise": Table(
+            ("iteration", "member"), t["noise"], "its Monte Carlo error, in posterior sd"
+        ),
+        "gain": Table(
+            ("iteration", "member"), t["gain"], "log posterior that a full Newton step would gain"
+        ),
+        "sweeps": Table(("iteration",), t["sweeps"], "sweeps of each chain"),
+        "latent_change": Table(
+            ("iteration", "member"), t["latent_change"], "latent spins changed by a sweep"
+        ),
+    }
