@@ -1,0 +1,1 @@
+"""Side-by-side measurements; each prints JSON. Run one by ``python -m benchmarks NAME``."""
