@@ -94,7 +94,8 @@ def test_an_unfinished_fit_says_so() -> None:
 
 
 def test_a_subset_of_frames_leads_to_the_same_optimum() -> None:
-    """Incremental EM: the same stationary point, to the stopping rule's 0.2 sd on both sides."""
+    """Incremental EM from the origin, several posterior sd away, ends at the same point: within one
+    sd, where frames that rest keep 32 old configurations each, which is what limits it."""
     result, batch = fitted(8)
     system = ising.system(ising.Options(ratio=8, prior="normal", prior_scale=1.0))
     part = run_mcem(
@@ -103,14 +104,14 @@ def test_a_subset_of_frames_leads_to_the_same_optimum() -> None:
         batch,
         jax.random.key(5),
         frames_per_step=10,
-        start=result.u,
-        schedule=Newton(sweeps=64),
-        max_iterations=60,
+        schedule=Newton(clamped_chains=32, max_sweeps=32),
+        max_iterations=30,
     )
-    assert part.converged.all()
     _, hessian = exact_mode(result, batch, 0)
     sd = np.sqrt(np.diag(np.linalg.inv(hessian)))
-    assert np.abs((part.u[0] - result.u[0]) / sd).max() < 0.4
+    assert np.abs(result.u[0] / sd).max() > 3.0
+    late = part.trace["u"][-10:, 0].mean(0)
+    assert np.abs((late - result.u[0]) / sd).max() < 1.0
     with pytest.raises(ValueError, match="between 1 and 20"):
         run_mcem(system.program, system.sampler, batch, jax.random.key(5), frames_per_step=21)
 
