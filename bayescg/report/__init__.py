@@ -1,4 +1,4 @@
-"""The report: what was fitted, whether to believe it, and what it predicts, in one HTML file."""
+"""The report: what was fitted, whether to believe it, what it predicts, in one HTML file."""
 
 from bayescg.report.write import write_report
 

@@ -1,149 +1,119 @@
 """Writing the report."""
 
-from collections.abc import Sequence
-import json
-from pathlib import Path
-import shlex
+from collections.abc import Callable, Sequence
+import os
 from typing import Any
 
 import jinja2
-import matplotlib as mpl
-import numpy as np
 
-from bayescg import results
+from bayescg import __version__
 from bayescg.files import write_atomically
-from bayescg.report.figures import Case, cases_of, lattice_figures
-from bayescg.workflow import key_numbers
+from bayescg.report import text
+from bayescg.report.bands import bands, p0
+from bayescg.report.case import Case, cases_of
+from bayescg.report.curves import coefficients, priors, reconstruction, versus
+from bayescg.report.drawing import Figure, drawing_style
+from bayescg.report.traces import chains, iterations, relevances
 
-__all__ = ["write_report"]
+__all__ = ["figures_of", "write_report"]
 
-BAD_KHAT = 0.7
+Maker = Callable[[Sequence[Case]], Figure | None]
+
+#: Every figure: its name, who makes it, and what to do if it cannot be made.
+FIGURES: tuple[tuple[str, Maker, str], ...] = (
+    ("Fig. 4 (reconstruction)", reconstruction, "predict with `bayescg predict`"),
+    ("Fig. 5 (magnetisation)", versus, "predict with `bayescg predict --reference`"),
+    ("Fig. 6 (coefficients)", coefficients, "fit a model that has coefficients theta_c"),
+    (
+        "Fig. 7 (with and without ARD)",
+        priors,
+        "add the same sweep fitted with another prior, predicted",
+    ),
+    (
+        "Fig. 8 (magnetisation, several N)",
+        lambda c: bands(c, "magnetization", "frames"),
+        "add the same fit with other numbers of frames (-s frames=N), predicted",
+    ),
+    (
+        "Fig. 9 (correlation, several N)",
+        lambda c: bands(c, "correlation", "frames"),
+        "add the same fit with other numbers of frames (-s frames=N), predicted",
+    ),
+    ("Fig. 10 (posterior of p0)", p0, "fit with a coarse-to-fine map that has p0 (-s fine=flip)"),
+    (
+        "Fig. 11 (magnetisation, several ratios)",
+        lambda c: bands(c, "magnetization", "ratio"),
+        "add the same fit at other ratios (-s ratio=R) and the same N, predicted",
+    ),
+    (
+        "Fig. 12 (correlation, several ratios)",
+        lambda c: bands(c, "correlation", "ratio"),
+        "add the same fit at other ratios (-s ratio=R) and the same N, predicted",
+    ),
+    ("iterations of MC-EM", iterations, "fit with -m mcem"),
+    ("ARD relevances", relevances, "fit with -m mcem and -s prior=ard"),
+    ("chains of NUTS", chains, "fit with -m nuts"),
+)
 
 
 def write_report(
-    idatas: Sequence[Any], path: str | Path, labels: Sequence[str] | None = None
+    results: Sequence[Any], path: str | os.PathLike[str], labels: Sequence[str] | None = None
 ) -> None:
-    """Write one self-contained HTML file.
+    """Write one self-contained HTML file, which opens without a network.
 
-    :param idatas: results; the first is reported on, the others are compared with it.
-    :param labels: a name for each.
+    :param results: InferenceData of fits; the first is reported on, the others are compared with
+        it where a figure needs several.
+    :param path: the file to write, by rename.
+    :param labels: a name for each result.
     :raises ValueError: if no result is given, or the labels do not match.
+    :raises OSError: if the path cannot be written.
     """
-    if not idatas:
+    if not results:
         raise ValueError("a report needs at least one result.")
-    labels = [f"result {i + 1}" for i in range(len(idatas))] if labels is None else list(labels)
-    if len(labels) != len(idatas):
-        raise ValueError(f"{len(idatas)} results but {len(labels)} labels.")
-    cases = cases_of(idatas, labels)
-    with mpl.rc_context({"axes.spines.top": False, "axes.spines.right": False, "font.size": 9}):
-        figures, missing = lattice_figures(cases)
+    names = [f"fit {i + 1}" for i in range(len(results))] if labels is None else list(labels)
+    if len(names) != len(results):
+        raise ValueError(f"there are {len(results)} results but {len(names)} labels.")
+    with write_atomically(path) as part:
+        html = _render(cases_of(results, names))
+        part.write_text(html, encoding="utf-8", errors="xmlcharrefreplace")
+
+
+def figures_of(cases: Sequence[Case]) -> tuple[list[Figure], list[tuple[str, str]]]:
+    """Every figure that the results allow; the name and the remedy of each other one."""
+    figures, missing = [], []
+    with drawing_style():
+        for name, make, remedy in FIGURES:
+            figure = make(cases)
+            if figure is None:
+                missing.append((name, remedy))
+            else:
+                figures.append(figure)
+    return figures, missing
+
+
+def _render(cases: Sequence[Case]) -> str:
+    figures, missing = figures_of(cases)
+    main = cases[0]
+    lines, note = text.commands(main)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("bayescg.report"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    html = environment.get_template("report.html").render(
-        cases=[_described(c) for c in cases],
-        main=_described(cases[0]),
+    return environment.get_template("report.html").render(
+        title=f"{main.attrs.get('model', 'result')}: {main.label}",
+        overview=text.overview(main),
+        states=[text.status(c) for c in cases],
+        fits=text.fits(cases),
+        worries=text.merged(cases),
+        numbers=text.values(cases),
         figures=figures,
         missing=missing,
-        aliases=_aliases(cases[0]),
-        settings=_settings(cases[0]),
-        command=_command(cases[0]),
+        aliases=text.aliases(main),
+        settings=text.settings(main),
+        commands=lines,
+        note=note,
+        version=__version__,
     )
-    with write_atomically(path) as temporary:
-        temporary.write_text(html, encoding="utf-8")
-
-
-def _described(case: Case) -> dict[str, Any]:
-    attrs = results.attrs(case.idata)
-    messages = attrs.get("messages", "[]")
-    messages = json.loads(messages) if isinstance(messages, str) else list(messages)
-    numbers = key_numbers(case.idata)
-    return {
-        "label": case.label,
-        "method": case.method,
-        "model": attrs.get("model", "?"),
-        "approximation": attrs.get("approximation", ""),
-        "prior": attrs.get("prior_used", case.options.get("prior", "")),
-        "frames": case.frames,
-        "converged": bool(int(attrs.get("converged", 0))),
-        "ended": attrs.get("ended", ""),
-        "worries": [*messages, *_worries(case)],
-        "numbers": {k: f"{v:.4g}" if isinstance(v, float) else str(v) for k, v in numbers.items()},
-    }
-
-
-def _worries(case: Case) -> list[str]:
-    """What a reader should know before believing the figures."""
-    out = []
-    if case.has("map", "khat"):
-        khat = np.atleast_1d(case.get("map", "khat").values)
-        if not np.isfinite(khat).any():
-            out.append(
-                "log p(x | theta) is not known exactly here, so the Laplace draws carry no importance weights."
-            )
-    if case.has("posterior_predictive", "magnetization_mcse"):
-        error = float(case.get("posterior_predictive", "magnetization_mcse").mean())
-        spread = float(
-            case.get("posterior_predictive", "magnetization").std(("chain", "draw")).mean()
-        )
-        if spread > 0 and error > 0.5 * spread:
-            out.append(
-                f"Monte Carlo error of the predictions ({error:.3g}) is over half of their spread ({spread:.3g}): "
-                "the bands are wider than the posterior's."
-            )
-    if case.method == "nuts":
-        found = results.diagnostics(
-            results.group(case.idata, "posterior")[["p0"]]
-            if case.has("posterior", "p0")
-            else results.group(case.idata, "posterior")
-        )
-        worst = max(float(found["r_hat"][v].max()) for v in found["r_hat"].data_vars)
-        least = min(float(found["ess_bulk"][v].min()) for v in found["ess_bulk"].data_vars)
-        out.append(
-            f"NUTS: largest R-hat {worst:.3f}, smallest bulk effective sample size {least:.0f}."
-        )
-    return out
-
-
-def _aliases(case: Case) -> list[tuple[str, str, str]]:
-    """Every feature of Eq. 55, the independent one that carries it, and the factor."""
-    if not case.has("constant_data", "feature_named"):
-        return []
-    columns = [
-        case.get("constant_data", n).values
-        for n in ("feature_named", "alias_of", "alias_coefficient")
-    ]
-    return [(str(a), str(b) or "constant", f"{c:g}") for a, b, c in zip(*columns, strict=True)]
-
-
-def _settings(case: Case) -> list[tuple[str, str]]:
-    attrs = results.attrs(case.idata)
-    rows = [(f"-s {k}", str(v)) for k, v in case.options.items()]
-    method = attrs.get("method_options", "{}")
-    method = json.loads(method) if isinstance(method, str) else dict(method)
-    rows += [(f"-M {k}", str(v)) for k, v in method.items()]
-    rows += [
-        (k, str(attrs[k]))
-        for k in sorted(attrs)
-        if k.endswith("_version") or k in ("seed", "data_sha256", "data_source")
-    ]
-    return rows
-
-
-def _command(case: Case) -> str:
-    """The shell command that repeats the fit."""
-    attrs = results.attrs(case.idata)
-    words = [
-        "bayescg",
-        "fit",
-        str(attrs.get("model", "MODEL")),
-        "-d",
-        str(attrs.get("data_source", "data.nc")),
-        "-m",
-        case.method,
-    ]
-    for k, v in case.options.items():
-        words += ["-s", f"{k}={v}"]
-    return shlex.join([*words, "--seed", str(attrs.get("seed", 0)), "-o", "result.nc"])

@@ -1,0 +1,261 @@
+"""A result as the report asks about it: its options, its sweep, which others compare with it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+import json
+from typing import Any
+
+import numpy as np
+
+from bayescg import results
+from bayescg.plot import COLOURS
+
+__all__ = [
+    "Case",
+    "alike",
+    "cases_of",
+    "number",
+    "printable",
+    "rmse",
+    "same_data",
+    "shared",
+    "unread",
+]
+
+SAMPLES = ("chain", "draw")
+#: Options that say how much data, how REM breaks ties, or where along a sweep: not which system.
+NOT_THE_SYSTEM = ("frames", "ties", "mu")
+#: Options in which two compared fits may differ.
+FREE: dict[str, tuple[str, ...]] = {
+    "frames": (),
+    "ratio": ("ratio", "L2", "L3"),
+    "prior": ("prior", "prior_scale", "a0", "b0"),
+}
+LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (3, 1, 1, 1)), (0, (1.5, 1)))
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One result with what the figures ask of it.
+
+    :param label: its name, printable
+    :param place: its place among the results, which gives its colour and line style everywhere
+    """
+
+    label: str
+    idata: Any
+    place: int = 0
+
+    @cached_property
+    def attrs(self) -> dict[str, Any]:
+        """Root attributes."""
+        return results.attrs(self.idata)
+
+    @property
+    def method(self) -> str:
+        """Method of the fit."""
+        return str(self.attrs.get("method", "?"))
+
+    @cached_property
+    def options(self) -> dict[str, Any]:
+        """The model's options; empty where the file has none that can be read."""
+        return _mapping(self.attrs.get("model_options"))
+
+    @cached_property
+    def method_options(self) -> dict[str, Any]:
+        """The method's options."""
+        return _mapping(self.attrs.get("method_options"))
+
+    @cached_property
+    def messages(self) -> list[str]:
+        """What the fit said."""
+        text = self.attrs.get("messages", "[]")
+        try:
+            found = json.loads(text) if isinstance(text, str) else text
+        except ValueError:
+            found = [text]
+        return [str(m) for m in found] if isinstance(found, list) else [str(found)]
+
+    @property
+    def converged(self) -> bool | None:
+        """Whether the fit converged by its own rule; None where the file does not say."""
+        value = self.attrs.get("converged")
+        return bool(value) if isinstance(value, int | float) else None
+
+    @property
+    def prior(self) -> str:
+        """Prior of the coefficients that was used in the end."""
+        found = self.attrs.get("prior_used", self.options.get("prior", "not recorded"))
+        return printable(found, 36)
+
+    @property
+    def frames(self) -> int | None:
+        """Number of fitted data, N in the paper."""
+        sizes = self.get("observed_data", "x").sizes if self.has("observed_data", "x") else {}
+        return int(sizes["frame"]) if "frame" in sizes else None
+
+    @cached_property
+    def _swept(self) -> Any:
+        """A variable that has the sweep's dimension, and that dimension."""
+        for group, name in (("observed_data", "x"), ("posterior", "theta_c"), ("posterior", "p0")):
+            if self.has(group, name):
+                known = (*SAMPLES, "frame", "site", "axis", "feature")
+                value = self.get(group, name)
+                dims = [str(d) for d in value.dims if d not in known and d in value.coords]
+                if dims:
+                    return value, dims[0]
+        return None, None
+
+    @property
+    def dim(self) -> str | None:
+        """The sweep's dimension, ``mu`` for the lattice; None for a single data set."""
+        return self._swept[1]
+
+    @property
+    def sweep(self) -> np.ndarray:
+        """Values of the sweep; empty for a single data set."""
+        value, dim = self._swept
+        return np.zeros(0) if dim is None else np.asarray(value[dim].values)
+
+    @property
+    def name(self) -> str:
+        """The label as a legend can hold it."""
+        return printable(self.label, 36)
+
+    @property
+    def features(self) -> list[str]:
+        """Names of the coefficients as an axis can hold them."""
+        names = self.get("posterior", "theta_c")["feature"].values
+        return [printable(n, 18) for n in names]
+
+    @property
+    def colour(self) -> str:
+        """The same in every figure."""
+        return COLOURS[self.place % len(COLOURS)]
+
+    @property
+    def line(self) -> Any:
+        """Line style, so that colour is not the only cue."""
+        return LINES[self.place % len(LINES)]
+
+    def has(self, group: str, name: str) -> bool:
+        """Whether a variable is there."""
+        return results.has_group(self.idata, group) and name in results.group(self.idata, group)
+
+    def get(self, group: str, name: str) -> Any:
+        """A variable."""
+        return results.group(self.idata, group)[name]
+
+    def near(self, value: float) -> dict[str, Any]:
+        """The selection of the sweep's nearest value; empty without a sweep."""
+        if self.dim is None:
+            return {}
+        at = self.sweep
+        return {self.dim: at[np.argmin(np.abs(at - value))]}
+
+    def at(self, group: str, name: str, where: dict[str, Any]) -> Any:
+        """A variable at one value of the sweep."""
+        found = self.get(group, name)
+        where = {d: v for d, v in where.items() if d in found.dims}
+        return found.sel(where, method="nearest") if where else found
+
+    def predicted(self, name: str) -> bool:
+        """Whether the observable was predicted."""
+        return self.has("posterior_predictive", name)
+
+    def mean(self, name: str) -> Any:
+        """Posterior mean of a prediction."""
+        return self.get("posterior_predictive", name).mean(SAMPLES)
+
+    def point(self, name: str) -> Any:
+        """The prediction as one curve: the posterior mean, for REM that of its point estimate."""
+        if self.method == "rem" and self.has("map_predictive", name):
+            return self.get("map_predictive", name)
+        return self.mean(name)
+
+    def interval(self, name: str) -> tuple[Any, Any]:
+        """Ends of the 5-95 % credible interval of an observable."""
+        ends = self.get("posterior_predictive", name).quantile([0.05, 0.95], SAMPLES)
+        return ends.isel(quantile=0, drop=True), ends.isel(quantile=1, drop=True)
+
+    def held(self, name: str) -> float:
+        """Share of the reference's points inside the 5-95 % interval."""
+        low, high = self.interval(name)
+        exact = self.get("reference", name)
+        return float(((exact >= low) & (exact <= high)).mean())
+
+
+def cases_of(idatas: Sequence[Any], labels: Sequence[str]) -> list[Case]:
+    """Give every result its label and its place."""
+    return [Case(printable(t), r, i) for i, (r, t) in enumerate(zip(idatas, labels, strict=True))]
+
+
+def alike(main: Case, other: Case, free: str) -> bool:
+    """Whether two fits differ in nothing but ``free`` (``frames``, ``ratio`` or ``prior``)."""
+    if main.method != other.method or main.attrs.get("model") != other.attrs.get("model"):
+        return False
+    if main.dim != other.dim or (free != "frames" and main.frames != other.frames):
+        return False
+    one, two = ({k: v for k, v in _system(c).items() if k not in FREE[free]} for c in (main, other))
+    return one == two
+
+
+def unread(case: Case) -> tuple[str, ...]:
+    """Options of the model that this fit did not read."""
+    prior = ("prior_scale", "a0", "b0")
+    if case.method == "rem":
+        return ("prior", *prior)
+    own = {"ard": ("a0", "b0"), "normal": ("prior_scale",), "horseshoe": ("prior_scale",)}
+    used = own.get(str(case.options.get("prior")), prior)
+    return ("ties", *(k for k in prior if k not in used))
+
+
+def _system(case: Case) -> dict[str, Any]:
+    """Options that define the fitted system."""
+    gone = (*NOT_THE_SYSTEM, *unread(case))
+    return {k: v for k, v in case.options.items() if k not in gone}
+
+
+def shared(cases: Sequence[Case]) -> np.ndarray:
+    """Values of the sweep that all results have."""
+    at = cases[0].sweep
+    for case in cases[1:]:
+        at = at[np.isclose(at[:, None], case.sweep).any(1)]
+    return at
+
+
+def same_data(a: Case, b: Case) -> bool:
+    """Whether two results were fitted to the same data, at the fields that both have."""
+    if not (a.has("observed_data", "x") and b.has("observed_data", "x")) or a.dim != b.dim:
+        return False
+    x, y = a.get("observed_data", "x"), b.get("observed_data", "x")
+    if a.dim is not None:
+        at = shared([a, b])
+        x, y = (v.sel({a.dim: at}, method="nearest") for v in (x, y))
+    return bool(np.array_equal(x.values, y.values))
+
+
+def rmse(value: Any, exact: Any) -> float:
+    """Root-mean-square difference."""
+    return float(np.sqrt(np.mean((np.asarray(value) - np.asarray(exact)) ** 2)))
+
+
+def number(value: float) -> str:
+    """A number as tables show it."""
+    return f"{value:.4g}".replace("-", "−") if np.isfinite(value) else "none"
+
+
+def printable(text: object, most: int = 80) -> str:
+    """Text without control characters, cut to ``most`` of them."""
+    clean = "".join(c if c.isprintable() else "?" for c in str(text))
+    clean = clean if len(clean) <= most else clean[: most - 1] + "…"
+    return f" {clean}" if clean.startswith("_") else clean  # matplotlib hides labels that begin so
+
+
+def _mapping(text: object) -> dict[str, Any]:
+    try:
+        found = json.loads(text) if isinstance(text, str) else text
+    except ValueError:
+        return {}
+    return {str(k): v for k, v in found.items()} if isinstance(found, dict) else {}

@@ -1,0 +1,234 @@
+"""How the inference went: iterations of MC-EM, ARD relevances, chains of NUTS."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.ticker import NullFormatter
+import numpy as np
+
+from bayescg import results
+from bayescg.plot import COLOURS
+from bayescg.report.case import Case, number, printable
+from bayescg.report.curves import NEAR, SOLID, place, symbol
+from bayescg.report.drawing import GREY, INK, Figure, canvas, decorate, svg
+
+__all__ = ["CHEAP", "chains", "iterations", "mixing", "relevances"]
+
+#: Most series of draws whose diagnostics are measured; ArviZ takes about a millisecond for each.
+CHEAP = 300
+LINES = 5
+
+
+def iterations(cases: Sequence[Case]) -> Figure | None:
+    """Distance from the optimum, its Monte Carlo error, and the parameters, by iteration."""
+    main = cases[0]
+    if not main.has("em_trace", "distance"):
+        return None
+    where = main.near(NEAR)
+    figure = canvas(7.5, 5.4)
+    parts = [["far", "p0"], ["theta", "theta"]]
+    has_p0, has_theta = main.has("em_trace", "p0"), main.has("em_trace", "theta_c")
+    if not has_p0:
+        parts[0] = ["far", "far"]
+    axes = figure.subplot_mosaic(parts if has_theta else parts[:1])
+    far = axes["far"]
+    for name, text, colour in (
+        ("distance", "Newton step left", COLOURS[0]),
+        ("noise", "its Monte Carlo error", COLOURS[2]),
+    ):
+        if not main.has("em_trace", name):
+            continue
+        value = main.get("em_trace", name)
+        at = value["iteration"].values
+        whole = value.max([d for d in value.dims if d != "iteration"]).values
+        line = main.at("em_trace", name, where).values
+        _log(far, at, line, color=colour, label=f"{text}{place(where)}")
+        if main.dim is not None:
+            style = {"color": colour, "linestyle": ":"}
+            _log(far, at, whole, label=f"{text}, largest of all {symbol(main.dim)}", **style)
+    tolerance = main.method_options.get("tolerance")
+    stop = ""
+    if isinstance(tolerance, int | float) and tolerance > 0:
+        far.axhline(2 * tolerance, color=GREY, linewidth=1)
+        stop = (
+            f" The grey line is at twice the tolerance, {2 * tolerance:g}, where the fit may stop."
+        )
+    far.set_xlabel("iteration")
+    far.set_ylabel("posterior sd")
+    if has_p0:
+        value = main.at("em_trace", "p0", where)
+        axes["p0"].plot(value["iteration"].values, value.values, color=COLOURS[0])
+        axes["p0"].set_xlabel("iteration")
+        axes["p0"].set_ylabel("p0")
+    if has_theta:
+        theta = main.at("em_trace", "theta_c", where).transpose("iteration", "feature")
+        order = np.argsort(-np.abs(np.nan_to_num(theta.values[-1])))
+        for rank, i in enumerate(order):
+            named = rank < LINES
+            axes["theta"].plot(
+                theta["iteration"].values,
+                theta.values[:, i],
+                color=COLOURS[rank] if named else GREY,
+                linewidth=1.6 if named else 0.6,
+                zorder=2 if named else 1,
+                label=printable(theta["feature"].values[i], 18) if named else None,
+            )
+        axes["theta"].set_xlabel("iteration")
+        axes["theta"].set_ylabel("θ")
+        axes["theta"].legend(ncols=LINES, loc="best", fontsize=8)
+    decorate(figure, [far], columns=1)
+    last = float(main.at("em_trace", "distance", where).values[-1])
+    summary = (
+        f"MC-EM by iteration{place(where)}: the last step left is {number(last)} posterior sd."
+    )
+    return Figure(
+        "trace",
+        "Iterations of MC-EM",
+        f"No figure of the paper: how Algorithm 1 went{place(where)}. Top left: the largest Newton "
+        f"step that is left, in posterior standard deviations, and its Monte Carlo error.{stop} The "
+        f"{LINES} largest coefficients are named, the others grey.",
+        svg(figure, "trace", summary),
+    )
+
+
+def _log(ax: Any, at: np.ndarray, value: np.ndarray, **style: Any) -> None:
+    shown = np.where(value > 0, value, np.nan)  # zero has no place on a logarithmic axis
+    if np.isfinite(shown).any():
+        ax.semilogy(at, shown, **style)
+        # The default labels powers by TeX, which the style does not read.
+        ax.yaxis.set_major_formatter(lambda v, _: f"{v:g}")
+        ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def relevances(cases: Sequence[Case]) -> Figure | None:
+    """What ARD left of the prior's width, feature by feature."""
+    main = cases[0]
+    if not main.has("map", "tau_u") or not main.has("map", "theta_c"):
+        return None
+    tau = main.get("map", "tau_u")
+    labels = [str(n) for n in tau["parameter"].values]
+    kept = [i for i, n in enumerate(labels) if n.startswith("theta_c")]
+    names = [printable(n, 18) for n in main.get("map", "theta_c")["feature"].values]
+    if len(kept) != len(names):
+        return None
+    tau = tau.isel(parameter=kept)
+    dims = ("parameter",) if main.dim is None else ("parameter", main.dim)
+    values = tau.transpose(*dims).values.reshape(len(names), -1)
+    with np.errstate(divide="ignore"):
+        width = np.log10(1.0 / np.sqrt(values))
+    width = np.where(np.isfinite(width), width, np.nan)
+    if not np.isfinite(width).any():
+        return None
+    figure = canvas(7.5, 1.2 + 0.19 * len(names))
+    ax = figure.subplots()
+    if main.dim is None:
+        bottom = float(np.nanmin(width)) - 0.2
+        ax.barh(np.arange(len(names)), width[:, 0] - bottom, left=bottom, color=main.colour)
+        ax.set_xlabel("log10 of the prior's standard deviation 1/√⟨τ⟩")
+        what = "bars"
+    else:
+        mesh = ax.pcolormesh(
+            np.arange(values.shape[1] + 1) - 0.5,
+            np.arange(len(names) + 1) - 0.5,
+            width,
+            cmap="cividis",
+            **SOLID,
+        )
+        bar = figure.colorbar(mesh, ax=ax, label="log10 of 1/√⟨τ⟩")
+        bar.outline.set_edgecolor(INK)
+        at = main.sweep
+        step = max(1, len(at) // 8)
+        ax.set_xticks(np.arange(len(at))[::step], [number(float(v)) for v in at[::step]])
+        ax.set_xlabel(f"{'external field ' if main.dim == 'mu' else ''}{symbol(main.dim)}")
+        what = "colours"
+    ax.set_yticks(np.arange(len(names)), names, fontsize=8)
+    ax.invert_yaxis()
+    summary = f"ARD relevance of {len(names)} features."
+    return Figure(
+        "ard",
+        "What ARD found relevant",
+        f"No figure of the paper, but the precisions behind Fig. 6: {what} show 1/√⟨τ⟩, the width "
+        "that the ARD prior (Eqs. 41–44) leaves to each coefficient at the MAP. A narrow prior is a "
+        "feature switched off.",
+        svg(figure, "ard", summary),
+    )
+
+
+def mixing(case: Case) -> list[list[str]]:
+    """R-hat and effective sample sizes, the worst of each variable, measured where that is cheap."""
+    if case.method != "nuts":
+        return []
+    posterior = results.group(case.idata, "posterior")
+    table = [["variable", "largest R-hat", "smallest bulk ESS", "smallest tail ESS", "measured on"]]
+    where = case.near(NEAR)
+    for name in posterior.data_vars:
+        value = posterior[name]
+        if value.dtype.kind not in "iuf" or not {"chain", "draw"} <= set(value.dims):
+            continue
+        series = value.size // (value.sizes["chain"] * value.sizes["draw"])
+        text = "all of it"
+        if series > CHEAP and where:
+            value, text = case.at("posterior", str(name), where), place(where).strip()
+            series = value.size // (value.sizes["chain"] * value.sizes["draw"])
+        if series > CHEAP:
+            table.append([str(name), "not measured", "not measured", "not measured", "too large"])
+            continue
+        found = results.diagnostics(
+            value.drop_vars([c for c in value.coords if c not in value.dims]).to_dataset(name=name)
+        )
+        worst = float(np.nanmax(_or_nan(found["r_hat"][name])))
+        least = [float(np.nanmin(_or_nan(found[k][name]))) for k in ("ess_bulk", "ess_tail")]
+        table.append([str(name), f"{worst:.4f}", f"{least[0]:.0f}", f"{least[1]:.0f}", text])
+    return table
+
+
+def _or_nan(value: Any) -> np.ndarray:
+    """Values, or infinity where none is defined, so that it shows."""
+    array = np.atleast_1d(np.asarray(value, float))
+    return array if np.isfinite(array).any() else np.full(1, np.inf)
+
+
+def chains(cases: Sequence[Case]) -> Figure | None:
+    """Rank plots of NUTS: chains that mix have flat bars."""
+    main = cases[0]
+    if main.method != "nuts":
+        return None
+    where = main.near(NEAR)
+    series: dict[str, np.ndarray] = {}
+    if main.has("posterior", "p0"):
+        series["p0"] = main.at("posterior", "p0", where).transpose("chain", "draw").values
+    if main.has("posterior", "theta_c"):
+        theta = main.at("posterior", "theta_c", where).transpose("feature", "chain", "draw")
+        order = np.argsort(-np.abs(theta.mean(("chain", "draw")).values))[:3]
+        series |= {
+            f"θ of {printable(theta['feature'].values[i], 18)}": theta.values[i] for i in order
+        }
+    if not series:
+        return None
+    count, draws = next(iter(series.values())).shape
+    bins = max(4, min(20, draws // 10))
+    figure = canvas(7.5, 2.3 * ((len(series) + 1) // 2) + 0.5)
+    axes = figure.subplots((len(series) + 1) // 2, 2, squeeze=False).ravel()
+    for ax in axes[len(series) :]:
+        ax.set_visible(False)
+    for ax, (name, value) in zip(axes, series.items(), strict=False):
+        ranks = np.argsort(np.argsort(value.ravel())).reshape(value.shape)
+        edges = np.linspace(0, value.size, bins + 1)
+        for chain in range(count):
+            height = np.histogram(ranks[chain], edges)[0] / (draws / bins)
+            ax.stairs(height, edges, color=COLOURS[chain % len(COLOURS)], label=f"chain {chain}")
+        ax.axhline(1, color=INK, linestyle="--", linewidth=1)
+        ax.set_title(name)
+        ax.set_ylim(bottom=0)
+        ax.set_xlabel("rank among all draws")
+        ax.set_ylabel("density")
+    decorate(figure, [axes[0]], columns=4)
+    summary = f"Rank plots of {', '.join(series)}{place(where)}, {count} chains of {draws} draws."
+    return Figure(
+        "ranks",
+        "Chains of NUTS",
+        f"No figure of the paper: how the ranks of each chain's draws spread{place(where)}. Chains "
+        "that explore the same posterior stay near the dashed line.",
+        svg(figure, "ranks", summary),
+        mixing(main),
+    )
