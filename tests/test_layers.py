@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 ROOMS = (
     "files",
     "options",
+    "linalg",
     "units",
     "space",
     "potentials",

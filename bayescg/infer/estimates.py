@@ -26,9 +26,14 @@ class Estimates(NamedTuple):
     score: Array  # (u,), gradient of sum_i log p(x_i | u), Eq. 39
     complete: Array  # (u, u), complete-data information, the likelihood's part of Eq. 45
     missing: Array  # (u, u), sum_i Cov_{q_i}[score of (x_i, X_i)], Louis' missing information
-    noise: Array  # (u, u), covariance of the Monte Carlo error of ``score``
+    spread: Array  # (u, chain), a root of ``noise``: what each chain adds to the error of ``score``
     features: Array  # (term,), model average of the statistics
     latent_change: Array  # fraction of latent coordinates that a sweep of q_i changes
+
+    @property
+    def noise(self) -> Array:
+        """Covariance of the Monte Carlo error of ``score``, (u, u)."""
+        return self.spread @ self.spread.mT
 
     @property
     def observed(self) -> Array:
@@ -43,10 +48,10 @@ class Reader(NamedTuple):
     sampler: Sampler
     fine: np.ndarray  # coordinates of u that the likelihood p_cf depends on, given X
     block: int | None = None  # frames whose latents move in one E-step; None: all
-    fresh: int = 0  # chains of p_c that each iteration starts anew
 
 
 COOLING = 40  # sweeps from infinite temperature to the model's, for a fresh chain
+FRESH = 8  # chains of p_c that are cooled together
 
 
 def likelihood_coordinates(program: Program, x: Array, conditions: dict[str, Array]) -> np.ndarray:
@@ -87,6 +92,7 @@ def estimate(
     conditions: dict[str, Array],
     sweeps: Array,
     first_frame: Array | int = 0,
+    fresh: tuple[Array | int, Array | int] = (0, 0),
 ) -> tuple[Estimates, Chains]:
     r"""Run both sets of chains for ``sweeps`` at ``u`` and estimate score and information.
 
@@ -102,8 +108,10 @@ def estimate(
 
     :param sweeps: sweeps to run, a traced integer.
     :param first_frame: where the block of ``reader.block`` frames begins whose latents move.
+    :param fresh: groups of ``FRESH`` chains of p_c that are cooled anew first: the number of the
+        first group, counted around the chains, and how many.
     """
-    program, sampler, fine, block, fresh = reader
+    program, sampler, fine, block = reader
     boltzmann = program.boltzmann(u, x, conditions)
     potential, beta = boltzmann.potential, jnp.asarray(boltzmann.beta)
 
@@ -160,8 +168,7 @@ def estimate(
             sums.changed + changed,
         )
 
-    if fresh:
-        chains = chains._replace(free=_renewed(reader, key, chains.free, potential, beta))
+    chains = chains._replace(free=_renewed(reader, key, chains.free, potential, beta, fresh))
     terms, free_chains = slope.shape[0], chains.free.x.shape[1]
     width = terms + fine.size
     zero = _Sums(
@@ -177,14 +184,15 @@ def estimate(
     count = sweeps * free_chains
     chain_mean = sums.free / sweeps
     mean = jnp.mean(chain_mean, 1)
-    covariance = sums.free_outer / count - jnp.outer(mean, mean)
-    mean_noise = jnp.atleast_2d(jnp.cov(chain_mean)) / free_chains
+    free_spread = (chain_mean - mean[:, None]) / jnp.sqrt(free_chains * (free_chains - 1.0))
+    # The square of an estimated mean is too large by the mean's own error, here and below.
+    covariance = sums.free_outer / count - jnp.outer(mean, mean) + free_spread @ free_spread.T
 
     by_chain = sums.clamped / sweeps  # (score, frame, chain)
     by_frame = jnp.mean(by_chain, 2)
-    within = sums.clamped_outer / (sweeps * per_frame) - by_frame @ by_frame.T
     spread = (by_chain - by_frame[:, :, None]).reshape(width, -1)
-    clamped_noise = spread @ spread.T / (per_frame * max(per_frame - 1, 1))
+    spread = spread / np.sqrt(per_frame * max(per_frame - 1, 1))
+    within = sums.clamped_outer / (sweeps * per_frame) - by_frame @ by_frame.T + spread @ spread.T
 
     # From (statistics, score of p_cf) to coordinates of u.
     to_u = jnp.concatenate([beta * slope, jnp.eye(program.size, dtype=u.dtype)[fine]])  # (score, u)
@@ -193,27 +201,39 @@ def estimate(
     bend = jax.hessian(lambda v: beta * (natural(v) @ residual))(u)
     complete = frames * beta**2 * slope.T @ covariance @ slope - bend
     complete = complete.at[jnp.ix_(fine, fine)].add(sums.curvature / (sweeps * per_frame))
-    noise = to_u.T @ clamped_noise @ to_u + (frames * beta) ** 2 * slope.T @ mean_noise @ slope
-    out = Estimates(score, complete, to_u.T @ within @ to_u, noise, mean, sums.changed / sweeps)
+    root = jnp.concatenate([frames * beta * slope.T @ free_spread, to_u.T @ spread], 1)
+    out = Estimates(score, complete, to_u.T @ within @ to_u, root, mean, sums.changed / sweeps)
     return out, chains
 
 
 def _renewed(
-    reader: Reader, key: Array, state: ChainState, potential: Any, beta: Array
+    reader: Reader,
+    key: Array,
+    state: ChainState,
+    potential: Any,
+    beta: Array,
+    fresh: tuple[Array | int, Array | int],
 ) -> ChainState:
-    """The chains of p_c with the first ``fresh`` cooled anew from infinite temperature.
+    """The chains of p_c, some of them cooled anew from infinite temperature.
 
     Persistent chains follow the parameters and may never leave the mode they are in, while the
     model grows others that the data never show. Fresh chains find those, and where the two
     disagree the spread between chains, and with it the noise, stays large.
     """
-    init_key, key = jax.random.split(jax.random.fold_in(key, 2**31 - 1))
-    new = reader.sampler.init(init_key, reader.fresh)
+    first, groups = fresh
+    width = min(FRESH, state.x.shape[1])
+    heat = jnp.minimum(1.0, jnp.arange(1, COOLING + 1) / (0.75 * COOLING))
 
     def cool(state: ChainState, inputs: tuple[Array, Array]) -> tuple[ChainState, None]:
         key, heat = inputs
         return reader.sampler.step(key, state, potential, heat * beta)[0], None
 
-    heat = jnp.minimum(1.0, jnp.arange(1, COOLING + 1) / (0.75 * COOLING))
-    new, _ = jax.lax.scan(cool, new, (jax.random.split(key, COOLING), heat))
-    return ChainState(state.x.at[:, : reader.fresh].set(new.x))
+    def renew(i: Array, x: Array) -> Array:
+        init_key, cool_key = jax.random.split(jax.random.fold_in(key, 2**31 - 1 - i))
+        new, _ = jax.lax.scan(
+            cool, reader.sampler.init(init_key, width), (jax.random.split(cool_key, COOLING), heat)
+        )
+        columns = ((first + i) * width + jnp.arange(width)) % x.shape[1]
+        return x.at[:, columns].set(new.x)
+
+    return ChainState(jax.lax.fori_loop(0, groups, renew, state.x))

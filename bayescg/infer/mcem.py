@@ -13,6 +13,7 @@ import numpy as np
 
 from bayescg.infer.estimates import (
     COOLING,
+    FRESH,
     Chains,
     Estimates,
     Reader,
@@ -22,7 +23,7 @@ from bayescg.infer.estimates import (
 )
 from bayescg.infer.program import Program, loose_coordinates, read_program
 from bayescg.infer.progress import Progress, Silent
-from bayescg.infer.schedules import Memory, Newton, Schedule, Step
+from bayescg.infer.schedules import Memory, Newton, Schedule, Step, start_memory
 from bayescg.samplers.base import Sampler
 from bayescg.system import Batch
 
@@ -126,38 +127,42 @@ def run_mcem(
         raise ValueError(f"frames_per_step must lie between 1 and {frames}, got {frames_per_step}.")
 
     block = None if frames_per_step == frames else frames_per_step
-    reader = Reader(
-        program, sampler, likelihood_coordinates(program, *first[:2]), block, schedule.fresh_chains
-    )
+    reader = Reader(program, sampler, likelihood_coordinates(program, *first[:2]), block)
     step = jax.jit(partial(_iterate, reader, schedule))
     init_key, loop_key = jax.random.split(key)
     chains = jax.vmap(
         lambda k: start_chains(reader, k, frames, schedule.free_chains, schedule.clamped_chains)
     )(jax.random.split(init_key, count))
     u = jnp.zeros((count, program.size)) if start is None else jnp.asarray(start, float)
-    memory = jax.vmap(schedule.start_memory)(u)
-    state = EMState(u, chains, memory, chains, jnp.zeros((), int), jnp.zeros(count, bool))
     inputs = (x, conditions, given)
+    shapes = jax.eval_shape(partial(_estimates, reader), init_key, u, chains, *inputs, 1)
+    blank = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+    memory = jax.vmap(partial(start_memory, radius=schedule.radius))(u, blank)
+    state = EMState(u, chains, memory, chains, jnp.zeros((), int), jnp.zeros(count, bool))
     active = np.arange(count)  # members still in the batch; the others have been set aside
     full: _Member | None = None  # every member as it was last seen
-    sweeps, total, moved, rows = schedule.start_sweeps(), 0, 0, []
+    sweeps, total, moved, cooled, rows = schedule.start_sweeps(), 0, 0, 0, []
+    group = min(FRESH, schedule.free_chains) * COOLING  # sweeps that cool one group of chains
     loose = loose_coordinates(program)
     lost = np.zeros(count, bool)
     ended = "iterations"
     try:
         for t in range(max_iterations):
             k = jax.random.fold_in(loop_key, t)
-            state, estimates, result = step(k, state, *inputs, sweeps, tolerance)
             total += sweeps
-            moved += schedule.free_chains * sweeps + schedule.fresh_chains * COOLING
+            moved += schedule.free_chains * sweeps
+            groups = int(min(schedule.cooling * moved - cooled, schedule.free_chains // 4 * COOLING) // group)
+            fresh = (cooled // group, groups)
+            cooled += groups * group
+            state, result = step(k, state, *inputs, sweeps, fresh, tolerance)
             seen = jax.tree.map(
                 np.asarray,
                 _Member(
-                    state.u, state.done, estimates, result.distance, result.noise, result.objective
+                    state.u, state.done, result.estimates, result.distance, result.noise, result.objective
                 ),
             )
             full = seen if full is None else jax.tree.map(partial(_put, active), full, seen)
-            rows.append(_row(full, sweeps))
+            rows.append(_row(full, sweeps, moved + cooled))
             if not np.all(np.isfinite(full.u)):
                 ended = "diverged"
                 break
@@ -178,7 +183,8 @@ def run_mcem(
             if not running.any():
                 ended = "converged" if np.all(full.done) else "unbounded"
                 break
-            sweeps = schedule.grow(t, sweeps, far, loud)
+            effort = np.asarray(state.memory.effort)[running[active]]
+            sweeps = schedule.grow(effort)
             # Members that are done only cost time; a smaller batch pays for its compilation.
             if running.sum() <= len(active) // 3:
                 keep = np.flatnonzero(running[active])
@@ -199,11 +205,30 @@ def run_mcem(
         full.noise,
         {k: np.stack([r[k] for r in rows]) for k in rows[0]},
         total,
-        moved,
+        moved + cooled,
         time.monotonic() - began,
         ended,
         lost,
     )
+
+
+def _estimates(
+    reader: Reader,
+    key: Array,
+    u: Array,
+    chains: Chains,
+    x: Array,
+    conditions: dict[str, Array],
+    fixed: dict[str, Array],
+    sweeps: int,
+) -> Estimates:
+    """Estimates of every member, for their shapes."""
+
+    def one(u: Array, chains: Chains, x: Array, conditions: Any, fixed: Any) -> Estimates:
+        member = reader._replace(program=reader.program.given(fixed))
+        return estimate(member, key, u, chains, x, conditions, jnp.asarray(sweeps))[0]
+
+    return jax.vmap(one)(u, chains, x, conditions, fixed)
 
 
 class _Member(NamedTuple):
@@ -233,13 +258,14 @@ def _members(state: EMState, keep: np.ndarray) -> EMState:
     return part._replace(iteration=state.iteration)
 
 
-def _row(full: _Member, sweeps: int) -> dict[str, Any]:
+def _row(full: _Member, sweeps: int, moves: int) -> dict[str, Any]:
     return {
         "u": full.u,
         "distance": full.distance.max(1),
         "noise": full.noise.max(1),
         "gain": full.gain,
         "sweeps": np.asarray(sweeps),
+        "moves": np.asarray(moves),
         "latent_change": full.estimates.latent_change,
     }
 
@@ -253,8 +279,9 @@ def _iterate(
     conditions: dict[str, Array],
     fixed: dict[str, Array],
     sweeps: Array,
+    fresh: tuple[Array, Array],
     tolerance: Array,
-) -> tuple[EMState, Estimates, Step]:
+) -> tuple[EMState, Step]:
     """One E-step and M-step of every member."""
 
     def one(
@@ -266,19 +293,23 @@ def _iterate(
         x: Array,
         conditions: dict[str, Array],
         fixed: dict[str, Array],
-    ) -> tuple[Chains, Chains, Estimates, Step]:
+    ) -> tuple[Chains, Chains, Step]:
         member = reader._replace(program=reader.program.given(fixed))
         begin = state.iteration * (reader.block or 0)
-        estimates, moved = estimate(member, key, u, chains, x, conditions, sweeps, begin)
-        new = schedule.update(member.program, u, memory, state.iteration, estimates, x, conditions)
+        estimates, moved = estimate(
+            member, key, u, chains, x, conditions, sweeps, begin, fresh
+        )
+        new = schedule.update(
+            member.program, u, memory, state.iteration, estimates, sweeps, x, conditions
+        )
         kept = jax.tree.map(lambda old, now: jnp.where(new.rejected, old, now), last, moved)
-        return kept, kept, estimates, new
+        return kept, kept, new
 
     keys = jax.random.split(key, state.u.shape[0])
-    chains, last, estimates, new = jax.vmap(one)(
+    chains, last, new = jax.vmap(one)(
         keys, state.u, state.memory, state.chains, state.last_chains, x, conditions, fixed
     )
     u = jnp.where(state.done[:, None], state.u, new.u)
     near = jnp.all(new.distance <= 2.0 * tolerance, 1) & jnp.all(new.noise <= tolerance, 1)
     done = state.done | (near & ~new.rejected)
-    return EMState(u, chains, new.memory, last, state.iteration + 1, done), estimates, new
+    return EMState(u, chains, new.memory, last, state.iteration + 1, done), new

@@ -58,7 +58,7 @@ class MCEMOptions:
     )
     draws: int = _option(500, "posterior draws")
     free_chains: int = _option(256, "persistent chains of p_c (newton)")
-    clamped_chains: int = _option(8, "persistent chains of each q_i (newton)")
+    clamped_chains: int = _option(16, "persistent chains of each q_i (newton)")
     max_sweeps: int = _option(2048, "most sweeps an iteration (newton)")
     frames_per_step: int | None = _option(
         None, "frames whose latents move in one E-step; none: all"
@@ -83,7 +83,6 @@ class MCEMOptions:
         if self.schedule == "newton":
             return Newton(
                 free_chains=self.free_chains,
-                fresh_chains=self.free_chains // 4,
                 clamped_chains=self.clamped_chains,
                 max_sweeps=self.max_sweeps,
             )

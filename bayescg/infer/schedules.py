@@ -7,14 +7,22 @@ from typing import Any, Literal, NamedTuple, Protocol
 import jax
 from jax import Array
 import jax.numpy as jnp
-from jax.scipy.linalg import cho_factor, cho_solve, solve
 import numpy as np
 
 from bayescg.infer.estimates import Estimates
 from bayescg.infer.prior import expected_precisions, prior_terms
 from bayescg.infer.program import Program
+from bayescg.linalg import eigh, inverse_positive, solve_positive
 
-__all__ = ["Memory", "Newton", "RobbinsMonro", "Schedule", "Step", "distance_to_optimum"]
+__all__ = [
+    "Memory",
+    "Newton",
+    "RobbinsMonro",
+    "Schedule",
+    "Step",
+    "distance_to_optimum",
+    "start_memory",
+]
 
 
 class Memory(NamedTuple):
@@ -24,6 +32,15 @@ class Memory(NamedTuple):
     u: Array  # (u,), where the last step started
     step: Array  # (u,), the last step
     slope: Array  # scalar, gradient . step where it started; 0 before the first step
+    estimates: Estimates  # at ``u``, averaged over the iterations
+    effort: Array  # sweeps of each chain that the average is worth
+
+
+def start_memory(u: Array, estimates: Estimates, radius: float) -> Memory:
+    """What is remembered before the first step from ``u``; ``estimates`` gives shapes only."""
+    nothing = jax.tree.map(jnp.zeros_like, estimates)
+    zero = jnp.zeros((), u.dtype)
+    return Memory(jnp.full((), radius, u.dtype), u, jnp.zeros_like(u), zero, nothing, zero)
 
 
 class Step(NamedTuple):
@@ -35,6 +52,7 @@ class Step(NamedTuple):
     distance: Array  # (u,), |Newton step| in posterior standard deviations
     noise: Array  # (u,), Monte Carlo standard error of that, in the same unit
     objective: Array  # expected gain of the log posterior by a full Newton step
+    estimates: Estimates  # that the step was made from
 
 
 class Schedule(Protocol):
@@ -46,8 +64,13 @@ class Schedule(Protocol):
         ...
 
     @property
-    def fresh_chains(self) -> int:
-        """How many of them each iteration starts anew."""
+    def radius(self) -> float:
+        """First radius of the trust region."""
+        ...
+
+    @property
+    def cooling(self) -> float:
+        """Sweeps spent on cooling chains of p_c anew, as a fraction of those spent on sampling."""
         ...
 
     @property
@@ -59,12 +82,8 @@ class Schedule(Protocol):
         """Sweeps an iteration at the start."""
         ...
 
-    def grow(self, t: int, sweeps: int, distance: np.ndarray, noise: np.ndarray) -> int:
-        """Sweeps of the iteration after ``t``, from the running members' ``distance`` and ``noise``."""
-        ...
-
-    def start_memory(self, u: Array) -> Memory:
-        """What is remembered before the first step from ``u``."""
+    def grow(self, effort: np.ndarray) -> int:
+        """Sweeps of the next iteration, from what the running members' averages are worth."""
         ...
 
     def update(
@@ -74,6 +93,7 @@ class Schedule(Protocol):
         memory: Memory,
         t: Array,
         estimates: Estimates,
+        sweeps: Array,
         x: Array,
         conditions: dict[str, Array],
     ) -> Step:
@@ -94,10 +114,10 @@ def usable_information(estimates: Estimates, most_missing: float, floor: float) 
     """
     complete = 0.5 * (estimates.complete + estimates.complete.T)
     missing = 0.5 * (estimates.missing + estimates.missing.T)
-    values, vectors = jnp.linalg.eigh(complete)
+    values, vectors = eigh(complete)
     root = jnp.sqrt(jnp.maximum(values, floor))
     whitened = (vectors / root).T @ missing @ (vectors / root)
-    lam, axes = jnp.linalg.eigh(0.5 * (whitened + whitened.T))
+    lam, axes = eigh(0.5 * (whitened + whitened.T))
     kept = 1.0 - jnp.clip(lam, 0.0, most_missing)
     back = (vectors * root) @ axes
     return (back * kept) @ back.T
@@ -107,8 +127,7 @@ def distance_to_optimum(
     information: Array, curvature: Array, gradient: Array, noise: Array
 ) -> tuple[Array, Array, Array]:
     """Newton step in posterior standard deviations, its Monte Carlo error, and the gain it promises."""
-    factor = cho_factor(information + curvature)
-    inverse = cho_solve(factor, jnp.eye(len(gradient), dtype=gradient.dtype))
+    inverse = inverse_positive(information + curvature)
     step = inverse @ gradient
     sd = jnp.sqrt(jnp.diagonal(inverse))
     error = jnp.sqrt(jnp.maximum(jnp.diagonal(inverse @ noise @ inverse), 0.0))
@@ -129,10 +148,14 @@ class Newton:
     """
 
     free_chains: int = _option(256, "persistent chains of p_c")
-    fresh_chains: int = _option(64, "how many of them each iteration cools anew")
-    clamped_chains: int = _option(8, "persistent chains of each q_i")
-    sweeps: int = _option(8, "sweeps of the first iterations")
+    cooling: float = _option(
+        0.3, "sweeps spent on cooling chains of p_c anew, as a fraction of those that sample"
+    )
+    clamped_chains: int = _option(16, "persistent chains of each q_i")
+    sweeps: int = _option(4, "sweeps of the first iterations")
     max_sweeps: int = _option(2048, "most sweeps an iteration")
+    growth: float = _option(0.5, "sweeps of an iteration, as a fraction of those averaged so far")
+    drift: float = _option(2.0, "error of the quadratic that carries averages, for a step of 1 sd")
     inner: int = _option(5, "M-steps per E-step")
     radius: float = _option(0.5, "first radius of the trust region")
     most_missing: float = _option(
@@ -144,15 +167,8 @@ class Newton:
     def start_sweeps(self) -> int:
         return self.sweeps
 
-    def grow(self, t: int, sweeps: int, distance: np.ndarray, noise: np.ndarray) -> int:
-        limited = np.median((2.0 * noise > distance) | (noise > 0.5)) > 0.5
-        most = 4 * self.sweeps if t < self.warm else self.max_sweeps
-        return max(sweeps, min(2 * sweeps, most)) if limited else sweeps
-
-    def start_memory(self, u: Array) -> Memory:
-        return Memory(
-            jnp.full((), self.radius, u.dtype), u, jnp.zeros_like(u), jnp.zeros((), u.dtype)
-        )
+    def grow(self, effort: np.ndarray) -> int:
+        return int(np.clip(np.ceil(self.growth * np.median(effort)), self.sweeps, self.max_sweeps))
 
     def update(
         self,
@@ -161,9 +177,11 @@ class Newton:
         memory: Memory,
         t: Array,
         estimates: Estimates,
+        sweeps: Array,
         x: Array,
         conditions: dict[str, Array],
     ) -> Step:
+        estimates, effort = self._averaged(u, memory, estimates, sweeps)
         h = usable_information(estimates, self.most_missing, 1e-2)
         cap = jnp.where(t < self.warm, self.warm_precision, jnp.inf)
         gradient, held, _ = prior_terms(program, u, x, conditions, cap)
@@ -191,14 +209,34 @@ class Newton:
         metric = estimates.complete / len(x) + 0.25 * jnp.eye(len(u))
         length = jnp.sqrt(jnp.maximum(step @ metric @ step, 1e-30))
         step = step * jnp.minimum(1.0, radius / length)
-        forward = Memory(radius, u, step, jnp.maximum(gradient @ step, 0.0))
+        forward = Memory(radius, u, step, jnp.maximum(gradient @ step, 0.0), estimates, effort)
 
         shorter = jnp.clip(1.0 / (1.0 - jnp.minimum(ratio, 0.0)), 0.1, 0.5)
-        backward = Memory(
-            0.5 * memory.radius, memory.u, shorter * memory.step, shorter * memory.slope
+        backward = memory._replace(
+            radius=0.5 * memory.radius, step=shorter * memory.step, slope=shorter * memory.slope
         )
         kept: Memory = jax.tree.map(partial(jnp.where, rejected), backward, forward)
-        return Step(kept.u + kept.step, kept, rejected, distance, error, gain)
+        return Step(kept.u + kept.step, kept, rejected, distance, error, gain, estimates)
+
+    def _averaged(
+        self, u: Array, memory: Memory, new: Estimates, sweeps: Array
+    ) -> tuple[Estimates, Array]:
+        r"""The new estimates averaged with those of the iterations before.
+
+        The old score is carried to ``u`` by the old information, :math:`s - H d`. What a
+        quadratic misses of that change is taken to be ``drift`` of it, and the old average counts
+        for less the larger this is beside its Monte Carlo error.
+        """
+        old, d = memory.estimates, u - memory.u
+        h = usable_information(old, self.most_missing, 1e-2)
+        error = jnp.trace(solve_positive(h, old.noise))
+        missed = self.drift**2 * (d @ h @ d) ** 2 / len(u)
+        worth = memory.effort * error / jnp.maximum(error + missed, 1e-30)
+        worth = jnp.where(memory.effort > 0, worth, 0.0)
+        share = sweeps / (worth + sweeps)
+        carried = old._replace(score=old.score - h @ d)
+        mixed = jax.tree.map(lambda a, b: (1.0 - share) * a + share * b, carried, new)
+        return mixed, worth + sweeps
 
     def _m_steps(
         self,
@@ -216,7 +254,7 @@ class Newton:
         def m_step(v: Array, _: None) -> tuple[Array, None]:
             gradient, held, _exact = prior_terms(program, v, x, conditions, cap)
             held = _positive(held)
-            return v + solve(h + held, linear - h @ v + gradient, assume_a="pos"), None
+            return v + solve_positive(h + held, linear - h @ v + gradient), None
 
         target, _ = jax.lax.scan(m_step, u, None, length=self.inner)
         return target - u
@@ -224,7 +262,7 @@ class Newton:
 
 def _positive(curvature: Array) -> Array:
     """A prior's curvature without its negative part, so that steps always ascend."""
-    values, vectors = jnp.linalg.eigh(curvature)
+    values, vectors = eigh(curvature)
     return (vectors * jnp.maximum(values, 0.0)) @ vectors.T
 
 
@@ -258,9 +296,14 @@ class RobbinsMonro:
         return self.m
 
     @property
-    def fresh_chains(self) -> int:
+    def cooling(self) -> float:
         """All chains persist."""
-        return 0
+        return 0.0
+
+    @property
+    def radius(self) -> float:
+        """No trust region."""
+        return 0.0
 
     @property
     def clamped_chains(self) -> int:
@@ -270,11 +313,8 @@ class RobbinsMonro:
     def start_sweeps(self) -> int:
         return 1
 
-    def grow(self, t: int, sweeps: int, distance: np.ndarray, noise: np.ndarray) -> int:
+    def grow(self, effort: np.ndarray) -> int:
         return 1
-
-    def start_memory(self, u: Array) -> Memory:
-        return Memory(jnp.zeros((), u.dtype), u, jnp.zeros_like(u), jnp.zeros((), u.dtype))
 
     def update(
         self,
@@ -283,6 +323,7 @@ class RobbinsMonro:
         memory: Memory,
         t: Array,
         estimates: Estimates,
+        sweeps: Array,
         x: Array,
         conditions: dict[str, Array],
     ) -> Step:
@@ -301,7 +342,7 @@ class RobbinsMonro:
         distance, error, gain = distance_to_optimum(
             h, _positive(held), estimates.score + gradient, estimates.noise
         )
-        return Step(new, memory, jnp.zeros((), bool), distance, error, gain)
+        return Step(new, memory, jnp.zeros((), bool), distance, error, gain, estimates)
 
     def _scale(self, program: Program, estimates: Estimates) -> Array:
         first = self.alpha / self.A**self.rho
