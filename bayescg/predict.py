@@ -18,7 +18,7 @@ from bayescg.distributions.log_partition import ExactLogPartition
 from bayescg.infer.program import Program
 from bayescg.infer.progress import Progress, Silent
 from bayescg.observables.base import Observable
-from bayescg.samplers.base import ChainState, Sampler
+from bayescg.samplers.base import ChainState, Sampler, cooled
 
 __all__ = ["Prediction", "Simulation", "posterior_predictive"]
 
@@ -101,13 +101,11 @@ def _measure(
         fine = program.sample_fine(key, u, latent.T.astype(u.dtype), conditions).T
         return {o.name: o(fine) for o in observables}  # (*dims, chain)
 
-    init_key, warm_key, key = jax.random.split(key, 3)
+    warm_key, key = jax.random.split(key)
     strategy = boltzmann.log_partition
-    exact = isinstance(strategy, ExactLogPartition)
 
-    def sweep(state: ChainState, inputs: tuple[Array, Array]) -> tuple[ChainState, None]:
-        key, heat = inputs
-        return sampler.step(key, state, potential, heat * beta)[0], None
+    def sweep(state: ChainState, key: Array) -> tuple[ChainState, None]:
+        return sampler.step(key, state, potential, beta)[0], None
 
     def move(state: ChainState, key: Array) -> tuple[ChainState, dict[str, Array]]:
         move_key, fine_key = jax.random.split(key)
@@ -115,16 +113,13 @@ def _measure(
             drawn = strategy.sample(move_key, potential, beta, chains)
             state = ChainState(drawn.T.astype(state.x.dtype))
         else:
-            steps = (jax.random.split(move_key, simulation.thin), jnp.ones(simulation.thin))
-            state, _ = jax.lax.scan(sweep, state, steps)
+            state, _ = jax.lax.scan(sweep, state, jax.random.split(move_key, simulation.thin))
         return state, measure(fine_key, state.x)
 
-    state = sampler.init(init_key, chains)
-    if not exact:
-        # Cooled, not quenched: strongly coupled draws would freeze in whatever they started from.
-        n = simulation.warmup
-        heat = jnp.minimum(1.0, jnp.arange(1, n + 1) / max(1, (3 * n) // 4))
-        state, _ = jax.lax.scan(sweep, state, (jax.random.split(warm_key, n), heat))
+    if isinstance(strategy, ExactLogPartition):
+        state = sampler.init(warm_key, chains)
+    else:
+        state = cooled(sampler, warm_key, chains, potential, beta, simulation.warmup)
     _, values = jax.lax.scan(move, state, jax.random.split(key, simulation.measurements))
     # Chains are independent, so the spread of their means gives the error whatever their memory.
     means = {k: jnp.mean(v, 0) for k, v in values.items()}  # (*dims, chain)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayescg.infer.program import Program
-from bayescg.samplers.base import ChainState, Sampler
+from bayescg.samplers.base import ChainState, Sampler, cooled
 
 __all__ = ["Chains", "Estimates", "Reader", "estimate", "likelihood_coordinates", "start_chains"]
 
@@ -222,17 +222,10 @@ def _renewed(
     """
     first, groups = fresh
     width = min(FRESH, state.x.shape[1])
-    heat = jnp.minimum(1.0, jnp.arange(1, COOLING + 1) / (0.75 * COOLING))
-
-    def cool(state: ChainState, inputs: tuple[Array, Array]) -> tuple[ChainState, None]:
-        key, heat = inputs
-        return reader.sampler.step(key, state, potential, heat * beta)[0], None
 
     def renew(i: Array, x: Array) -> Array:
-        init_key, cool_key = jax.random.split(jax.random.fold_in(key, 2**31 - 1 - i))
-        new, _ = jax.lax.scan(
-            cool, reader.sampler.init(init_key, width), (jax.random.split(cool_key, COOLING), heat)
-        )
+        new_key = jax.random.fold_in(key, 2**31 - 1 - i)
+        new = cooled(reader.sampler, new_key, width, potential, beta, COOLING)
         columns = ((first + i) * width + jnp.arange(width)) % x.shape[1]
         return x.at[:, columns].set(new.x)
 

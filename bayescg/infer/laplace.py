@@ -12,11 +12,15 @@ from bayescg.infer.estimates import Estimates
 from bayescg.infer.marginal import log_posterior
 from bayescg.infer.prior import expected_precisions, prior_terms
 from bayescg.infer.program import Program
+from bayescg.infer.progress import Progress, Silent
+from bayescg.infer.reweighting import Estimate, reweighted_log_posterior
 from bayescg.results import psis
+from bayescg.samplers.base import Sampler
 
 __all__ = ["FORMS", "Laplace", "Weighted", "laplace", "weigh"]
 
 FORMS = ("complete", "observed")
+SUPPORT = 20.0  # effective samples that an estimated weight needs
 
 
 @dataclass(frozen=True)
@@ -81,12 +85,14 @@ def laplace(
 
 @dataclass(frozen=True)
 class Weighted:
-    """Laplace draws corrected towards the exact posterior by Pareto-smoothed importance sampling."""
+    """Laplace draws corrected towards the posterior by Pareto-smoothed importance sampling."""
 
     draws: np.ndarray  # (member, draw, u), raw
     log_weights: np.ndarray  # (member, draw), smoothed and normalised
     khat: np.ndarray  # (member,), Pareto shape; above 0.7 the weights are not reliable
     resampled: np.ndarray = field(repr=False)  # (member, draw, u), equally weighted
+    error: np.ndarray  # (member, draw), Monte Carlo error of the log weights; 0 where exact
+    unsupported: np.ndarray  # (member,), draws left out since too few samples stand behind them
 
 
 def weigh(
@@ -97,49 +103,58 @@ def weigh(
     x: np.ndarray,
     conditions: dict[str, np.ndarray],
     *,
+    sampler: Sampler | None = None,
     integrate_tau: bool = False,
+    progress: Progress | None = None,
 ) -> Weighted:
-    r"""Draw from a Laplace approximation and weigh by the exact posterior.
+    r"""Draw from a Laplace approximation and weigh by the posterior.
 
     Under ARD the target is the posterior at :math:`\tau = \langle\tau\rangle`, the one that Eq. 45
     approximates: with :math:`a_0 = b_0 = 10^{-5}` the density with tau integrated out is a spike
     with heavy tails in every pruned coefficient, which no normal proposal covers.
 
+    :param sampler: estimate the posterior by reweighting samples
+        (:func:`~bayescg.infer.reweighting.reweighted_log_posterior`); None: it is exact. A draw
+        with fewer than ``SUPPORT`` samples behind it gets no weight: there an estimate of log Z
+        is too low, and the draw would look too good.
     :param integrate_tau: use the posterior with tau integrated out all the same.
     """
-    draw_key, pick_key = jax.random.split(key)
+    progress = progress or Silent()
+    draw_key, pick_key, sample_key = jax.random.split(key, 3)
     u = approximation.draw(draw_key, draws)
 
-    def target(u: Array, mode: Array, x: Array, conditions: dict[str, Array]) -> Array:
+    def target(
+        key: Array, u: Array, mode: Array, x: Array, conditions: dict[str, Array]
+    ) -> Estimate:
         tau = None if integrate_tau else expected_precisions(program, mode)
-
-        def one(v: Array) -> Array:
-            return log_posterior(program, v, x, conditions, tau) + program.log_jacobian(v)
-
-        return jax.lax.map(one, u, batch_size=8)
+        if sampler is not None:
+            value = reweighted_log_posterior(program, sampler, key, u, mode, x, conditions, tau)
+        else:
+            exact = jax.lax.map(
+                lambda v: log_posterior(program, v, x, conditions, tau), u, batch_size=8
+            )
+            value = Estimate(exact, jnp.zeros(len(u)), jnp.full(len(u), jnp.inf))
+        return value._replace(value=value.value + jax.lax.map(program.log_jacobian, u))
 
     # Member by member: each is a large computation, and this way one shape is compiled.
     run = jax.jit(target)
-    log_target = np.stack(
-        [
-            np.asarray(
-                run(
-                    jnp.asarray(u[m]),
-                    jnp.asarray(approximation.mean[m]),
-                    jnp.asarray(x[m], float),
-                    given,
-                )
-            )
-            for m in range(len(u))
-            for given in [_floats({k: v[m] for k, v in conditions.items()})]
-        ]
-    )
-    raw = log_target - approximation.log_prob(u)
+    shape = u.shape[:2]
+    found = Estimate(np.full(shape, -np.inf), np.zeros(shape), np.zeros(shape))
+    for m, one in enumerate(jax.random.split(sample_key, len(u))):
+        if approximation.definite[m]:
+            given = _floats({k: v[m] for k, v in conditions.items()})
+            at = jnp.asarray(u[m]), jnp.asarray(approximation.mean[m]), jnp.asarray(x[m], float)
+            for whole, part in zip(found, run(one, *at, given), strict=True):
+                whole[m] = part
+        progress.update(f"weights {approximation.form}", (m + 1) / len(u), {"members": m + 1})
+    supported = found.support >= SUPPORT
+    unsupported = np.asarray(~supported & approximation.definite[:, None]).sum(1)
+    raw = np.where(supported, found.value, -np.inf) - approximation.log_prob(u)
     log_weights = np.full(raw.shape, -np.inf)
     khat = np.full(len(u), np.inf)
     resampled = np.array(u)
     offsets = np.asarray(jax.random.uniform(pick_key, (len(u),)))
-    for m in np.flatnonzero(approximation.definite):
+    for m in np.flatnonzero(approximation.definite & supported.any(1)):
         finite = np.where(np.isfinite(raw[m]), raw[m], -np.inf)
         smooth, k = psis(finite)
         log_weights[m], khat[m] = smooth, float(k)
@@ -147,7 +162,7 @@ def weigh(
         edges = np.cumsum(np.exp(smooth))
         at = np.searchsorted(edges / edges[-1], (np.arange(draws) + offsets[m]) / draws)
         resampled[m] = u[m, np.minimum(at, draws - 1)]
-    return Weighted(u, log_weights, khat, resampled)
+    return Weighted(u, log_weights, khat, resampled, found.error, unsupported)
 
 
 def _floats(conditions: dict[str, np.ndarray]) -> dict[str, Array]:

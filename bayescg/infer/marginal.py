@@ -13,7 +13,7 @@ from numpyro.handlers import block, substitute, trace
 from bayescg.distributions.log_partition import ExactLogPartition
 from bayescg.infer.program import Program, ProgramError, collapse_precisions
 
-__all__ = ["check_exact", "collapsed_program", "log_marginal", "log_posterior"]
+__all__ = ["check_exact", "collapsed_program", "log_marginal", "log_posterior", "log_prior_at"]
 
 
 def check_exact(program: Program, x: Array, conditions: dict[str, Array]) -> None:
@@ -64,6 +64,13 @@ def log_posterior(
         integrates them out.
     """
     likelihood = jnp.sum(log_marginal(program, u, x, conditions))
+    return likelihood + log_prior_at(program, u, x, conditions, tau)
+
+
+def log_prior_at(
+    program: Program, u: Array, x: Array, conditions: dict[str, Array], tau: Array | None = None
+) -> Array:
+    """Log prior density of the parameters' values at ``u``; ``tau`` as in :func:`log_posterior`."""
     prior = program.log_prior(u, x, conditions)
     if tau is not None and program.ard:
         for site, (a0, b0) in program.ard.items():
@@ -72,7 +79,7 @@ def log_posterior(
             prior = prior + jnp.sum(
                 (a0 + 0.5) * jnp.log(b0 + 0.5 * u[at] ** 2) - 0.5 * tau[at] * u[at] ** 2
             )
-    return likelihood + prior
+    return prior
 
 
 def collapsed_program(program: Program) -> Callable[..., None]:

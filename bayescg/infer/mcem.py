@@ -151,14 +151,21 @@ def run_mcem(
             k = jax.random.fold_in(loop_key, t)
             total += sweeps
             moved += schedule.free_chains * sweeps
-            groups = int(min(schedule.cooling * moved - cooled, schedule.free_chains // 4 * COOLING) // group)
+            groups = int(
+                min(schedule.cooling * moved - cooled, schedule.free_chains // 4 * COOLING) // group
+            )
             fresh = (cooled // group, groups)
             cooled += groups * group
             state, result = step(k, state, *inputs, sweeps, fresh, tolerance)
             seen = jax.tree.map(
                 np.asarray,
                 _Member(
-                    state.u, state.done, result.estimates, result.distance, result.noise, result.objective
+                    state.u,
+                    state.done,
+                    result.estimates,
+                    result.distance,
+                    result.noise,
+                    result.objective,
                 ),
             )
             full = seen if full is None else jax.tree.map(partial(_put, active), full, seen)
@@ -296,9 +303,7 @@ def _iterate(
     ) -> tuple[Chains, Chains, Step]:
         member = reader._replace(program=reader.program.given(fixed))
         begin = state.iteration * (reader.block or 0)
-        estimates, moved = estimate(
-            member, key, u, chains, x, conditions, sweeps, begin, fresh
-        )
+        estimates, moved = estimate(member, key, u, chains, x, conditions, sweeps, begin, fresh)
         new = schedule.update(
             member.program, u, memory, state.iteration, estimates, sweeps, x, conditions
         )

@@ -184,7 +184,7 @@ class MCEM:
                 gentle = replace(rule, warm_precision=10.0) if isinstance(rule, Newton) else rule
                 again = search(function, part, some, None, gentle)
             result = result.replaced(at, again)
-        return self._finish(result, batch, fixed, draw_key, prior_used, messages)
+        return self._finish(result, batch, fixed, draw_key, prior_used, messages, progress)
 
     def _finish(
         self,
@@ -194,6 +194,7 @@ class MCEM:
         key: Array,
         prior_used: np.ndarray,
         messages: list[str],
+        progress: Progress | None,
     ) -> Fit:
         options, program = self.options, result.program
         began = time.monotonic()
@@ -208,7 +209,11 @@ class MCEM:
         exact = not program.sites.latent_observed and is_exact(program, batch)
         fallback = prior_used != prior_used[0] if len(prior_used) else np.zeros(0, bool)
         weighable = (
-            exact and options.weights and not fallback.any() and not np.any(prior_used == "flat")
+            options.weights
+            and not self.point
+            and not program.sites.latent_observed
+            and not fallback.any()
+            and not np.any(prior_used == "flat")
         )
         forms: dict[str, Form] = {}
         for form, k in zip(FORMS, jax.random.split(key, len(FORMS)), strict=True):
@@ -222,9 +227,17 @@ class MCEM:
                     options.draws,
                     batch.x,
                     batch.conditions,
+                    sampler=None if exact else self.system.sampler,
                     integrate_tau=options.integrate_tau,
+                    progress=progress,
                 )
                 raw = weighted.draws
+                if weighted.unsupported.any():
+                    at = np.flatnonzero(weighted.unsupported)
+                    messages.append(
+                        f"{weighted.unsupported.sum()} of {normal.definite.sum() * options.draws} {form} draws "
+                        f"got no weight, too few samples reach them ({_members(batch, at)})."
+                    )
             else:
                 raw = normal.draw(k, options.draws)
             forms[form] = (normal, weighted, raw)
@@ -250,7 +263,9 @@ class MCEM:
                 f"{_members(batch, bad)}: intervals there are rough; use -m nuts where it can run."
             )
         approximation = f"Laplace ({name}), " + (
-            "Pareto-smoothed resampling" if weighable else "unweighted draws"
+            "unweighted draws"
+            if not weighable
+            else "Pareto-smoothed resampling" + ("" if exact else ", weights estimated")
         )
         if self.point:
             draws, approximation = result.u[None, None], "one draw: the point estimate"

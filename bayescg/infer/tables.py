@@ -56,6 +56,9 @@ def laplace_group(normal: Laplace, weighted: Weighted | None, raw: np.ndarray) -
         out["log_weight"] = Table(
             ("draw", "member"), weighted.log_weights.T, "smoothed log importance weight"
         )
+        out["log_weight_error"] = Table(
+            ("draw", "member"), weighted.error.T, "its Monte Carlo standard error, before smoothing"
+        )
         out["khat"] = Table(("member",), weighted.khat, "Pareto k-hat of the weights")
     return out
 

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import jax
 from jax import Array
+import jax.numpy as jnp
 
-__all__ = ["ChainInfo", "ChainState", "Sampler", "long_run"]
+__all__ = ["ChainInfo", "ChainState", "Sampler", "cooled", "long_run"]
 
 
 class ChainState(NamedTuple):
@@ -32,6 +33,30 @@ class Sampler(NamedTuple):
 
     init: Callable[..., ChainState]
     step: Callable[..., tuple[ChainState, ChainInfo]]
+
+
+def cooled(
+    sampler: Sampler,
+    key: Array,
+    chains: int,
+    potential: Any,
+    beta: Array,
+    sweeps: int,
+    field: Array | None = None,
+) -> ChainState:
+    """Chains brought from infinite temperature to ``beta`` in three quarters of ``sweeps``.
+
+    Cooled, not quenched: strong couplings would freeze in whatever the chains started from.
+    """
+    init_key, key = jax.random.split(key)
+
+    def cool(state: ChainState, inputs: tuple[Array, Array]) -> tuple[ChainState, None]:
+        key, heat = inputs
+        return sampler.step(key, state, potential, heat * beta, field)[0], None
+
+    heat = jnp.minimum(1.0, jnp.arange(1, sweeps + 1) / max(1, (3 * sweeps) // 4))
+    keys = jax.random.split(key, sweeps)
+    return jax.lax.scan(cool, sampler.init(init_key, chains), (keys, heat))[0]
 
 
 @lru_cache(maxsize=32)
