@@ -148,7 +148,7 @@ def weigh(
                 whole[m] = part
         progress.update(f"weights {approximation.form}", (m + 1) / len(u), {"members": m + 1})
     supported = found.support >= SUPPORT
-    unsupported = np.asarray(~supported & approximation.definite[:, None]).sum(1)
+    left_out = ~supported & approximation.definite[:, None]
     raw = np.where(supported, found.value, -np.inf) - approximation.log_prob(u)
     log_weights = np.full(raw.shape, -np.inf)
     khat = np.full(len(u), np.inf)
@@ -162,7 +162,7 @@ def weigh(
         edges = np.cumsum(np.exp(smooth))
         at = np.searchsorted(edges / edges[-1], (np.arange(draws) + offsets[m]) / draws)
         resampled[m] = u[m, np.minimum(at, draws - 1)]
-    return Weighted(u, log_weights, khat, resampled, found.error, unsupported)
+    return Weighted(u, log_weights, khat, resampled, found.error, left_out.sum(1))
 
 
 def _floats(conditions: dict[str, np.ndarray]) -> dict[str, Array]:

@@ -149,7 +149,7 @@ class Newton:
 
     free_chains: int = _option(256, "persistent chains of p_c")
     cooling: float = _option(
-        0.3, "sweeps spent on cooling chains of p_c anew, as a fraction of those that sample"
+        1.0, "sweeps spent on cooling chains of p_c anew, as a fraction of those that sample"
     )
     clamped_chains: int = _option(16, "persistent chains of each q_i")
     sweeps: int = _option(4, "sweeps of the first iterations")
@@ -161,7 +161,7 @@ class Newton:
     most_missing: float = _option(
         0.95, "largest fraction of missing information that a step believes"
     )
-    warm: int = _option(8, "iterations before ARD is at full strength")
+    warm: int = _option(16, "iterations before ARD is at full strength")
     warm_precision: float = _option(1.0, "bound on ARD's precisions in those iterations")
 
     def start_sweeps(self) -> int:
