@@ -140,13 +140,13 @@ def weigh(
     run = jax.jit(target)
     shape = u.shape[:2]
     found = Estimate(np.full(shape, -np.inf), np.zeros(shape), np.zeros(shape))
-    for m, one in enumerate(jax.random.split(sample_key, len(u))):
-        if approximation.definite[m]:
-            given = _floats({k: v[m] for k, v in conditions.items()})
-            at = jnp.asarray(u[m]), jnp.asarray(approximation.mean[m]), jnp.asarray(x[m], float)
+    for i, one in enumerate(jax.random.split(sample_key, len(u))):
+        if approximation.definite[i]:
+            given = _floats({k: v[i] for k, v in conditions.items()})
+            at = jnp.asarray(u[i]), jnp.asarray(approximation.mean[i]), jnp.asarray(x[i], float)
             for whole, part in zip(found, run(one, *at, given), strict=True):
-                whole[m] = part
-        progress.update(f"weights {approximation.form}", (m + 1) / len(u), {"members": m + 1})
+                whole[i] = part
+        progress.update(f"weights {approximation.form}", (i + 1) / len(u), {"members": i + 1})
     supported = found.support >= SUPPORT
     left_out = ~supported & approximation.definite[:, None]
     raw = np.where(supported, found.value, -np.inf) - approximation.log_prob(u)
