@@ -1,4 +1,4 @@
-"""Sweeps of p_c that each schedule needs to come as near to the exact MAP."""
+"""Sweeps of p_c that each schedule needs to come as near to the exact MAP, and stay there."""
 
 from typing import Any
 
@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.optimize
 
-from bayescg.infer.estimates import COOLING
 from bayescg.infer.marginal import log_posterior
 from bayescg.infer.mcem import MCEMResult, run_mcem
 from bayescg.infer.schedules import Newton, RobbinsMonro
 from bayescg.workflow import make_reference, make_system
 
-NEAR = 0.3  # posterior standard deviations, in the worst coordinate
-PAPER_ITERATIONS = 3000
+NEAR = (1.0, 0.3, 0.1)  # posterior standard deviations, in the worst coordinate
+SEEDS = 3
+PAPER_ITERATIONS = 6000
 
 
 def run() -> dict[str, Any]:
@@ -23,48 +23,67 @@ def run() -> dict[str, Any]:
 
 
 def compare(scale: float, ratio: int = 8, mu: float = 0.2) -> dict[str, Any]:
-    """Default schedule against the paper's, scaled and as printed, on a lattice that is enumerated."""
+    """Default schedule against the paper's, scaled and as printed, on a lattice that is enumerated.
+
+    Every sweep of every chain of p_c counts, those that cool a chain as well. A run has arrived
+    where it is near for the rest of its iterations: a noisy path comes near by chance, too. The
+    ratio at a distance is of the medians over ``SEEDS`` runs.
+    """
     data = make_reference("ising", [f"mu={mu}", "frames=20"], 0)
     system = make_system("ising", [f"ratio={ratio}", "prior=normal", f"prior_scale={scale}"], data)
     batch = system.batch(data)
     runs = {
-        "default": (Newton(), 60),
+        "default": (Newton(), 100),
         "paper": (RobbinsMonro(), PAPER_ITERATIONS),
         "paper, as printed": (RobbinsMonro(form="literal"), PAPER_ITERATIONS),
     }
-    out: dict[str, Any] = {
-        "lattice": f"n_c={64 // ratio}, mu={mu}, N=20",
-        "near_sd": NEAR,
-    }
+    out: dict[str, Any] = {"lattice": f"n_c={64 // ratio}, mu={mu}, N=20", "near_sd": list(NEAR)}
     mode = sd = None
     for name, (schedule, iterations) in runs.items():
-        result = run_mcem(
-            system.program,
-            system.sampler,
-            batch,
-            jax.random.key(1),
-            schedule=schedule,
-            tolerance=0.03,
-            max_iterations=iterations,
-        )
-        if mode is None:
-            mode, sd = exact(result, batch)
-        far = np.abs((result.trace["u"][:, 0] - mode) / sd).max(1)
-        fresh = schedule.fresh_chains * COOLING
-        moves = np.cumsum(schedule.free_chains * result.trace["sweeps"] + fresh)
-        near = np.flatnonzero(far < NEAR)
+        rows, ends, totals = [], [], []
+        for seed in range(1, SEEDS + 1):
+            result = run_mcem(
+                system.program,
+                system.sampler,
+                batch,
+                jax.random.key(seed),
+                schedule=schedule,
+                tolerance=0.03,
+                max_iterations=iterations,
+            )
+            if mode is None:
+                mode, sd = exact(result, batch)
+            far = np.abs((result.trace["u"][:, 0] - mode) / sd).max(1)
+            rows.append([settled(result.trace["moves"], far, near) for near in NEAR])
+            ends.append(float(far[-1]))
+            totals.append(int(result.trace["moves"][-1]))
         out[name] = {
-            "sweeps_to_near": int(moves[near[0]]) if near.size else None,
-            "sweeps_run": int(moves[-1]),
-            "distance_at_the_end_sd": float(far[-1]),
+            "sweeps_until_near": [_finite(v) for v in np.median(rows, 0)],
+            "sweeps_run": totals,
+            "distance_at_the_end_sd": ends,
         }
-    best = out["default"]["sweeps_to_near"]
     for name in ("paper", "paper, as printed"):
-        row = out[name]
-        used = row["sweeps_to_near"] or row["sweeps_run"]
-        row["ratio_to_default"] = None if best is None else used / best
-        row["ratio_is_a_lower_bound"] = row["sweeps_to_near"] is None
+        # Where the paper's schedule never arrives, what it ran is a lower bound.
+        most = max(out[name]["sweeps_run"])
+        out[name]["ratio_to_default"] = [
+            None if mine is None else (theirs or most) / mine
+            for theirs, mine in zip(
+                out[name]["sweeps_until_near"], out["default"]["sweeps_until_near"], strict=True
+            )
+        ]
+        out[name]["ratio_is_a_lower_bound"] = [v is None for v in out[name]["sweeps_until_near"]]
     return out
+
+
+def settled(moves: np.ndarray, far: np.ndarray, near: float) -> float:
+    """Sweeps after which ``far`` stays below ``near``; infinite where it does not."""
+    outside = np.flatnonzero(far >= near)
+    first = 0 if not outside.size else outside[-1] + 1
+    return float(moves[first]) if first < len(moves) else np.inf
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
 
 
 def exact(result: MCEMResult, batch: Any) -> tuple[np.ndarray, np.ndarray]:
