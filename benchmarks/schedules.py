@@ -9,12 +9,12 @@ import scipy.optimize
 
 from bayescg.infer.marginal import log_posterior
 from bayescg.infer.mcem import MCEMResult, run_mcem
-from bayescg.infer.schedules import Newton, RobbinsMonro
+from bayescg.infer.schedules import Newton, RobbinsMonro, Schedule
 from bayescg.workflow import make_reference, make_system
 
 NEAR = (1.0, 0.3, 0.1)  # posterior standard deviations, in the worst coordinate
 SEEDS = 3
-PAPER_ITERATIONS = 6000
+PAPER_ITERATIONS = 3000
 
 
 def run() -> dict[str, Any]:
@@ -32,7 +32,7 @@ def compare(scale: float, ratio: int = 8, mu: float = 0.2) -> dict[str, Any]:
     data = make_reference("ising", [f"mu={mu}", "frames=20"], 0)
     system = make_system("ising", [f"ratio={ratio}", "prior=normal", f"prior_scale={scale}"], data)
     batch = system.batch(data)
-    runs = {
+    runs: dict[str, tuple[Schedule, int]] = {
         "default": (Newton(), 100),
         "paper": (RobbinsMonro(), PAPER_ITERATIONS),
         "paper, as printed": (RobbinsMonro(form="literal"), PAPER_ITERATIONS),
