@@ -16,7 +16,7 @@ __all__ = ["Estimate", "reweighted_log_posterior"]
 TEMPERED = (0.0, 0.25, 0.5, 0.7, 0.85)  # of the mode's coupling: a bridge between its modes
 REFERENCES = 90  # draws that are simulated, besides the mode and its tempered copies
 CHAINS = 32  # of each reference
-CLAMPED = 16  # chains of each q_i
+CLAMPED = 960  # chains of all q_i together, and at least 16 of each
 SAMPLES = 4  # of each chain
 THIN = 5  # sweeps between them
 COOLING = 40  # sweeps before them
@@ -155,16 +155,17 @@ def _log_sums(
 ) -> tuple[Array, Array, Array]:
     """The likelihood's sums over latents relative to ``mode``, error, and effective sample size."""
     frames = len(x)
+    chains = max(16, CLAMPED // frames)
     boltzmann = program.boltzmann(mode, x, conditions)
     potential, beta = boltzmann.potential, jnp.asarray(boltzmann.beta)
     h0, c0 = program.field(mode, x, conditions)
-    field = jnp.repeat(h0, CLAMPED, axis=0).T
+    field = jnp.repeat(h0, chains, axis=0).T
     start_key, key = jax.random.split(key)
-    state = cooled(sampler, start_key, frames * CLAMPED, potential, beta, COOLING, field)
+    state = cooled(sampler, start_key, frames * chains, potential, beta, COOLING, field)
     phi, z = _statistics(sampler, key, state, potential, beta, field)
     # (frame, chain, sample, term or site)
     phi, z = (
-        jnp.moveaxis(a.reshape(*a.shape[:2], frames, CLAMPED), (2, 3, 0, 1), (0, 1, 2, 3))
+        jnp.moveaxis(a.reshape(*a.shape[:2], frames, chains), (2, 3, 0, 1), (0, 1, 2, 3))
         for a in (phi, z)
     )
     eta0 = _natural(program, mode, x, conditions)
@@ -175,9 +176,11 @@ def _log_sums(
         log_w = shift + jnp.einsum("fcsi,fi->fcs", z, h - h0)
         total = logsumexp(log_w, axis=(1, 2))
         w = jnp.exp(log_w - total[:, None, None])
-        error = jnp.sqrt(jnp.sum((jnp.sum(w, 2) - 1.0 / CLAMPED) ** 2))
+        variance = jnp.sum((jnp.sum(w, 2) - 1.0 / chains) ** 2)
         support = jnp.min(1.0 / jnp.sum(w**2, (1, 2)))
-        return jnp.sum(total + c - c0) - frames * jnp.log(CLAMPED * SAMPLES), error, support
+        # The logarithm of a mean of few samples is too low by half its variance.
+        value = jnp.sum(total + c - c0) - frames * jnp.log(chains * SAMPLES) + 0.5 * variance
+        return value, jnp.sqrt(variance), support
 
     value, error, support = jax.lax.map(at_draw, u)
     return value, error, support

@@ -25,6 +25,14 @@ __all__ = [
 ]
 
 
+class Trial(NamedTuple):
+    """A coefficient under ARD that has been set to zero on trial; shapes as one member's."""
+
+    before: Array  # (u,), parameters before it was
+    removed: Array  # (u,), which one it is; none is
+    essential: Array  # (u,), those that have been tried and came back
+
+
 class Memory(NamedTuple):
     """What a schedule remembers of its last step; shapes as one member's."""
 
@@ -34,13 +42,17 @@ class Memory(NamedTuple):
     slope: Array  # scalar, gradient . step where it started; 0 before the first step
     estimates: Estimates  # at ``u``, averaged over the iterations
     effort: Array  # sweeps of each chain that the average is worth
+    trial: Trial
 
 
 def start_memory(u: Array, estimates: Estimates, radius: float) -> Memory:
     """What is remembered before the first step from ``u``; ``estimates`` gives shapes only."""
     nothing = jax.tree.map(jnp.zeros_like, estimates)
     zero = jnp.zeros((), u.dtype)
-    return Memory(jnp.full((), radius, u.dtype), u, jnp.zeros_like(u), zero, nothing, zero)
+    none = jnp.zeros(u.shape, bool)
+    first = jnp.full((), radius, u.dtype)
+    trial = Trial(u, none, none)
+    return Memory(first, u, jnp.zeros_like(u), zero, nothing, zero, trial)
 
 
 class Step(NamedTuple):
@@ -209,7 +221,9 @@ class Newton:
         metric = estimates.complete / len(x) + 0.25 * jnp.eye(len(u))
         length = jnp.sqrt(jnp.maximum(step @ metric @ step, 1e-30))
         step = step * jnp.minimum(1.0, radius / length)
-        forward = Memory(radius, u, step, jnp.maximum(gradient @ step, 0.0), estimates, effort)
+        forward = Memory(
+            radius, u, step, jnp.maximum(gradient @ step, 0.0), estimates, effort, memory.trial
+        )
 
         shorter = jnp.clip(1.0 / (1.0 - jnp.minimum(ratio, 0.0)), 0.1, 0.5)
         backward = memory._replace(
@@ -218,12 +232,15 @@ class Newton:
         kept: Memory = jax.tree.map(partial(jnp.where, rejected), backward, forward)
         if program.ard:
             settled = ~rejected & (t >= self.warm) & (jnp.max(distance) < 0.5)
-            shift, worthwhile = _pruning(program, u, h + _positive(held))
-            pruned = settled & (jnp.max(error) < 0.3) & worthwhile
+            settled = settled & (jnp.max(error) < 0.3)
+            trial, shift = _prune(program, u, memory.trial, h + _positive(held), estimates.score)
+            moved = settled & jnp.any(shift != 0.0)
             kept = kept._replace(
-                step=jnp.where(pruned, shift, kept.step), slope=jnp.where(pruned, 0.0, kept.slope)
+                step=jnp.where(moved, shift, kept.step),
+                slope=jnp.where(moved, 0.0, kept.slope),
+                trial=jax.tree.map(partial(jnp.where, settled), trial, memory.trial),
             )
-            distance = jnp.where(pruned, jnp.maximum(distance, 1.0), distance)
+            distance = jnp.where(moved, jnp.maximum(distance, 1.0), distance)
         return Step(kept.u + kept.step, kept, rejected, distance, error, gain, estimates)
 
     def _averaged(
@@ -268,26 +285,41 @@ class Newton:
         return target - u
 
 
-def _pruning(program: Program, u: Array, precision: Array) -> tuple[Array, Array]:
-    r"""The coefficient under ARD that is best set to zero, as a step, and whether that is a gain.
+def _prune(
+    program: Program, u: Array, trial: Trial, precision: Array, score: Array
+) -> tuple[Trial, Array]:
+    r"""One move in the search for coefficients under ARD that the posterior does without.
 
     EM keeps a coefficient that lies two standard deviations from zero, although the posterior with
     tau integrated out may be higher at zero: the spike there gains
-    :math:`(a_0 + 1/2)\log(1 + \theta^2/2b_0)`. It costs :math:`s\theta^2/2 + 1` of the
+    :math:`(a_0 + 1/2)\log(1 + \theta^2/2b_0)`. Removing it costs :math:`s\theta^2/2 + 1` of the
     log-likelihood, with ``s`` the information that the other coefficients leave it and the 1 what
-    ARD's shrinkage had cost already. The others follow to their conditional optimum.
+    ARD's shrinkage had cost already. The one with the largest gain goes, and the others follow.
+    A quadratic knows little of a lattice that a large coefficient has frozen, so the cost is
+    measured once the others have settled, by the trapezoid of the score at both ends; a coefficient
+    that cost more than it gained comes back and stays.
+
+    :return: the trial now under way, and the step, 0 for none.
     """
-    inverse = inverse_positive(precision)
-    variance = jnp.diagonal(inverse)
-    gain = jnp.full(u.shape, -jnp.inf)
+    spike = jnp.full(u.shape, -jnp.inf)
+    tau = expected_precisions(program, u)
     for site, (a0, b0) in program.ard.items():
         at = program.coordinates(site)
-        theta, tau = u[at], expected_precisions(program, u)[at]
-        information = jnp.maximum(1.0 / variance[at] - tau, 0.0)
-        spike = (a0 + 0.5) * jnp.log1p(0.5 * theta**2 / b0)
-        gain = gain.at[at].set(spike - 0.5 * information * theta**2 - 1.0)
+        old = jnp.where(trial.removed[at], trial.before[at], u[at])
+        spike = spike.at[at].set((a0 + 0.5) * jnp.log1p(0.5 * old**2 / b0))
+    cost = 0.5 * trial.before * score + 0.5
+    regret = jnp.any(trial.removed & (cost > spike))
+    essential = trial.essential | (trial.removed & regret)
+
+    inverse = inverse_positive(precision)
+    variance = jnp.diagonal(inverse)
+    information = jnp.maximum(1.0 / variance - tau, 0.0)
+    gain = jnp.where(essential, -jnp.inf, spike - 0.5 * information * u**2 - 1.0)
     k = jnp.argmax(gain)
-    return -inverse[:, k] * u[k] / variance[k], gain[k] > 0.0
+    remove = ~regret & (gain[k] > 0.0)
+    step = jnp.where(remove, -inverse[:, k] * u[k] / variance[k], 0.0)
+    step = jnp.where(regret, trial.before - u, step)
+    return Trial(u, (jnp.arange(len(u)) == k) & remove, essential), step
 
 
 def _positive(curvature: Array) -> Array:
