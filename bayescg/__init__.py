@@ -5,6 +5,8 @@ backend.
 """
 
 from importlib import import_module
+import sys
+from types import ModuleType
 from typing import Any
 
 __version__ = "0.1.0"
@@ -30,6 +32,20 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'bayescg' has no attribute {name!r}")
     home = import_module(_HOMES[name])
     return home if name in ("io", "limits", "results") else getattr(home, name)
+
+
+class _Package(ModuleType):
+    """This package, whose public names win over submodules of the same name.
+
+    Importing ``bayescg.predict`` would otherwise put that module where the function ``predict`` is.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (isinstance(value, ModuleType) and name in ("predict", "system")):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""``python -m benchmarks [schedules|speed]``."""
+"""``python -m benchmarks [laplace|schedules|speed]``."""
 
 import json
 import sys
@@ -7,9 +7,9 @@ import jax
 
 jax.config.update("jax_enable_x64", True)
 
-from benchmarks import schedules, speed  # noqa: E402
+from benchmarks import laplace, schedules, speed  # noqa: E402
 
-BENCHMARKS = {"schedules": schedules.run, "speed": speed.run}
+BENCHMARKS = {"laplace": laplace.run, "schedules": schedules.run, "speed": speed.run}
 
 
 def main() -> None:

@@ -71,3 +71,12 @@ def test_an_offence_is_seen(offence: str, check: str, complaint: str) -> None:
     done = run(offence + check)
     assert done.returncode != 0
     assert complaint in done.stderr
+
+
+def test_public_functions_win_over_modules_of_the_same_name() -> None:
+    code = (
+        "import bayescg.predict, bayescg.system, bayescg.cli, bayescg.workflow, bayescg as cg\n"
+        "assert callable(cg.predict) and callable(cg.system) and callable(cg.mcem)\n"
+        "from bayescg.predict import posterior_predictive"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
