@@ -1,0 +1,259 @@
+"""The report of small fits: what it shows, what it says, and what it refuses."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from html.parser import HTMLParser
+import json
+from pathlib import Path
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from bayescg import results, workflow
+from bayescg.report import write_report
+from bayescg.report.case import cases_of
+from bayescg.report.write import FIGURES, figures_of
+
+ARD = ("L2=2", "L3=1", "ratio=2", "frames=12")
+NORMAL = ("L2=2", "L3=1", "prior=normal", "prior_scale=1.0")
+
+
+@pytest.fixture(scope="module")
+def data() -> xr.Dataset:
+    return workflow.make_reference("ising", ["n_f=16", "mu=0:1:3", "frames=12"], seed=1)
+
+
+@pytest.fixture(scope="module")
+def fits(data: xr.Dataset) -> dict[str, Any]:
+    def made(method: str, options: tuple[str, ...], *said: str, **more: Any) -> Any:
+        found = workflow.fit(
+            "ising", data, method=method, options=list(options), method_options=list(said), **more
+        )
+        return workflow.predict(found, reference=data, draws=20)
+
+    return {
+        "ard": made("mcem", ARD, "draws=40"),
+        "normal": made("mcem", (*NORMAL, "ratio=2", "frames=12"), "draws=40"),
+        "N 6": made("mcem", (*NORMAL, "ratio=2", "frames=6"), "draws=40"),
+        "ratio 4": made("mcem", (*NORMAL, "ratio=4", "frames=12"), "draws=40"),
+        "nuts": made(
+            "nuts",
+            (*NORMAL, "ratio=4", "frames=12"),
+            "chains=2",
+            "warmup=60",
+            "samples=40",
+        ),
+    }
+
+
+@pytest.fixture(scope="module")
+def everything(fits: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("report") / "all.html"
+    names = ["normal", "ard", "N 6", "ratio 4", "nuts"]
+    write_report([fits[n] for n in names], path, names)
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Callable[..., str]:
+    def made(result: Any, label: str = "fit") -> str:
+        write_report([result], tmp_path / "one.html", [label])
+        return (tmp_path / "one.html").read_text(encoding="utf-8")
+
+    return made
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text outside styles."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.open: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self.open:
+            while self.open.pop() != tag:
+                pass
+
+    def handle_data(self, data: str) -> None:
+        if not {"style", "script"} & set(self.open):
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+def copied(result: Any) -> Any:
+    return result.copy(deep=True) if isinstance(result, xr.DataTree) else deepcopy(result)
+
+
+def with_attrs(result: Any, **attrs: Any) -> Any:
+    other = copied(result)
+    other.attrs.update(attrs)
+    return other
+
+
+def without(result: Any, *groups: str) -> Any:
+    other = copied(result)
+    for group in groups:
+        del other[group]
+    return other
+
+
+def test_all_figures_are_there_when_all_fits_are_given(
+    fits: dict[str, Any], everything: str
+) -> None:
+    names = ["normal", "ard", "N 6", "ratio 4", "nuts"]
+    figures, missing = figures_of(cases_of([fits[n] for n in names], names))
+    # Two figures are of the main fit alone, by a method or a prior that this one has not.
+    assert {name for name, _ in missing} == {"ARD relevances", "chains of NUTS"}
+    assert everything.count("<svg") == len(figures) == len(FIGURES) - 2
+    for main, name in (("ard", "ARD relevances"), ("nuts", "chains of NUTS")):
+        _, missing = figures_of(cases_of([fits[main]], [main]))
+        assert name not in {name for name, _ in missing}
+
+
+def test_every_figure_has_an_accessible_name(everything: str) -> None:
+    drawn = [attrs for tag, attrs in Page(everything).tags if tag == "svg"]
+    assert drawn
+    names = []
+    for attrs in drawn:
+        assert attrs.get("role") == "img"
+        name = attrs.get("aria-labelledby") or attrs.get("aria-label")
+        assert name
+        names.append(name)
+    assert len(set(names)) == len(names)
+
+
+def test_links_lead_somewhere_and_ids_are_unique(everything: str) -> None:
+    tags = Page(everything).tags
+    ids = [a["id"] for _, a in tags if a.get("id")]
+    assert len(set(ids)) == len(ids)
+    inner = [a["href"] for t, a in tags if t == "a" and (a.get("href") or "").startswith("#")]
+    for href in inner:
+        assert href is not None
+        assert href[1:] in ids
+    for _, attrs in tags:
+        for key in ("aria-labelledby", "aria-describedby"):
+            for ident in (attrs.get(key) or "").split():
+                assert ident in ids
+
+
+def test_nothing_is_loaded_from_elsewhere(everything: str) -> None:
+    for tag, attrs in Page(everything).tags:
+        assert tag not in ("script", "iframe", "object", "embed")
+        for key in ("src", "srcset", "data", "xlink:href"):
+            assert not re.match(r"(?:https?:)?//", attrs.get(key) or "")
+        if tag == "link":
+            assert not re.match(r"(?:https?:)?//", attrs.get("href") or "")
+    assert not re.search(r"url\(\s*['\"]?(?:https?:)?//", everything)
+    assert "@import" not in everything
+
+
+def test_what_a_file_says_is_escaped(fits: dict[str, Any], page: Callable[..., str]) -> None:
+    evil = "<script>alert(1)</script>"
+    said = with_attrs(fits["ratio 4"], messages=json.dumps([evil]), data_source=evil)
+    html = page(said, label=evil)
+    assert evil not in html
+    assert "&lt;script&gt;" in html
+
+
+def test_an_unconverged_fit_is_said_before_any_figure(
+    fits: dict[str, Any], page: Callable[..., str]
+) -> None:
+    html = page(with_attrs(fits["ratio 4"], converged=0, ended="iterations"))
+    assert html.index("Did NOT converge") < html.index("<svg")
+    assert "Did NOT converge" not in page(fits["ratio 4"])
+
+
+@pytest.mark.parametrize(
+    ("groups", "gone"),
+    [
+        (("posterior_predictive", "map_predictive"), "Fig. 5 (magnetisation)"),
+        (("em_trace",), "iterations of MC-EM"),
+        (("laplace_complete", "laplace_observed"), ""),
+        (("reference",), ""),
+        (("map",), ""),
+        (("constant_data",), ""),
+    ],
+)
+def test_a_report_stands_without_a_group(
+    fits: dict[str, Any], page: Callable[..., str], groups: tuple[str, ...], gone: str
+) -> None:
+    there = [g for g in groups if results.has_group(fits["ratio 4"], g)]
+    assert there
+    html = page(without(fits["ratio 4"], *there))
+    assert "</html>" in html
+    if gone:
+        remedy = {name: text for name, _, text in FIGURES}[gone]
+        text = Page(html).text
+        assert gone in text
+        assert remedy.split("`")[0].strip() in text
+
+
+def test_diagnostics_of_nuts_are_shown(fits: dict[str, Any], page: Callable[..., str]) -> None:
+    text = Page(page(fits["nuts"])).text
+    assert "R-hat" in text
+    # Forty draws of two chains cannot give 400 effective ones, and the report says so.
+    assert "Effective sample size" in text
+
+
+def test_divergences_are_counted(fits: dict[str, Any], page: Callable[..., str]) -> None:
+    other = copied(fits["nuts"])
+    stats = other["sample_stats"]
+    value = np.zeros(stats["diverging"].shape, bool)
+    value.flat[:3] = True
+    stats["diverging"].values[...] = value
+    assert "3 divergent transitions" in Page(page(other)).text
+
+
+def test_bad_weights_are_named(fits: dict[str, Any], page: Callable[..., str]) -> None:
+    other = with_attrs(fits["ratio 4"], messages="[]")
+    other["map"]["khat"].values[...] = [0.1, 0.95, 0.2]
+    text = Page(page(other)).text
+    assert "Pareto k-hat is above 0.7" in text
+    assert "0.95" in text
+
+
+def test_an_indefinite_form_is_named(fits: dict[str, Any], page: Callable[..., str]) -> None:
+    other = with_attrs(fits["ratio 4"], messages="[]")
+    other["laplace_observed"]["smallest_eigenvalue"].values[...] = [1.0, -2.5, 1.0]
+    assert "observed Laplace form is indefinite" in Page(page(other)).text
+
+
+def test_the_commands_repeat_the_fit(fits: dict[str, Any], page: Callable[..., str]) -> None:
+    text = Page(page(fits["ratio 4"])).text
+    assert "bayescg fit ising" in text
+    assert "-s ratio=4" in text
+    assert "-M draws=40" in text
+
+
+def test_no_result_and_wrong_labels_are_refused(fits: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        write_report([], tmp_path / "none.html")
+    with pytest.raises(ValueError, match="labels"):
+        write_report([fits["nuts"]], tmp_path / "none.html", ["a", "b"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_report_that_fails_leaves_no_file(
+    fits: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> str:
+        raise RuntimeError("half way")
+
+    monkeypatch.setattr("bayescg.report.write._render", fail)
+    with pytest.raises(RuntimeError):
+        write_report([fits["nuts"]], tmp_path / "out.html")
+    assert not list(tmp_path.iterdir())
