@@ -35,6 +35,8 @@ class System:
     :param program: ``program(x=None, *, frames=None, **conditions)``, a NumPyro generative program
         with one latent ``Boltzmann`` site, parameters, and a coarse-to-fine likelihood.
     :param sampler: Markov kernel for the latent site.
+    :param independent: draws that need no chain, where there are any: slower, but no coupling
+        freezes them. A fit that ran away is started again with it.
     :param conditions: program arguments that come with the data (a coordinate or an attribute of
         that name) and may differ over a sweep.
     :param options: the options that made this system, for the record.
@@ -59,6 +61,7 @@ class System:
     constants: Mapping[str, tuple[tuple[str, ...], np.ndarray, str]] = field(default_factory=dict)
     check: Callable[[xr.Dataset], None] = lambda data: None
     frames: int | None = None
+    independent: Sampler | None = None
 
     def batch(self, data: xr.Dataset) -> Batch:
         """The data set as arrays with a leading sweep axis.

@@ -36,13 +36,16 @@ from bayescg.potentials import (
     pair_features,
     polynomial_features,
 )
-from bayescg.samplers import Sampler, lattice_gibbs, long_run
+from bayescg.samplers import Sampler, enumerated_sampler, lattice_gibbs, long_run
 
 SUMMARY = "one-dimensional Ising lattice, coarse-grained by 2, 4, 8, ... (PCG paper, Section 3.1)"
 
 
 def _option(default: Any, text: str) -> Any:
     return field(default=default, metadata={"help": text})
+
+
+ENUMERATED = 10  # most coarse sites whose states are drawn from a table
 
 
 @dataclass(frozen=True)
@@ -198,6 +201,7 @@ def system(options: Options = Options()) -> cg.System:
         constants=constants,
         check=partial(_check, options=options),
         frames=options.frames,
+        independent=enumerated_sampler(basis) if n_c <= ENUMERATED else None,
     )
 
 

@@ -19,6 +19,7 @@ from bayescg.infer.program import Program, ProgramError, read_program, replace_p
 from bayescg.infer.progress import Progress
 from bayescg.infer.schedules import Newton, RobbinsMonro, Schedule
 from bayescg.infer.tables import Form, choose, held, khat_of, laplace_group, map_group, trace_group
+from bayescg.samplers.base import Sampler
 from bayescg.system import Batch, System
 
 __all__ = ["MCEM", "NUTS", "MCEMOptions", "NUTSOptions", "mcem", "nuts"]
@@ -142,10 +143,11 @@ class MCEM:
             fixed: dict[str, np.ndarray],
             start: np.ndarray | None,
             schedule: Schedule,
+            sampler: Sampler = self.system.sampler,
         ) -> MCEMResult:
             return run_mcem(
                 function,
-                self.system.sampler,
+                sampler,
                 batch,
                 fit_key,
                 schedule=schedule,
@@ -182,7 +184,14 @@ class MCEM:
                     "lattice freezes; these were started again from a stronger pull to zero."
                 )
                 gentle = replace(rule, warm_precision=10.0) if isinstance(rule, Newton) else rule
-                again = search(function, part, some, None, gentle)
+                again = search(
+                    function,
+                    part,
+                    some,
+                    None,
+                    gentle,
+                    self.system.independent or self.system.sampler,
+                )
             result = result.replaced(at, again)
         return self._finish(result, batch, fixed, draw_key, prior_used, messages, progress)
 

@@ -155,8 +155,8 @@ class Newton:
     E-step). The step is cut to a trust region in
     :math:`d^T(\beta^2\operatorname{Cov}[\phi] + \kappa) d`, twice the relative entropy by which it
     changes p_c and a bound where p_c does not tell. A step at whose end the gradient points back
-    has overshot: it is taken back, with its chains, and a shorter one tried. Samples double
-    whenever Monte Carlo error is what limits the step.
+    has overshot: it is taken back, with its chains, and a shorter one tried. Estimates are
+    averaged over iterations (:meth:`_averaged`), and each iteration samples a fraction of that.
     """
 
     free_chains: int = _option(256, "persistent chains of p_c")
