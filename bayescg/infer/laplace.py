@@ -1,7 +1,8 @@
 """Laplace approximations at the end of MC-EM, and their importance weights."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
+from typing import Any, TypeVar
 
 import jax
 from jax import Array
@@ -17,7 +18,7 @@ from bayescg.infer.reweighting import Estimate, reweighted_log_posterior
 from bayescg.results import psis
 from bayescg.samplers.base import Sampler
 
-__all__ = ["FORMS", "Laplace", "Weighted", "laplace", "weigh"]
+__all__ = ["FORMS", "Laplace", "Weighted", "joined", "laplace", "weigh"]
 
 FORMS = ("complete", "observed")
 SUPPORT = 20.0  # effective samples that an estimated weight needs
@@ -80,7 +81,10 @@ def laplace(
     else:
         precision = np.asarray(estimates.observed + exact)
     precision = 0.5 * (precision + np.swapaxes(precision, 1, 2))
-    return Laplace(form, np.asarray(u), precision, np.linalg.eigvalsh(precision)[:, 0])
+    finite = np.isfinite(precision).all((1, 2))
+    smallest = np.full(len(precision), np.nan)
+    smallest[finite] = np.linalg.eigvalsh(precision[finite])[:, 0]
+    return Laplace(form, np.asarray(u), precision, smallest)
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,26 @@ class Weighted:
     resampled: np.ndarray = field(repr=False)  # (member, draw, u), equally weighted
     error: np.ndarray  # (member, draw), Monte Carlo error of the log weights; 0 where exact
     unsupported: np.ndarray  # (member,), draws left out since too few samples stand behind them
+
+    @property
+    def effective(self) -> np.ndarray:
+        """Effective number of draws, ``(member,)``; 0 where no draw has a weight."""
+        square = np.sum(np.exp(2.0 * self.log_weights), axis=1)
+        return np.where(square > 0, 1.0 / np.maximum(square, 1e-300), 0.0)
+
+
+Part = TypeVar("Part", Laplace, Weighted)
+
+
+def joined(parts: list[Part], members: list[np.ndarray]) -> Part:
+    """One object from those of disjoint sets of members."""
+    order = np.argsort(np.concatenate(members))
+    arrays: dict[str, Any] = {
+        f.name: np.concatenate([getattr(p, f.name) for p in parts])[order]
+        for f in fields(parts[0])
+        if f.name != "form"
+    }
+    return replace(parts[0], **arrays)
 
 
 def weigh(
@@ -152,7 +176,7 @@ def weigh(
     raw = np.where(supported, found.value, -np.inf) - approximation.log_prob(u)
     log_weights = np.full(raw.shape, -np.inf)
     khat = np.full(len(u), np.inf)
-    resampled = np.array(u)
+    resampled = np.full(u.shape, np.nan)
     offsets = np.asarray(jax.random.uniform(pick_key, (len(u),)))
     for m in np.flatnonzero(approximation.definite & supported.any(1)):
         finite = np.where(np.isfinite(raw[m]), raw[m], -np.inf)

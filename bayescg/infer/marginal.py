@@ -10,10 +10,17 @@ import numpy as np
 import numpyro
 from numpyro.handlers import block, substitute, trace
 
-from bayescg.distributions.log_partition import ExactLogPartition
+from bayescg.distributions.log_partition import ENUMERABLE, ExactLogPartition
 from bayescg.infer.program import Program, ProgramError, collapse_precisions
 
-__all__ = ["check_exact", "collapsed_program", "log_marginal", "log_posterior", "log_prior_at"]
+__all__ = [
+    "check_exact",
+    "check_factorises",
+    "collapsed_program",
+    "log_marginal",
+    "log_posterior",
+    "log_prior_at",
+]
 
 
 def check_exact(program: Program, x: Array, conditions: dict[str, Array]) -> None:
@@ -22,19 +29,34 @@ def check_exact(program: Program, x: Array, conditions: dict[str, Array]) -> Non
     strategy = program.boltzmann(u, x, conditions).log_partition
     if not isinstance(strategy, ExactLogPartition):
         raise ProgramError(
-            "log Z is not known exactly here; this needs enumeration (at most 20 coarse sites) or a "
+            f"log Z is not known exactly here; this needs enumeration (at most {ENUMERABLE} coarse sites) or a "
             "transfer matrix (short range): coarsen further, shorten L2, or use -m mcem."
         )
     if program.sites.latent_observed:
         return
-    h, c = program.field(u, x, conditions)
-    for seed in range(3):
-        key = jax.random.key(seed)
-        latent = jnp.where(jax.random.bernoulli(key, 0.5, h.shape), 1.0, -1.0)
+    check_factorises(program, x, conditions)
+
+
+def check_factorises(program: Program, x: Array, conditions: dict[str, Array]) -> None:
+    """Raise ``ProgramError`` unless ``log p_cf`` is a finite field on the latent spins.
+
+    Looked at for several parameters and latents, since a coupling may vanish at one of them.
+    """
+    for seed in range(4):
+        u_key, x_key = jax.random.split(jax.random.key(seed))
+        u = 0.5 * jax.random.normal(u_key, (program.size,))
+        h, c = program.field(u, x, conditions)
+        if not np.isfinite(h).all():
+            raise ProgramError(
+                "the likelihood rules some coarse configurations out (a deterministic map), so latents "
+                "cannot be sampled: use -m rem."
+            )
+        latent = jnp.where(jax.random.bernoulli(x_key, 0.5, h.shape), 1.0, -1.0)
         direct = program.log_likelihood(u, latent, x, conditions)
         if not np.allclose(direct, c + jnp.sum(h * latent, 1), rtol=1e-6, atol=1e-6):
             raise ProgramError(
-                "the likelihood does not factorise over coarse sites, so latents cannot be summed out exactly."
+                "the likelihood does not factorise over coarse sites, so latents are neither sampled nor "
+                "summed out right."
             )
 
 

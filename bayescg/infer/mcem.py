@@ -21,7 +21,8 @@ from bayescg.infer.estimates import (
     likelihood_coordinates,
     start_chains,
 )
-from bayescg.infer.program import Program, loose_coordinates, read_program
+from bayescg.infer.marginal import check_factorises
+from bayescg.infer.program import Program, ProgramError, loose_coordinates, read_program
 from bayescg.infer.progress import Progress, Silent
 from bayescg.infer.schedules import Memory, Newton, Schedule, Step, start_memory
 from bayescg.samplers.base import Sampler
@@ -45,39 +46,59 @@ class EMState(NamedTuple):
 class MCEMResult:
     """Where MC-EM ended."""
 
-    program: Program
+    programs: tuple[Program, ...]  # one, and those of members that were fitted again
+    which: np.ndarray  # (member,), index into ``programs``
     u: np.ndarray  # (member, u), the MAP estimate
-    estimates: Estimates  # at u, (member, ...)
+    estimates: Estimates  # (member, ...), that the last step to u was made from
     converged: np.ndarray  # (member,)
-    distance: np.ndarray  # (member, u), in posterior standard deviations
+    distance: np.ndarray  # (member, u), of the last step, in posterior standard deviations
     noise: np.ndarray  # (member, u)
     trace: dict[str, np.ndarray]  # by iteration
     sweeps: int  # sweeps of p_c of each chain, in all
     free_moves: int  # sweeps of p_c over all chains of one member, cooling included
     seconds: float
-    ended: str  # "converged", "iterations", "diverged" or "interrupted"
-    unbounded: np.ndarray  # (member,), members whose optimum is at infinity
+    ended: (
+        np.ndarray
+    )  # (member,), "converged", "iterations", "unbounded", "diverged", "interrupted"
+
+    @property
+    def program(self) -> Program:
+        """The program as it was given."""
+        return self.programs[0]
+
+    @property
+    def unbounded(self) -> np.ndarray:
+        """Members that were given up on their way to infinity, ``(member,)``."""
+        return np.asarray(self.ended == "unbounded")
 
     def replaced(self, at: np.ndarray, other: "MCEMResult") -> "MCEMResult":
-        """This result with the members ``at`` taken from ``other``."""
+        """This result with the members ``at`` taken from ``other``, whose trace is appended."""
+        put = partial(_put, at)
 
-        def put(mine: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-            out = np.array(mine)
-            out[at] = theirs
-            return out
+        def appended(name: str) -> np.ndarray:
+            mine, theirs = self.trace[name], other.trace[name]
+            if name == "moves":
+                theirs = mine[-1] + theirs
+            elif mine.ndim > 1:  # the members that are not fitted again stay where they are
+                whole = np.repeat(mine[-1:], len(theirs), axis=0)
+                whole[:, at] = theirs
+                theirs = whole
+            return np.concatenate([mine, theirs])
 
         return replace(
             self,
-            program=other.program,
+            programs=self.programs + other.programs,
+            which=put(self.which, len(self.programs) + other.which),
             u=put(self.u, other.u),
             estimates=jax.tree.map(put, self.estimates, other.estimates),
             converged=put(self.converged, other.converged),
             distance=put(self.distance, other.distance),
             noise=put(self.noise, other.noise),
+            trace={name: appended(name) for name in self.trace},
             sweeps=self.sweeps + other.sweeps,
             free_moves=self.free_moves + other.free_moves,
             seconds=self.seconds + other.seconds,
-            ended=other.ended,
+            ended=put(self.ended, other.ended),
         )
 
 
@@ -100,7 +121,11 @@ def run_mcem(
 
     The stopping rule: a member is done when, in every coordinate, the Newton step to the
     optimum is below ``2 * tolerance`` posterior standard deviations and the Monte Carlo standard
-    error of that step is below ``tolerance``. It takes that last step and stays there.
+    error of that step is below ``tolerance``. It takes that last step and stays there; what is
+    reported of it (``distance``, ``noise``, ``estimates``) is what that step was made from. The
+    standard deviations are those of the information that a step believes: missing information is
+    held below the schedule's ``most_missing``. A member whose parameters are no longer finite is
+    given up where it last was, and the others go on.
 
     :param function: the program, ``function(x, **conditions)``.
     :param sampler: kernel for the latent site.
@@ -110,8 +135,10 @@ def run_mcem(
         site among them makes the map Dirac (REM).
     :param frames_per_step: frames whose latents move in one E-step; default all. The others keep
         their last configurations (Section 2.3's remark).
-    :param infinity: a coefficient under an improper or an ARD prior (whose tail holds nothing back) that
-        passes this is on its way to infinity: its member is given up and reported as unbounded.
+    :param infinity: a coefficient under an improper or an ARD prior (whose tail holds nothing back)
+        that, times beta, passes this is on its way to infinity: its member is given up and
+        reported as unbounded.
+    :raises ProgramError: for a program whose latents cannot be sampled or whose mode means nothing.
     """
     progress = progress or Silent()
     began = time.monotonic()
@@ -122,6 +149,13 @@ def run_mcem(
     program = read_program(function, *first)
     if not program.size:
         raise ValueError("the program has no parameters to fit.")
+    if program.scales:
+        raise ProgramError(
+            f"the joint mode of a scale mixture ({', '.join(program.scales)}) means nothing: use -m nuts, "
+            "or a normal, ard or flat prior."
+        )
+    if not program.sites.latent_observed:
+        check_factorises(program, *first[:2])
     count, frames = x.shape[:2]
     if frames_per_step is not None and not 1 <= frames_per_step <= frames:
         raise ValueError(f"frames_per_step must lie between 1 and {frames}, got {frames_per_step}.")
@@ -144,37 +178,39 @@ def run_mcem(
     sweeps, total, moved, cooled, rows = schedule.start_sweeps(), 0, 0, 0, []
     group = min(FRESH, schedule.free_chains) * COOLING  # sweeps that cool one group of chains
     loose = loose_coordinates(program)
-    lost = np.zeros(count, bool)
-    ended = "iterations"
+    far_away = infinity / float(jnp.asarray(program.boltzmann(u[0], *first[:2]).beta))
+    ended = np.full(count, "iterations", dtype=object)
     try:
         for t in range(max_iterations):
             k = jax.random.fold_in(loop_key, t)
             total += sweeps
             moved += schedule.free_chains * sweeps
-            groups = int(
-                min(schedule.cooling * moved - cooled, schedule.free_chains // 4 * COOLING) // group
-            )
+            most = max(schedule.free_chains // 4 * COOLING, group)
+            groups = int(min(schedule.cooling * moved - cooled, most) // group)
             fresh = (cooled // group, groups)
             cooled += groups * group
             state, result = step(k, state, *inputs, sweeps, fresh, tolerance)
             seen = jax.tree.map(
                 np.asarray,
-                _Member(
-                    state.u,
-                    state.done,
-                    result.estimates,
-                    result.distance,
-                    result.noise,
-                    result.objective,
-                ),
+                _Member(state.u, result.estimates, result.distance, result.noise, result.objective),
             )
-            full = seen if full is None else jax.tree.map(partial(_put, active), full, seen)
+            finite = np.all(np.isfinite(seen.u), axis=1) & np.all(np.isfinite(seen.distance), 1)
+            if full is None:
+                full = seen._replace(u=np.where(finite[:, None], seen.u, np.asarray(u)))
+            news = np.flatnonzero(finite & (ended[active] == "iterations"))
+            full = jax.tree.map(
+                partial(_put, active[news]), full, jax.tree.map(partial(_take, news), seen)
+            )
+            away = np.any(np.abs(full.u[:, loose]) > far_away, axis=1)
+            for name, which in (
+                ("diverged", ~finite),
+                ("converged", np.asarray(state.done)),
+                ("unbounded", away[active]),
+            ):
+                at = active[which]
+                ended[at[ended[at] == "iterations"]] = name
             rows.append(_row(full, sweeps, moved + cooled))
-            if not np.all(np.isfinite(full.u)):
-                ended = "diverged"
-                break
-            lost |= ~full.done & np.any(np.abs(full.u[:, loose]) > infinity, axis=1)
-            running = ~(full.done | lost)
+            running = ended == "iterations"
             far, loud = full.distance.max(1)[running], full.noise.max(1)[running]
             progress.update(
                 "mcem",
@@ -188,26 +224,27 @@ def run_mcem(
                 },
             )
             if not running.any():
-                ended = "converged" if np.all(full.done) else "unbounded"
                 break
             effort = np.asarray(state.memory.effort)[running[active]]
             sweeps = schedule.grow(effort)
-            # Members that are done only cost time; a smaller batch pays for its compilation.
-            if running.sum() <= len(active) // 3:
+            # Members that are done only cost time; a smaller batch pays for its compilation. Those
+            # that are not finite are no longer computed with.
+            if running.sum() <= len(active) // 3 or not finite.all():
                 keep = np.flatnonzero(running[active])
                 state = _members(state, keep)
                 inputs = jax.tree.map(partial(_take, keep), inputs)
                 active = active[keep]
     except KeyboardInterrupt:
-        ended = "interrupted"
         if full is None:
             raise
+        ended[ended == "iterations"] = "interrupted"
     assert full is not None
     return MCEMResult(
-        program,
+        (program,),
+        np.zeros(count, int),
         full.u,
         full.estimates,
-        full.done,
+        np.asarray(ended == "converged"),
         full.distance,
         full.noise,
         {k: np.stack([r[k] for r in rows]) for k in rows[0]},
@@ -215,7 +252,6 @@ def run_mcem(
         moved + cooled,
         time.monotonic() - began,
         ended,
-        lost,
     )
 
 
@@ -242,7 +278,6 @@ class _Member(NamedTuple):
     """What is kept of every member; leading axis ``member``."""
 
     u: Any
-    done: Any
     estimates: Estimates
     distance: Any
     noise: Any
@@ -255,7 +290,7 @@ def _put(at: np.ndarray, old: np.ndarray, new: np.ndarray) -> np.ndarray:
     return out
 
 
-def _take(at: np.ndarray, a: Array) -> Array:
+def _take(at: np.ndarray, a: Any) -> Any:
     return a[at]
 
 

@@ -3,7 +3,7 @@
 Every method sees the same :class:`Program`; nothing about a method leaks into the program.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from bayescg.potentials.base import ExponentialFamily
 __all__ = [
     "Program",
     "ProgramError",
+    "coefficient_sites",
     "collapse_precisions",
     "loose_coordinates",
     "read_program",
@@ -69,31 +70,26 @@ class collapse_precisions(Messenger):
 class replace_prior(Messenger):
     """The same program under another prior of its real-valued coefficients.
 
+    :param sites: names of the coefficients, as :func:`coefficient_sites` finds them.
     :param scale: standard deviation of independent normals; None: improper uniform (flat).
-    :param only_improper: leave proper priors as they are.
     """
 
     def __init__(
-        self, fn: Callable[..., None], scale: float | None = None, *, only_improper: bool = False
+        self, fn: Callable[..., None], sites: Collection[str], scale: float | None = None
     ) -> None:
         super().__init__(fn)
+        self.sites = frozenset(sites)
         self.scale = scale
-        self.only_improper = only_improper
 
     def process_message(self, msg: dict[str, Any]) -> None:
         if msg["type"] != "sample" or msg["is_observed"]:
             return
-        fn, shape = msg["fn"], tuple(msg["fn"].shape())
-        if (msg.get("infer") or {}).get("precision_of") is not None:
+        shape = tuple(msg["fn"].shape())
+        if (msg.get("infer") or {}).get("precision_of") in self.sites:
             msg["value"] = jnp.ones(shape)
             msg["stop"] = True
             return
-        base = fn.base_dist if isinstance(fn, dist.Independent) else fn
-        coefficient = isinstance(
-            unwrapped(base), dist.Normal | dist.StudentT | dist.ImproperUniform
-        )
-        proper = not isinstance(unwrapped(base), dist.ImproperUniform)
-        if not coefficient or (self.only_improper and proper):
+        if msg["name"] not in self.sites:
             return
         if self.scale is None:
             msg["fn"] = dist.ImproperUniform(dist.constraints.real, (), shape)
@@ -129,6 +125,7 @@ class Program:
     shapes: dict[str, tuple[int, ...]]
     improper: tuple[str, ...]  # sites under an improper prior
     ard: dict[str, tuple[float, float]]  # a0, b0 of each site with an ARD prior
+    scales: tuple[str, ...]  # sites that scale other sites, as the horseshoe's do
     fixed: dict[str, Array]  # values that the program is conditioned on, the latent among them
     unravel: Callable[[Array], dict[str, Array]]
     size: int
@@ -237,12 +234,16 @@ class Program:
         self, key: Array, u: Array, latent: Array, conditions: dict[str, Array]
     ) -> Array:
         """Fine configurations from p_cf(x | X), one for each of ``latent (sample, ...)``."""
-        values = {**self.constrain(u), self.sites.latent: latent}
+        values = {**self.constrain(u), **self.fixed, self.sites.latent: latent}
         program = substitute(seed(collapse_precisions(self.function), key), data=values)
         with block():
             sites = trace(program).get_trace(None, frames=len(latent), **conditions)
-        (name,) = self.sites.likelihood
-        return sites[name]["value"]
+        if len(self.sites.likelihood) != 1:
+            raise ProgramError(
+                "fine configurations are one observed site, this program has "
+                f"{len(self.sites.likelihood)} ({', '.join(self.sites.likelihood)})."
+            )
+        return sites[self.sites.likelihood[0]]["value"]
 
 
 def read_program(
@@ -306,12 +307,38 @@ def read_program(
         improper=tuple(
             k for k in parameters if isinstance(unwrapped(sampled[k]["fn"]), dist.ImproperUniform)
         ),
+        scales=tuple(k for k in parameters if "scale" in (sampled[k].get("infer") or {})),
         ard={k: v["infer"]["ard"] for k, v in sampled.items() if "ard" in (v.get("infer") or {})},
         fixed={k: jnp.asarray(v) for k, v in fixed.items()},
         unravel=unravel,
         size=flat.size,
         latent_shape=tuple(unwrapped(site["fn"]).event_shape),
     )
+
+
+def coefficient_sites(program: Program, x: Array, conditions: dict[str, Array]) -> tuple[str, ...]:
+    """Real-valued parameters on which the latent potential depends: what REM's flat prior is put on."""
+
+    def natural(u: Array) -> Array:
+        return program.boltzmann(u, x, conditions).potential.natural()
+
+    slope = np.zeros(program.size, bool)
+    for seed_ in range(2):
+        u = 0.5 * jax.random.normal(jax.random.key(seed_), (program.size,))
+        slope |= np.any(np.asarray(jax.jacobian(natural)(u)) != 0.0, axis=0)
+    return tuple(
+        k
+        for k in program.shapes
+        if slope[program.coordinates(k)].any()
+        and _base(program.supports[k]) is dist.constraints.real
+    )
+
+
+def _base(support: Any) -> Any:
+    """A constraint without the event axes around it."""
+    while hasattr(support, "base_constraint"):
+        support = support.base_constraint
+    return support
 
 
 def loose_coordinates(program: Program) -> np.ndarray:

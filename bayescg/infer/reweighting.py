@@ -11,7 +11,7 @@ from bayescg.infer.marginal import log_prior_at
 from bayescg.infer.program import Program
 from bayescg.samplers.base import ChainState, Sampler, cooled
 
-__all__ = ["Estimate", "reweighted_log_posterior"]
+__all__ = ["COOLING", "Estimate", "reweighted_log_posterior", "run_statistics"]
 
 TEMPERED = (0.0, 0.25, 0.5, 0.7, 0.85)  # of the mode's coupling: a bridge between its modes
 REFERENCES = 90  # draws that are simulated, besides the mode and its tempered copies
@@ -99,7 +99,7 @@ def _log_partitions(
         potential, beta = boltzmann.potential, heat * jnp.asarray(boltzmann.beta)
         cool_key, key = jax.random.split(key)
         state = cooled(sampler, cool_key, CHAINS, potential, beta, COOLING)
-        phi = _statistics(sampler, key, state, potential, beta, None)[0]
+        phi = run_statistics(sampler, key, state, potential, beta, None, SAMPLES)[0]
         return jnp.moveaxis(phi, 1, 2)  # (sample, chain, term)
 
     keys = jax.random.split(key, len(simulated))
@@ -154,15 +154,15 @@ def _log_sums(
     conditions: dict[str, Array],
 ) -> tuple[Array, Array, Array]:
     """The likelihood's sums over latents relative to ``mode``, error, and effective sample size."""
-    frames = len(x)
-    chains = max(16, CLAMPED // frames)
     boltzmann = program.boltzmann(mode, x, conditions)
     potential, beta = boltzmann.potential, jnp.asarray(boltzmann.beta)
+    frames = len(x)
+    chains = max(16, CLAMPED // frames)
     h0, c0 = program.field(mode, x, conditions)
     field = jnp.repeat(h0, chains, axis=0).T
     start_key, key = jax.random.split(key)
     state = cooled(sampler, start_key, frames * chains, potential, beta, COOLING, field)
-    phi, z = _statistics(sampler, key, state, potential, beta, field)
+    phi, z = run_statistics(sampler, key, state, potential, beta, field, SAMPLES)
     # (frame, chain, sample, term or site)
     phi, z = (
         jnp.moveaxis(a.reshape(*a.shape[:2], frames, chains), (2, 3, 0, 1), (0, 1, 2, 3))
@@ -186,13 +186,14 @@ def _log_sums(
     return value, error, support
 
 
-def _statistics(
+def run_statistics(
     sampler: Sampler,
     key: Array,
     state: ChainState,
     potential: Any,
     beta: Array,
     field: Array | None,
+    samples: int,
 ) -> tuple[Array, Array]:
     """Statistics ``(sample, term, chain)`` and configurations ``(sample, site, chain)`` of a run."""
 
@@ -204,4 +205,4 @@ def _statistics(
         wide = state.x.astype(jnp.result_type(float))
         return state, (potential.statistics(wide), wide)
 
-    return jax.lax.scan(take, state, jax.random.split(key, SAMPLES))[1]
+    return jax.lax.scan(take, state, jax.random.split(key, samples))[1]

@@ -1,9 +1,9 @@
 """The methods as runs: a system and data in, a :class:`Fit` out."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 import time
-from typing import Any, Literal
+from typing import Any
 
 import jax
 from jax import Array
@@ -11,100 +11,32 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from bayescg.infer.existence import endless
 from bayescg.infer.fit import Fit, Table
-from bayescg.infer.laplace import FORMS, laplace, weigh
+from bayescg.infer.laplace import FORMS, Laplace, Weighted, joined, laplace, weigh
 from bayescg.infer.mcem import MCEMResult, run_mcem
 from bayescg.infer.nuts import run_nuts
-from bayescg.infer.program import Program, ProgramError, read_program, replace_prior
+from bayescg.infer.options import MCEMOptions, NUTSOptions
+from bayescg.infer.program import (
+    Program,
+    ProgramError,
+    coefficient_sites,
+    read_program,
+    replace_prior,
+)
 from bayescg.infer.progress import Progress
-from bayescg.infer.schedules import Newton, RobbinsMonro, Schedule
-from bayescg.infer.tables import Form, choose, held, khat_of, laplace_group, map_group, trace_group
+from bayescg.infer.schedules import Newton, Schedule
+from bayescg.infer.tables import Form, choose, held, laplace_group, map_group, quality, trace_group
 from bayescg.samplers.base import Sampler
 from bayescg.system import Batch, System
 
 __all__ = ["MCEM", "NUTS", "MCEMOptions", "NUTSOptions", "mcem", "nuts"]
 
-INFINITY = (
-    20.0  # a coefficient that passes this under a flat or ARD prior is on its way to infinity
-)
+#: Beta times a coefficient that passes this under a flat or ARD prior is on its way to infinity.
+INFINITY = 6.0
 FALLBACK = 10.0  # scale of the normal prior used instead
 BAD_KHAT = 0.7
-
-
-def _option(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
-
-
-@dataclass(frozen=True)
-class MCEMOptions:
-    """Options of MC-EM and of the Laplace approximation at its end."""
-
-    schedule: Literal["newton", "paper", "literal"] = _option(
-        "newton",
-        "newton (default); paper: Robbins-Monro of Eq. 33, scaled; literal: the same as printed",
-    )
-    tolerance: float = _option(
-        0.1, "stop when the Newton step is below twice this many posterior sd, its error below it"
-    )
-    max_iterations: int = _option(200, "most iterations")
-    laplace: Literal["auto", "complete", "observed"] = _option(
-        "auto",
-        "form that `posterior` holds; auto: the lower k-hat where weights exist, else complete",
-    )
-    weights: bool = _option(
-        True, "correct draws by importance sampling where log p(x | theta) is exact"
-    )
-    integrate_tau: bool = _option(
-        False, "under ARD, weigh by the posterior with tau integrated out"
-    )
-    draws: int = _option(500, "posterior draws")
-    free_chains: int = _option(256, "persistent chains of p_c (newton)")
-    clamped_chains: int = _option(16, "persistent chains of each q_i (newton)")
-    max_sweeps: int = _option(2048, "most sweeps an iteration (newton)")
-    frames_per_step: int | None = _option(
-        None, "frames whose latents move in one E-step; none: all"
-    )
-
-    def __post_init__(self) -> None:
-        for name in (
-            "tolerance",
-            "max_iterations",
-            "draws",
-            "free_chains",
-            "clamped_chains",
-            "max_sweeps",
-        ):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}.")
-        if self.draws < 2 or self.clamped_chains < 2 or self.free_chains < 2:
-            raise ValueError("draws, free_chains and clamped_chains must be at least 2.")
-
-    def rule(self) -> Schedule:
-        """The schedule that the options name."""
-        if self.schedule == "newton":
-            return Newton(
-                free_chains=self.free_chains,
-                clamped_chains=self.clamped_chains,
-                max_sweeps=self.max_sweeps,
-            )
-        return RobbinsMonro(form="scaled" if self.schedule == "paper" else "literal")
-
-
-@dataclass(frozen=True)
-class NUTSOptions:
-    """Options of NUTS."""
-
-    chains: int = _option(4, "chains")
-    warmup: int = _option(1000, "adaptation steps of each chain")
-    samples: int = _option(1000, "draws of each chain")
-    target_accept: float = _option(0.9, "target acceptance probability")
-    max_tree_depth: int = _option(10, "longest trajectory, as a power of two")
-
-    def __post_init__(self) -> None:
-        if min(self.chains, self.warmup, self.samples, self.max_tree_depth) < 1:
-            raise ValueError("chains, warmup, samples and max_tree_depth must be at least 1.")
-        if not 0.0 < self.target_accept < 1.0:
-            raise ValueError(f"target_accept must lie between 0 and 1, got {self.target_accept}.")
+FEW_DRAWS = 100  # effective draws below which intervals are said to be rough
 
 
 @dataclass(frozen=True)
@@ -119,7 +51,7 @@ class MCEM:
 
     system: System
     data: xr.Dataset
-    options: MCEMOptions = MCEMOptions()
+    options: MCEMOptions = MCEMOptions()  # noqa: RUF009 - frozen
     method: str = "mcem"
     fixed: Callable[[Batch, Array], dict[str, np.ndarray]] | None = None
     flat: bool = False
@@ -131,67 +63,71 @@ class MCEM:
         :param start: an earlier fit of the same system to begin from, perhaps of fewer frames.
         """
         batch = self.system.batch(self.data)
-        fixed_key, fit_key, draw_key = jax.random.split(key, 3)
+        fixed_key, fit_key, again_key, look_key, draw_key = jax.random.split(key, 5)
         fixed = {} if self.fixed is None else self.fixed(batch, fixed_key)
-        function = replace_prior(self.system.program) if self.flat else self.system.program
-        first = None if start is None else start.mode
+        function = self.system.program
+        if self.flat:
+            first = {k: jnp.asarray(v[0], float) for k, v in batch.conditions.items()}
+            x = jnp.asarray(batch.x[0], float)
+            whole = program_of(self.system, batch)
+            function = replace_prior(function, coefficient_sites(whole, x, first))
         options = self.options
+        rule = options.rule()
+        if start is not None and isinstance(rule, Newton):
+            rule = replace(rule, warm=0)  # what ARD has pruned stays so
 
         def search(
             function: Callable[..., None],
-            batch: Batch,
-            fixed: dict[str, np.ndarray],
-            start: np.ndarray | None,
+            key: Array,
+            at: np.ndarray,
             schedule: Schedule,
-            sampler: Sampler = self.system.sampler,
+            sampler: Sampler,
+            start: np.ndarray | None = None,
         ) -> MCEMResult:
             return run_mcem(
                 function,
                 sampler,
-                batch,
-                fit_key,
+                batch.of(at),
+                key,
                 schedule=schedule,
                 tolerance=options.tolerance,
                 max_iterations=options.max_iterations,
                 start=start,
-                fixed=fixed,
+                fixed={k: v[at] for k, v in fixed.items()},
                 frames_per_step=options.frames_per_step,
                 infinity=INFINITY,
                 progress=progress,
             )
 
-        rule = options.rule()
-        result = search(function, batch, fixed, first, rule)
+        sampler, independent = self.system.sampler, self.system.independent
+        everyone = np.arange(len(batch.x))
+        result = search(
+            function, fit_key, everyone, rule, sampler, None if start is None else start.mode
+        )
         messages: list[str] = []
         label = "flat" if self.flat else str(self.system.options.get("prior", "as in the program"))
         prior_used = np.full(len(batch.x), label, dtype=object)
-        if result.unbounded.any():
-            at = np.flatnonzero(result.unbounded)
-            part = batch.of(at)
-            some = {k: v[at] for k, v in fixed.items()}
-            if result.program.improper:
-                messages.append(
-                    f"under the flat prior the optimum is at infinity for {_members(batch, at)}: some combination "
-                    f"of features never occurs in the data; normal(0, {FALLBACK:g}) is used there instead."
-                )
-                again = search(
-                    replace_prior(function, FALLBACK, only_improper=True), part, some, None, rule
-                )
-                prior_used[at] = f"normal(0, {FALLBACK:g})"
-            else:
-                messages.append(
-                    f"for {_members(batch, at)} a coefficient under ARD ran past {INFINITY:g}, where the "
-                    "lattice freezes; these were started again from a stronger pull to zero."
-                )
-                gentle = replace(rule, warm_precision=10.0) if isinstance(rule, Newton) else rule
-                again = search(
-                    function,
-                    part,
-                    some,
-                    None,
-                    gentle,
-                    self.system.independent or self.system.sampler,
-                )
+        unbounded = result.unbounded
+        if result.program.improper:
+            unbounded = unbounded | endless(
+                result, sampler, batch, fixed, look_key, INFINITY, progress
+            )
+        at = np.flatnonzero(unbounded)
+        if at.size and result.program.improper:
+            messages.append(
+                f"under the flat prior the optimum is at infinity for {_members(batch, at)}: some combination "
+                f"of features never occurs in the data; normal(0, {FALLBACK:g}) is used there instead."
+            )
+            held = replace_prior(function, result.program.improper, FALLBACK)
+            result = result.replaced(at, search(held, again_key, at, rule, sampler))
+            prior_used[at] = f"normal(0, {FALLBACK:g})"
+        elif at.size and isinstance(rule, Newton):
+            messages.append(
+                f"for {_members(batch, at)} a coefficient under ARD ran past {INFINITY:g} / beta, where "
+                "the lattice freezes; these were started again from a stronger pull to zero."
+            )
+            gentle = replace(rule, warm=Newton.warm, warm_precision=10.0)
+            again = search(function, again_key, at, gentle, independent or sampler)
             result = result.replaced(at, again)
         return self._finish(result, batch, fixed, draw_key, prior_used, messages, progress)
 
@@ -210,36 +146,17 @@ class MCEM:
         if not result.converged.all():
             at = np.flatnonzero(~result.converged)
             messages.append(
-                f"MC-EM did not converge for {_members(batch, at)} ({result.ended}, distance "
+                f"MC-EM did not converge for {_members(batch, at)} ({_endings(result)}, distance "
                 f"{result.distance[at].max():.2g} posterior sd); raise -M max_iterations or max_sweeps, or use a "
                 "tighter prior."
             )
         groups: dict[str, dict[str, Table]] = {}
         exact = not program.sites.latent_observed and is_exact(program, batch)
-        fallback = prior_used != prior_used[0] if len(prior_used) else np.zeros(0, bool)
-        weighable = (
-            options.weights
-            and not self.point
-            and not program.sites.latent_observed
-            and not fallback.any()
-            and not np.any(prior_used == "flat")
-        )
+        weighable = options.weights and not self.point and not program.sites.latent_observed
         forms: dict[str, Form] = {}
         for form, k in zip(FORMS, jax.random.split(key, len(FORMS)), strict=True):
-            normal = laplace(program, result.estimates, result.u, batch.x, batch.conditions, form)
-            weighted = None
-            if weighable:
-                weighted = weigh(
-                    program,
-                    normal,
-                    k,
-                    options.draws,
-                    batch.x,
-                    batch.conditions,
-                    sampler=None if exact else self.system.sampler,
-                    integrate_tau=options.integrate_tau,
-                    progress=progress,
-                )
+            normal, weighted = self._approximate(form, result, batch, k, weighable, exact, progress)
+            if weighted is not None:
                 raw = weighted.draws
                 if weighted.unsupported.any():
                     at = np.flatnonzero(weighted.unsupported)
@@ -251,31 +168,35 @@ class MCEM:
                 raw = normal.draw(k, options.draws)
             forms[form] = (normal, weighted, raw)
             groups[f"laplace_{form}"] = laplace_group(normal, weighted, raw)
-            if not normal.definite.all():
+            if not normal.definite.all() and not self.point:
                 at = np.flatnonzero(~normal.definite)
                 messages.append(
                     f"the {form} information is indefinite for {_members(batch, at)} (smallest eigenvalue "
                     f"{normal.smallest[at].min():.2g}): no normal approximation of that form exists there."
                 )
         chosen, name = choose(forms, options.laplace)
-        khat = np.array([khat_of(forms[f], m) for m, f in enumerate(chosen)])
+        khat, effective = np.array([quality(forms[f], m) for m, f in enumerate(chosen)]).T
         draws = np.stack([held(forms[f], m) for m, f in enumerate(chosen)], 1)[None]
-        if not np.isfinite(draws).all():
+        none = np.flatnonzero(~np.isfinite(draws).all((0, 1, 3)))
+        if none.size and not self.point:
             messages.append(
-                "no Laplace approximation exists for some members: their draws repeat the mode."
+                f"there are no usable Laplace draws for {_members(batch, none)}: draws there repeat the mode."
             )
-            draws = np.where(np.isfinite(draws), draws, result.u[None, None])
-        bad = np.flatnonzero(weighable & (khat > BAD_KHAT))
+        draws = np.where(np.isfinite(draws), draws, result.u[None, None])
+        bad = np.flatnonzero(weighable & ((khat > BAD_KHAT) | (effective < FEW_DRAWS)))
         if bad.size:
             messages.append(
-                f"importance weights are unreliable (k-hat up to {khat[bad].max():.2f} > {BAD_KHAT}) for "
+                f"importance weights are unreliable (k-hat up to {khat[bad].max():.2f}, reliable below "
+                f"{BAD_KHAT}; as few as {effective[bad].min():.0f} effective draws) for "
                 f"{_members(batch, bad)}: intervals there are rough; use -m nuts where it can run."
             )
-        approximation = f"Laplace ({name}), " + (
-            "unweighted draws"
-            if not weighable
-            else "Pareto-smoothed resampling" + ("" if exact else ", weights estimated")
-        )
+        approximation = f"Laplace ({name}), "
+        if not weighable:
+            approximation += "unweighted draws"
+        else:
+            approximation += "Pareto-smoothed resampling" + ("" if exact else ", weights estimated")
+            if program.ard and not options.integrate_tau:
+                approximation += ", given tau = <tau>"
         if self.point:
             draws, approximation = result.u[None, None], "one draw: the point estimate"
         groups["map"] = map_group(result, prior_used, np.array(chosen), khat)
@@ -289,7 +210,7 @@ class MCEM:
             mode=result.u,
             approximation=approximation,
             converged=result.converged,
-            ended=result.ended,
+            ended=_endings(result),
             messages=tuple(messages),
             seconds=result.seconds + time.monotonic() - began,
             exact=exact,
@@ -301,6 +222,43 @@ class MCEM:
             },
         )
 
+    def _approximate(
+        self,
+        form: str,
+        result: MCEMResult,
+        batch: Batch,
+        key: Array,
+        weighable: bool,
+        exact: bool,
+        progress: Progress | None,
+    ) -> tuple[Laplace, Weighted | None]:
+        """One form of every member, each under the program that it was fitted by."""
+        normals, weights, order = [], [], []
+        for i, program in enumerate(result.programs):
+            at = np.flatnonzero(result.which == i)
+            if not at.size:
+                continue
+            part = batch.of(at)
+            estimates = jax.tree.map(lambda a, at=at: a[at], result.estimates)
+            normal = laplace(program, estimates, result.u[at], part.x, part.conditions, form)
+            normals.append(normal)
+            order.append(at)
+            if weighable:
+                weights.append(
+                    weigh(
+                        program,
+                        normal,
+                        jax.random.fold_in(key, i),
+                        self.options.draws,
+                        part.x,
+                        part.conditions,
+                        sampler=None if exact else self.system.sampler,
+                        integrate_tau=self.options.integrate_tau,
+                        progress=progress,
+                    )
+                )
+        return joined(normals, order), joined(weights, order) if weighable else None
+
 
 @dataclass(frozen=True)
 class NUTS:
@@ -308,7 +266,7 @@ class NUTS:
 
     system: System
     data: xr.Dataset
-    options: NUTSOptions = NUTSOptions()
+    options: NUTSOptions = NUTSOptions()  # noqa: RUF009 - frozen
 
     def run(self, key: Array, *, progress: Progress | None = None) -> Fit:
         """Sample the full posterior."""
@@ -330,18 +288,20 @@ class NUTS:
             progress=progress,
         )
         found = diagnostics(to_dataset({"u": result.u}, dims={"u": ("member", "parameter")}))
-        rhat = np.asarray(found["r_hat"]["u"].max("parameter"))
+        rhat = np.asarray(found["r_hat"]["u"].max("parameter", skipna=False))
         ess = np.minimum(
             *(np.asarray(found[k]["u"].min("parameter")) for k in ("ess_bulk", "ess_tail"))
         )
         divergent = result.stats["diverging"].sum((0, 1))
-        good = (rhat < 1.01) & (divergent == 0) if o.chains > 1 else divergent == 0
+        # R-hat and the effective sample size as Vehtari et al., Bayesian Anal. 16, 667 (2021), ask for.
+        good = (rhat < 1.01) & (ess >= 100 * o.chains) & (divergent == 0)
         messages = []
         if not good.all():
             at = np.flatnonzero(~good)
             messages.append(
-                f"NUTS is not to be trusted for {_members(batch, at)}: R-hat up to {np.nanmax(rhat[at]):.3f}, "
-                f"{int(divergent[at].sum())} divergences; raise -M samples or target_accept."
+                f"NUTS is not to be trusted for {_members(batch, at)}: R-hat up to {rhat[at].max():.3f}, "
+                f"as few as {ess[at].min():.0f} effective draws of one parameter, "
+                f"{int(divergent[at].sum())} divergences; raise -M samples, chains or target_accept."
             )
         stats = {
             k: Table(("chain", "draw", "member"), v, text)
@@ -370,7 +330,7 @@ class NUTS:
             seconds=result.seconds,
             exact=True,
             groups={"sample_stats": stats},
-            attrs={"r_hat": float(np.nanmax(rhat)), "ess": float(np.nanmin(ess))},
+            attrs={"r_hat": float(rhat.max()), "ess": float(ess.min())},
         )
 
 
@@ -400,6 +360,11 @@ def is_exact(program: Program, batch: Batch) -> bool:
     except ProgramError:
         return False
     return True
+
+
+def _endings(result: MCEMResult) -> str:
+    """How a run ended: "converged", or all the ways in which members did not."""
+    return ", ".join(sorted(set(result.ended) - {"converged"})) or "converged"
 
 
 def _members(batch: Batch, at: np.ndarray) -> str:

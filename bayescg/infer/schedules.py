@@ -146,6 +146,27 @@ def distance_to_optimum(
     return jnp.abs(step) / sd, error / sd, 0.5 * jnp.dot(gradient, step)
 
 
+def averaged(
+    u: Array, memory: Memory, new: Estimates, sweeps: Array, most_missing: float, drift: float
+) -> tuple[Estimates, Array]:
+    r"""The new estimates averaged with those of the iterations before, and their worth in sweeps.
+
+    The old score is carried to ``u`` by the old information, :math:`s - H d`. What a quadratic
+    misses of that change is taken to be ``drift`` of it, and the old average counts for less the
+    larger this is beside its Monte Carlo error.
+    """
+    old, d = memory.estimates, u - memory.u
+    h = usable_information(old, most_missing, 1e-2)
+    error = jnp.trace(solve_positive(h, old.noise))
+    missed = drift**2 * (d @ h @ d) ** 2 / len(u)
+    worth = memory.effort * error / jnp.maximum(error + missed, 1e-30)
+    worth = jnp.where(memory.effort > 0, worth, 0.0)
+    share = sweeps / (worth + sweeps)
+    carried = old._replace(score=old.score - h @ d)
+    mixed = jax.tree.map(lambda a, b: (1.0 - share) * a + share * b, carried, new)
+    return mixed, worth + sweeps
+
+
 @dataclass(frozen=True)
 class Newton:
     r"""Newton steps with the observed information of Louis' identity; the default.
@@ -156,7 +177,7 @@ class Newton:
     :math:`d^T(\beta^2\operatorname{Cov}[\phi] + \kappa) d`, twice the relative entropy by which it
     changes p_c and a bound where p_c does not tell. A step at whose end the gradient points back
     has overshot: it is taken back, with its chains, and a shorter one tried. Estimates are
-    averaged over iterations (:meth:`_averaged`), and each iteration samples a fraction of that.
+    averaged over iterations (:func:`averaged`), and each iteration samples a fraction of that.
     """
 
     free_chains: int = _option(256, "persistent chains of p_c")
@@ -193,7 +214,7 @@ class Newton:
         x: Array,
         conditions: dict[str, Array],
     ) -> Step:
-        estimates, effort = self._averaged(u, memory, estimates, sweeps)
+        estimates, effort = averaged(u, memory, estimates, sweeps, self.most_missing, self.drift)
         h = usable_information(estimates, self.most_missing, 1e-2)
         cap = jnp.where(t < self.warm, self.warm_precision, jnp.inf)
         gradient, held, _ = prior_terms(program, u, x, conditions, cap)
@@ -242,26 +263,6 @@ class Newton:
             )
             distance = jnp.where(moved, jnp.maximum(distance, 1.0), distance)
         return Step(kept.u + kept.step, kept, rejected, distance, error, gain, estimates)
-
-    def _averaged(
-        self, u: Array, memory: Memory, new: Estimates, sweeps: Array
-    ) -> tuple[Estimates, Array]:
-        r"""The new estimates averaged with those of the iterations before.
-
-        The old score is carried to ``u`` by the old information, :math:`s - H d`. What a
-        quadratic misses of that change is taken to be ``drift`` of it, and the old average counts
-        for less the larger this is beside its Monte Carlo error.
-        """
-        old, d = memory.estimates, u - memory.u
-        h = usable_information(old, self.most_missing, 1e-2)
-        error = jnp.trace(solve_positive(h, old.noise))
-        missed = self.drift**2 * (d @ h @ d) ** 2 / len(u)
-        worth = memory.effort * error / jnp.maximum(error + missed, 1e-30)
-        worth = jnp.where(memory.effort > 0, worth, 0.0)
-        share = sweeps / (worth + sweeps)
-        carried = old._replace(score=old.score - h @ d)
-        mixed = jax.tree.map(lambda a, b: (1.0 - share) * a + share * b, carried, new)
-        return mixed, worth + sweeps
 
     def _m_steps(
         self,
@@ -335,22 +336,40 @@ class RobbinsMonro:
     As printed (``literal``), the step is :math:`\eta_t(\sum_i G_i + \nabla\log p(\theta))` (Eq. 31).
     That cannot run everywhere: ARD's explicit term :math:`-\langle\tau\rangle\theta`, with
     :math:`\langle\tau\rangle` up to 5e4, throws coefficients across zero. The default
-    form uses gradients per datum, scaled per block of parameters so that the first step is at most a
-    Newton step in any direction, and ARD's term implicitly,
+    form scales each block of parameters by :math:`D`, one over the largest eigenvalue of its
+    information (which also makes the gradients ones per datum), so that with
+    :math:`\alpha = A^\rho` the first step is at most a Newton step in any direction, and takes
+    ARD's term implicitly,
     :math:`\theta \leftarrow (\theta + \eta D G)/(1 + \eta D\langle\tau\rangle)`.
+
+    Steps come from the ``m`` samples of their iteration. Whether the fit has converged, and the
+    information that Laplace takes, come from averages over iterations (:func:`averaged`), without
+    which one iteration's error alone would be above any useful tolerance.
     """
 
     A: float = _option(25.0, "offset of Eq. 33")
-    alpha: float = _option(0.15, "size of Eq. 33")
+    alpha: float | None = _option(
+        None, "size of Eq. 33; None: 0.15 as printed (literal), A**rho (scaled)"
+    )
     rho: float = _option(0.75, "decay of Eq. 33, in (0.5, 1]")
     m: int = _option(170, "samples of p_c and of each q_i an iteration")
     form: Literal["scaled", "literal"] = _option(
         "scaled", "scaled blocks and implicit ARD, or Eq. 31 as printed"
     )
+    most_missing: float = _option(
+        0.95, "largest fraction of missing information that distances believe"
+    )
+    drift: float = _option(2.0, "error of the quadratic that carries averages, for a step of 1 sd")
 
     def __post_init__(self) -> None:
         if not 0.5 < self.rho <= 1.0:
             raise ValueError(f"rho must lie in (0.5, 1] (Eq. 32), got {self.rho}.")
+        if self.A <= 0:
+            raise ValueError(f"A must be positive, got {self.A}.")
+        if self.alpha is not None and self.alpha <= 0:
+            raise ValueError(f"alpha must be positive, got {self.alpha}.")
+        if self.m < 2:
+            raise ValueError(f"m must be at least 2, got {self.m}.")
 
     @property
     def free_chains(self) -> int:
@@ -378,6 +397,13 @@ class RobbinsMonro:
     def grow(self, effort: np.ndarray) -> int:
         return 1
 
+    def step_size(self, t: Array | int) -> Array:
+        r""":math:`\eta_t` of Eq. 33, ``t`` from 0."""
+        alpha = self.alpha
+        if alpha is None:
+            alpha = 0.15 if self.form == "literal" else self.A**self.rho
+        return jnp.asarray(alpha / (self.A + t) ** self.rho)
+
     def update(
         self,
         program: Program,
@@ -389,30 +415,29 @@ class RobbinsMonro:
         x: Array,
         conditions: dict[str, Array],
     ) -> Step:
-        eta = self.alpha / (self.A + t) ** self.rho
+        eta = self.step_size(t)
         gradient, held, _ = prior_terms(program, u, x, conditions)
-        tau = expected_precisions(program, u)
+        mean, effort = averaged(u, memory, estimates, sweeps, self.most_missing, self.drift)
         if self.form == "literal":
             new = u + eta * (estimates.score + gradient)
         else:
-            scale = self._scale(program, estimates)
+            tau = expected_precisions(program, u)
+            pull = eta * self._scale(program, mean)
             # ARD's part of the gradient is taken implicitly, any other prior's explicitly.
-            new = (u + eta * scale * (estimates.score + gradient + tau * u)) / (
-                1.0 + eta * scale * tau
-            )
-        h = usable_information(estimates, 0.98, 1e-2)
+            new = (u + pull * (estimates.score + gradient + tau * u)) / (1.0 + pull * tau)
+        h = usable_information(mean, self.most_missing, 1e-2)
         distance, error, gain = distance_to_optimum(
-            h, _positive(held), estimates.score + gradient, estimates.noise
+            h, _positive(held), mean.score + gradient, mean.noise
         )
-        return Step(new, memory, jnp.zeros((), bool), distance, error, gain, estimates)
+        kept = memory._replace(u=u, step=new - u, estimates=mean, effort=effort)
+        return Step(new, kept, jnp.zeros((), bool), distance, error, gain, mean)
 
     def _scale(self, program: Program, estimates: Estimates) -> Array:
         # The largest eigenvalue of a block, so that no direction gets more than a Newton step. (Scaled
         # by the mean diagonal instead, correlated features overshoot elevenfold and lattices freeze.)
-        first = self.alpha / self.A**self.rho
         scale = jnp.ones_like(estimates.score)
         for site in program.shapes:
             at = program.coordinates(site)
             values, _ = eigh(estimates.complete[jnp.ix_(at, at)])
-            scale = scale.at[at].set(1.0 / (first * jnp.maximum(values[-1], 1e-6)))
+            scale = scale.at[at].set(1.0 / jnp.maximum(values[-1], 1e-6))
         return scale

@@ -9,14 +9,17 @@ from bayescg.infer.laplace import FORMS, Laplace, Weighted
 from bayescg.infer.mcem import MCEMResult
 from bayescg.infer.prior import expected_precisions
 
-__all__ = ["Form", "choose", "held", "khat_of", "laplace_group", "map_group", "trace_group"]
+__all__ = ["Form", "choose", "held", "laplace_group", "map_group", "quality", "trace_group"]
 
 #: The approximation, its weighted draws where weights exist, and its raw draws.
 Form = tuple[Laplace, Weighted | None, np.ndarray]
 
 
-def khat_of(form: Form, member: int) -> float:
-    return float("nan") if form[1] is None else float(form[1].khat[member])
+def quality(form: Form, member: int) -> tuple[float, float]:
+    """k-hat of one member's weights and the effective number of draws; NaN where there are none."""
+    if form[1] is None:
+        return float("nan"), float("nan")
+    return float(form[1].khat[member]), float(form[1].effective[member])
 
 
 def held(form: Form, member: int) -> np.ndarray:
@@ -33,7 +36,7 @@ def choose(forms: dict[str, Form], wanted: str) -> tuple[list[str], str]:
         return ["complete"] * members, "complete"
     best = []
     for m in range(members):
-        khats = [khat_of(forms[f], m) for f in FORMS]
+        khats = [quality(forms[f], m)[0] for f in FORMS]
         best.append(FORMS[int(np.argmin(khats))])
     return best, best[0] if len(set(best)) == 1 else "lower k-hat of complete and observed"
 
@@ -60,6 +63,9 @@ def laplace_group(normal: Laplace, weighted: Weighted | None, raw: np.ndarray) -
             ("draw", "member"), weighted.error.T, "its Monte Carlo standard error, before smoothing"
         )
         out["khat"] = Table(("member",), weighted.khat, "Pareto k-hat of the weights")
+        out["effective_draws"] = Table(
+            ("member",), weighted.effective, "effective number of weighted draws"
+        )
     return out
 
 
@@ -74,8 +80,9 @@ def map_group(
         "converged": Table(
             ("member",), result.converged.astype(np.int8), "whether the stopping rule was met"
         ),
+        "ended": Table(("member",), result.ended.astype(str), "how the search ended"),
         "distance": Table(
-            ("member", "parameter"), result.distance, "Newton step left, in posterior sd"
+            ("member", "parameter"), result.distance, "last Newton step, in posterior sd"
         ),
         "noise": Table(
             ("member", "parameter"), result.noise, "Monte Carlo error of that step, in posterior sd"

@@ -8,13 +8,15 @@ from jax.tree_util import register_dataclass
 from bayescg.potentials import enumeration, transfer_matrix
 from bayescg.potentials.lattice import SpinBasis, SpinPotential
 
-__all__ = ["Enumeration", "TransferMatrix", "exact_for"]
+__all__ = ["ENUMERABLE", "Enumeration", "TransferMatrix", "exact_for"]
+
+ENUMERABLE = 16  # sites whose states are summed in every frame's field: 2**16 terms a frame
 
 
 @register_dataclass
 @dataclass(frozen=True)
 class Enumeration:
-    """Sum over every configuration; at most 20 sites.
+    """Sum over every configuration; at most 20 sites (in a field, :data:`ENUMERABLE` is practical).
 
     States that translation and reflection carry into each other are summed once, with their
     statistics stored, so that log Z costs one product with ``(term, orbit)``.
@@ -51,7 +53,7 @@ def exact_for(basis: SpinBasis, max_range: int = 6) -> Enumeration | TransferMat
     :param max_range: longest range for which a transfer matrix is worth its cost when every
         frame's latent spins are to be summed out (it grows as ``4**range``).
     """
-    if basis.sites <= 16:
+    if basis.sites <= ENUMERABLE:
         return Enumeration()
     if basis.range <= max_range and basis.sites > basis.range:
         return TransferMatrix()

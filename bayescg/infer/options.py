@@ -1,0 +1,98 @@
+"""Options of the methods, as users set them."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from bayescg.infer.schedules import Newton, RobbinsMonro, Schedule
+
+__all__ = ["MCEMOptions", "NUTSOptions"]
+
+
+def _option(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class MCEMOptions:
+    """Options of MC-EM and of the Laplace approximation at its end."""
+
+    schedule: Literal["newton", "paper", "literal"] = _option(
+        "newton",
+        "newton (default); paper: Robbins-Monro of Eq. 33, scaled; literal: the same as printed",
+    )
+    tolerance: float = _option(
+        0.1, "stop when the Newton step is below twice this many posterior sd, its error below it"
+    )
+    max_iterations: int = _option(200, "most iterations")
+    laplace: Literal["auto", "complete", "observed"] = _option(
+        "auto",
+        "form that `posterior` holds; auto: the lower k-hat where weights exist, else complete",
+    )
+    weights: bool = _option(
+        True, "correct draws by importance sampling, with log p(x | theta) exact or reweighted"
+    )
+    integrate_tau: bool = _option(
+        False, "under ARD, weigh by the posterior with tau integrated out"
+    )
+    draws: int = _option(500, "posterior draws")
+    free_chains: int = _option(256, "persistent chains of p_c (newton)")
+    clamped_chains: int = _option(16, "persistent chains of each q_i (newton)")
+    max_sweeps: int = _option(2048, "most sweeps an iteration (newton)")
+    m_steps: int = _option(5, "M-steps per E-step (newton)")
+    A: float = _option(25.0, "offset of Eq. 33 (paper, literal)")
+    alpha: float | None = _option(
+        None,
+        "size of Eq. 33; none: 0.15 as printed (literal), or a first step of Newton's length (paper)",
+    )
+    rho: float = _option(0.75, "decay of Eq. 33 (paper, literal)")
+    m: int = _option(170, "samples of p_c and of each q_i an iteration (paper, literal)")
+    frames_per_step: int | None = _option(
+        None, "frames whose latents move in one E-step; none: all"
+    )
+
+    def __post_init__(self) -> None:
+        for name in (
+            "tolerance",
+            "max_iterations",
+            "draws",
+            "free_chains",
+            "clamped_chains",
+            "max_sweeps",
+            "m_steps",
+        ):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}.")
+        if self.draws < 2 or self.clamped_chains < 2 or self.free_chains < 2:
+            raise ValueError("draws, free_chains and clamped_chains must be at least 2.")
+        self.rule()  # says what is wrong with A, alpha, rho or m
+
+    def rule(self) -> Schedule:
+        """The schedule that the options name."""
+        if self.schedule == "newton":
+            return Newton(
+                free_chains=self.free_chains,
+                clamped_chains=self.clamped_chains,
+                max_sweeps=self.max_sweeps,
+                inner=self.m_steps,
+            )
+        form: Literal["scaled", "literal"] = "scaled" if self.schedule == "paper" else "literal"
+        return RobbinsMonro(A=self.A, alpha=self.alpha, rho=self.rho, m=self.m, form=form)
+
+
+@dataclass(frozen=True)
+class NUTSOptions:
+    """Options of NUTS."""
+
+    chains: int = _option(4, "chains; at least 2, R-hat compares them")
+    warmup: int = _option(1000, "adaptation steps of each chain")
+    samples: int = _option(1000, "draws of each chain")
+    target_accept: float = _option(0.9, "target acceptance probability")
+    max_tree_depth: int = _option(10, "longest trajectory, as a power of two")
+
+    def __post_init__(self) -> None:
+        if min(self.warmup, self.samples, self.max_tree_depth) < 1 or self.chains < 2:
+            raise ValueError(
+                "warmup, samples and max_tree_depth must be at least 1, chains at least 2."
+            )
+        if not 0.0 < self.target_accept < 1.0:
+            raise ValueError(f"target_accept must lie between 0 and 1, got {self.target_accept}.")
