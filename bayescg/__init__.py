@@ -13,11 +13,14 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "System": "bayescg.system",
+    "correlation": "bayescg.observables.lattice",
     "io": "bayescg.io",
     "limits": "bayescg.limits",
+    "magnetization": "bayescg.observables.lattice",
     "mcem": "bayescg.infer.run",
     "nuts": "bayescg.infer.run",
     "observe": "bayescg.workflow",
+    "plot": "bayescg.plot",
     "predict": "bayescg.workflow",
     "results": "bayescg.results",
     "save": "bayescg.results",
@@ -31,7 +34,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'bayescg' has no attribute {name!r}")
     home = import_module(_HOMES[name])
-    return home if name in ("io", "limits", "results") else getattr(home, name)
+    return home if name in ("io", "limits", "plot", "results") else getattr(home, name)
 
 
 class _Package(ModuleType):

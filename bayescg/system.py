@@ -46,6 +46,7 @@ class System:
     :param restriction: fine-to-coarse map R for the methods that need one, or None.
     :param constants: arrays for the result's ``constant_data``: name to (dims, values, long name).
     :param check: raises ``ValueError`` where a data set does not fit the system.
+    :param select: the members of a data set that the system's options name.
     :param frames: use only the first so many frames; None for all.
     """
 
@@ -60,6 +61,7 @@ class System:
     restriction: Callable[..., Any] | None = None
     constants: Mapping[str, tuple[tuple[str, ...], np.ndarray, str]] = field(default_factory=dict)
     check: Callable[[xr.Dataset], None] = lambda data: None
+    select: Callable[[xr.Dataset], xr.Dataset] = lambda data: data
     frames: int | None = None
     independent: Sampler | None = None
 
@@ -69,6 +71,7 @@ class System:
         :raises ValueError: if the data do not fit the system.
         """
         self.check(data)
+        data = self.select(data)
         x = data["x"]
         axis = x.dims.index("frame")
         have = x.sizes["frame"]

@@ -48,6 +48,11 @@ def _option(default: Any, text: str) -> Any:
 ENUMERATED = 10  # most coarse sites whose states are drawn from a table
 
 
+#: Options that say how the fine data were made; a data file carries them as attributes.
+MADE_BY = ("beta", "J0", "a", "L_f", "count", "exponent")
+REFERENCE_OPTIONS = ("n_f", *MADE_BY, "mu", "frames")
+
+
 @dataclass(frozen=True)
 class Options:
     """Everything that ``-s`` can set; defaults are the paper's."""
@@ -57,7 +62,11 @@ class Options:
     a: float = _option(0.8, "exponent of their decay (Eq. 47)")
     L_f: int = _option(8, "largest interacting separation of the fine lattice, sites")
     beta: float = _option(0.3, "inverse temperature")
-    mu: str = _option("-4:4:41", "external field: a number, or first:last:count for a sweep")
+    mu: str | None = _option(
+        None,
+        "external field: a number, or a sweep as first:last:count or with commas; "
+        "none: all that the data hold (reference: -4:4:41)",
+    )
     count: Literal["once", "ordered"] = _option(
         "once", "the sum over |i-j|=k in Eq. 46 counts each pair once, or (i,j) and (j,i)"
     )
@@ -200,14 +209,37 @@ def system(options: Options = Options()) -> cg.System:
         restriction=partial(majority, ratio=options.ratio, ties=options.ties),
         constants=constants,
         check=partial(_check, options=options),
+        select=partial(_select, options=options),
         frames=options.frames,
         independent=enumerated_sampler(basis) if n_c <= ENUMERATED else None,
     )
 
 
 def options_from_data(options: Options, data: xr.Dataset) -> Options:
-    """Fill in what the data decide: the lattice size."""
-    return replace(options, n_f=data.sizes["site"])
+    """Fill in what the data decide: the lattice size, and how they were made."""
+    found: dict[str, Any] = {k: data.attrs[k] for k in MADE_BY if k in data.attrs}
+    found = {k: type(getattr(options, k))(v) for k, v in found.items()}
+    return replace(options, n_f=data.sizes["site"], **found)
+
+
+def _select(data: xr.Dataset, options: Options) -> xr.Dataset:
+    """The fields that ``mu`` names."""
+    if options.mu is None:
+        return data
+    wanted = _fields(options.mu)
+    if "mu" not in data.dims:
+        if "mu" not in data.attrs:
+            return data  # said in words where the conditions are read
+        there = np.array([float(data.attrs["mu"])])
+        if len(wanted) != 1 or not np.allclose(wanted, there, atol=1e-6):
+            raise ValueError(f"the data are at mu={there[0]:g}, not at mu={options.mu}.")
+        return data
+    there = np.asarray(data["mu"].values, float)
+    gaps = np.abs(there[:, None] - wanted)
+    if gaps.min(0).max() > 1e-6:
+        lost = wanted[gaps.min(0) > 1e-6][0]
+        raise ValueError(f"the data hold mu={_words(there)}, and not mu={lost:g}.")
+    return data.isel(mu=gaps.argmin(0))
 
 
 def _check(data: xr.Dataset, options: Options) -> None:
@@ -218,12 +250,13 @@ def _check(data: xr.Dataset, options: Options) -> None:
         )
     if data.sizes["site"] != options.n_f:
         raise ValueError(f"the data have {data.sizes['site']} sites, the model n_f={options.n_f}.")
-    beta = data.attrs.get("beta", options.beta)
-    if not np.isclose(beta, options.beta):
-        raise ValueError(
-            f"the data were made at beta={beta:g}, the model has beta={options.beta:g}; "
-            "set -s beta."
-        )
+    for name in MADE_BY:
+        ours, theirs = getattr(options, name), data.attrs.get(name)
+        if theirs is None:
+            continue
+        same = theirs == ours if isinstance(ours, str) else np.isclose(float(theirs), ours)
+        if not same:
+            raise ValueError(f"the data were made at {name}={theirs}, the model has {name}={ours}.")
 
 
 def _check_beta(options: Options) -> None:
@@ -231,17 +264,29 @@ def _check_beta(options: Options) -> None:
         raise ValueError(f"beta must be positive, got {options.beta}.")
 
 
+def _words(fields: np.ndarray) -> str:
+    """Fields as :func:`_fields` reads them."""
+    if len(fields) > 2 and np.allclose(fields, np.linspace(fields[0], fields[-1], len(fields))):
+        return f"{fields[0]:.12g}:{fields[-1]:.12g}:{len(fields)}"
+    return ",".join(f"{v:.12g}" for v in fields)
+
+
 def _fields(text: str) -> np.ndarray:
     parts = text.split(":")
     try:
-        if len(parts) == 1 and np.isfinite(float(text)):
-            return np.array([float(text)])
+        if len(parts) == 1:
+            values = np.array([float(v) for v in text.split(",")])
+            if np.isfinite(values).all() and len(set(values)) == len(values):
+                return values
+            raise ValueError
         first, last, count = float(parts[0]), float(parts[1]), int(parts[2])
         if len(parts) == 3 and count > 1 and np.isfinite(first) and np.isfinite(last):
             return np.linspace(first, last, count)
     except (ValueError, IndexError):
         pass
-    raise ValueError(f"mu must be a number or first:last:count, got {text!r}.")
+    raise ValueError(
+        f"mu must be a number, different numbers with commas, or first:last:count, got {text!r}."
+    )
 
 
 def reference(options: Options, key: Array) -> xr.Dataset:
@@ -251,10 +296,10 @@ def reference(options: Options, key: Array) -> xr.Dataset:
     """
     from bayescg.potentials.transfer_matrix import ring_moments, sample_ring
 
-    mus = _fields(options.mu)
+    mus = _fields("-4:4:41" if options.mu is None else options.mu)
     frames = 100 if options.frames is None else options.frames
-    if frames < 1:
-        raise ValueError(f"frames must be at least 1, got {frames}.")
+    if frames < 2:
+        raise ValueError(f"frames must be at least 2, got {frames}.")
     _check_beta(options)
     beta = jnp.asarray(options.beta, float)
 
@@ -267,6 +312,11 @@ def reference(options: Options, key: Array) -> xr.Dataset:
         one(jnp.asarray(mu), k) for mu, k in zip(mus, jax.random.split(key, len(mus)), strict=True)
     ]
     m, r, x = (np.stack([np.asarray(row[j]) for row in rows]) for j in range(3))
+    if not (np.isfinite(m).all() and np.isfinite(r).all()):
+        raise ValueError(
+            "couplings or fields too strong: the transfer matrix leaves the range of floating point; "
+            "make J0, mu or beta smaller."
+        )
     data = xr.Dataset(
         {
             "x": (("mu", "frame", "site"), x.astype(np.int8)),
@@ -279,7 +329,7 @@ def reference(options: Options, key: Array) -> xr.Dataset:
         attrs={
             "beta": options.beta,
             "source": "bayescg reference ising: independent exact samples by transfer matrix",
-            **{k: getattr(options, k) for k in ("J0", "a", "L_f", "count", "exponent")},
+            **{k: getattr(options, k) for k in MADE_BY if k != "beta"},
         },
     )
     if len(mus) == 1:

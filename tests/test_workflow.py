@@ -155,7 +155,10 @@ BAD = {
     "type": (lambda d: d, ["-s", "ratio=four"], "integer"),
     "method": (lambda d: d, ["-m", "magic"], "known: mcem"),
     "method option": (lambda d: d, ["-M", "draw=4"], "did you mean 'draws'"),
-    "beta": (lambda d: d.assign_attrs(beta=1.0), [], "beta"),
+    "beta": (lambda d: d, ["-s", "beta=1.0"], "beta=0.3"),
+    "made otherwise": (lambda d: d, ["-s", "J0=99"], "J0=1.5"),
+    "field": (lambda d: d, ["-s", "mu=0.3"], "not mu=0.3"),
+    "field twice": (lambda d: d, ["-s", "mu=0.5,0.5"], "different numbers"),
     "frames": (lambda d: d, ["-s", "frames=1000"], "1000"),
 }
 
@@ -187,6 +190,15 @@ def test_bad_input_is_one_line_and_exit_2(name: str, folder: Path, tmp_path: Pat
         (["predict", "missing.nc"], "missing.nc"),
         (["report", "text.nc", "-o", "r.html"], "netCDF"),
         (["reference", "ising", "-s", "mu=a:b", "-o", "out.nc"], "mu must be"),
+        (["reference", "ising", "-s", "ratio=3", "-o", "out.nc"], "do not depend on 'ratio'"),
+        (["reference", "ising", "-s", "mu=1e308", "-o", "out.nc"], "too strong"),
+        (["reference", "ising", "-s", "frames=1", "-o", "out.nc"], "at least 2"),
+        (["observe", "data.nc", "-O", "correlation:max=16", "-o", "out.nc"], "below the 16 sites"),
+        (["observe", "data.nc", "-O", "correlation:max=2,max=3", "-o", "out.nc"], "given twice"),
+        (
+            ["observe", "data.nc", "-O", "correlation", "-O", "correlation:max=5", "-o", "out.nc"],
+            "2 times",
+        ),
     ],
 )
 def test_wrong_files_and_words(

@@ -1,8 +1,9 @@
 """What a method returns, before it is labelled for a file."""
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from jax import Array
 import numpy as np
 
 from bayescg.infer.program import Program
@@ -44,3 +45,5 @@ class Fit:
     fixed: dict[str, np.ndarray] = field(default_factory=dict)  # (member, ...), conditioned values
     groups: dict[str, dict[str, Table]] = field(default_factory=dict)
     attrs: dict[str, object] = field(default_factory=dict)
+    options: Any = None  # of the method, a dataclass
+    key: Array | None = None  # of the run

@@ -129,7 +129,8 @@ class MCEM:
             gentle = replace(rule, warm=Newton.warm, warm_precision=10.0)
             again = search(function, again_key, at, gentle, independent or sampler)
             result = result.replaced(at, again)
-        return self._finish(result, batch, fixed, draw_key, prior_used, messages, progress)
+        fit = self._finish(result, batch, fixed, draw_key, prior_used, messages, progress)
+        return replace(fit, options=options, key=key)
 
     def _finish(
         self,
@@ -330,6 +331,8 @@ class NUTS:
             seconds=result.seconds,
             exact=True,
             groups={"sample_stats": stats},
+            options=o,
+            key=key,
             attrs={"r_hat": float(rhat.max()), "ess": float(ess.min())},
         )
 

@@ -1,6 +1,8 @@
 """The verbs of the package, shared by notebooks and the command line."""
 
 from bayescg.workflow.assemble import to_inference_data
+from bayescg.workflow.numbers import key_numbers
+from bayescg.workflow.prediction import predict
 from bayescg.workflow.registry import (
     load_model,
     make_system,
@@ -10,7 +12,7 @@ from bayescg.workflow.registry import (
     models,
     system,
 )
-from bayescg.workflow.verbs import fit, key_numbers, make_reference, observe, predict
+from bayescg.workflow.verbs import fit, make_reference, observe
 
 __all__ = [
     "fit",

@@ -1,7 +1,8 @@
 """From a :class:`Fit` to InferenceData, by the contract of result files."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from hashlib import sha256
 from importlib.metadata import version
 from typing import Any
 
@@ -9,24 +10,23 @@ import jax
 from jax import Array
 import jax.numpy as jnp
 import numpy as np
+from numpyro.handlers import substitute
 from numpyro.infer import Predictive
 import xarray as xr
 
 from bayescg import __version__, results
 from bayescg.infer.fit import Fit, Table
 from bayescg.infer.marginal import log_marginal
-from bayescg.infer.program import Program
+from bayescg.infer.program import Program, collapse_precisions
 
 __all__ = ["to_inference_data"]
 
 UNITS = {"theta_c": "1", "p0": "1"}
 
 
-def to_inference_data(fit: Fit, *, seed: int = 0, prior_draws: int = 500) -> Any:
-    """Label a fit: groups, dims, coordinates, and attributes that let it be repeated.
-
-    :param seed: recorded, and used for prior draws.
-    """
+def to_inference_data(fit: Fit, *, prior_draws: int = 500) -> Any:
+    """Label a fit: groups, dims, coordinates, and attributes that let it be repeated."""
+    seed = _seed_of(fit)
     label = _Labels(fit)
     posterior = label.parameters(fit.draws, ("chain", "draw", "member"))
     groups: dict[str, xr.Dataset] = {"posterior": label.dataset(posterior)}
@@ -64,9 +64,34 @@ def to_inference_data(fit: Fit, *, seed: int = 0, prior_draws: int = 500) -> Any
         "inference_library": "bayescg",
         "inference_library_version": __version__,
         **{f"{name}_version": version(name) for name in ("jax", "numpyro", "arviz", "numpy")},
+        "method_options": _plain(vars(fit.options)) if fit.options is not None else {},
+        "data_sha256": _checksum(fit.batch.x),
+        "data_source": "memory",
         **fit.attrs,
     }
     return results.inference_data(groups, **attrs)
+
+
+def _seed_of(fit: Fit) -> int:
+    """The integer that ``jax.random.key`` makes the run's key from."""
+    if fit.key is None:
+        return 0
+    high, low = np.asarray(jax.random.key_data(fit.key), dtype=np.uint64).ravel()[-2:]
+    return int(high) << 32 | int(low)
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        k: v if isinstance(v, str | int | float | bool | None) else str(v)
+        for k, v in values.items()
+    }
+
+
+def _checksum(x: np.ndarray) -> str:
+    """sha256 of the configurations that were fitted; spins as one byte each, whatever they came as."""
+    spins = x.astype(np.int8)
+    small = spins if np.array_equal(spins, x) else np.asarray(x, float)
+    return sha256(np.ascontiguousarray(small).tobytes()).hexdigest()
 
 
 class _Labels:
@@ -153,14 +178,22 @@ def _call(f: Callable[..., Array], x: Array, conditions: dict[str, Array], u: Ar
 
 
 def _prior(fit: Fit, seed: int, draws: int) -> dict[str, Table] | None:
-    """Draws from the prior, where it is proper and its draws are finite."""
-    if fit.program.improper or any(min(ab) < 0.1 for ab in fit.program.ard.values()) or fit.fixed:
+    """Draws from the prior, of the parameters that have a proper one with draws that are finite."""
+    program = fit.program
+    wild = {*program.improper, *(k for k, ab in program.ard.items() if min(ab) < 0.1)}
+    names = [k for k in program.shapes if k not in wild]
+    if not wild and "theta_c" not in names:
+        names.append("theta_c")  # where it is derived from others
+    if not names:
         return None
-    names = [*fit.program.shapes, *(n for n in ("theta_c",) if n not in fit.program.shapes)]
     conditions = {k: v[0] for k, v in fit.batch.conditions.items()}
-    predictive = Predictive(fit.system.program, num_samples=draws, return_sites=names)
+    blank = {k: jnp.zeros(program.shapes[k]) for k in wild}
+    one = {k: jnp.asarray(v[0]) for k, v in fit.fixed.items()}
+    frames = fit.batch.x.shape[1]
+    function = substitute(collapse_precisions(program.function), data=blank | one)
+    predictive = Predictive(function, num_samples=draws, return_sites=names)
     key = jax.random.fold_in(jax.random.key(seed), 1)
-    values = predictive(key, None, frames=1, **conditions)
+    values = predictive(key, None, frames=frames if one else 1, **conditions)
     label = _Labels(fit)
     return {
         name: Table(

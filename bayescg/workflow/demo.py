@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from bayescg import io, results
 from bayescg.files import check_writable
 from bayescg.infer.progress import Progress
-from bayescg.workflow.verbs import fit, key_numbers, predict
+from bayescg.workflow.numbers import key_numbers
+from bayescg.workflow.prediction import predict
+from bayescg.workflow.verbs import fit
 
 __all__ = ["CASES", "run_demo"]
 
@@ -49,9 +52,9 @@ def run_demo(
     :param quick: every eighth field only.
     :return: ``files`` and ``numbers``.
     """
-    data = io.load(data_file())
+    data: str | xr.Dataset = str(data_file())  # by name, so that the results say what was fitted
     if quick:
-        data = data.isel(mu=slice(0, None, 8))
+        data = io.load(data).isel(mu=slice(0, None, 8))
     folder.mkdir(parents=True, exist_ok=True)
     check_writable(folder / "report.html")
     files: list[str] = []

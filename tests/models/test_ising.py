@@ -148,7 +148,9 @@ def test_defaults_are_the_paper_s() -> None:
     o = ising.Options()
     assert (o.n_f, o.J0, o.a, o.L_f, o.beta) == (64, 1.5, 0.8, 8, 0.3)
     assert (o.a0, o.b0, o.prior, o.ties) == (1e-5, 1e-5, "ard", "up")
-    np.testing.assert_allclose(ising._fields(o.mu), np.linspace(-4.0, 4.0, 41))
+    assert o.mu is None  # all fields of the data; the paper's 41 where data are made
+    np.testing.assert_allclose(ising._fields("-4:4:41"), np.linspace(-4.0, 4.0, 41))
+    np.testing.assert_allclose(ising._fields("0.2,1"), [0.2, 1.0])
 
 
 def test_the_system() -> None:
@@ -232,7 +234,7 @@ def test_one_field(reference: xr.Dataset) -> None:
     one = ising.reference(replace(SMALL, mu="0.5", frames=3), jax.random.key(0))
     io.check(one)
     assert one["x"].dims == ("frame", "site") and one.attrs["mu"] == 0.5
-    batch = ising.system(replace(SMALL, frames=None)).batch(one)
+    batch = ising.system(replace(SMALL, frames=None, mu=None)).batch(one)
     assert batch.x.shape == (1, 3, 8) and batch.dim is None
     np.testing.assert_array_equal(batch.conditions["mu"], [0.5])
 
@@ -242,6 +244,14 @@ def test_a_sweep(reference: xr.Dataset) -> None:
     assert batch.dim == "mu" and batch.x.shape == (3, 20, 8)
     np.testing.assert_array_equal(batch.coords, [-1.0, 0.0, 1.0])
     np.testing.assert_array_equal(batch.conditions["mu"], [-1.0, 0.0, 1.0])
+
+
+def test_mu_selects_fields(reference: xr.Dataset) -> None:
+    batch = ising.system(replace(SMALL, frames=20, mu="1,-1")).batch(reference)
+    np.testing.assert_array_equal(batch.coords, [1.0, -1.0])
+    np.testing.assert_array_equal(batch.x[1], reference["x"].values[0, :20])
+    with pytest.raises(ValueError, match="the data hold mu=-1:1:3, and not mu=0.4"):
+        ising.system(replace(SMALL, mu="0.4")).batch(reference)
 
 
 def test_the_lattice_size_comes_from_the_data(reference: xr.Dataset) -> None:
@@ -271,10 +281,10 @@ def test_bad_options(options: dict[str, Any], message: str) -> None:
     ("options", "message"),
     [
         *(
-            ({"mu": mu}, f"mu must be a number or first:last:count, got '{mu}'")
+            ({"mu": mu}, f"mu must be a number, different numbers with commas, or first:last:count, got '{mu}'")
             for mu in ("low", "", "1:2", "1:2:x", "0:1:1", "0:1:3:4", "nan", "0:inf:3")
         ),
-        ({"frames": 0}, "frames must be at least 1, got 0"),
+        ({"frames": 0}, "frames must be at least 2, got 0"),
         ({"beta": 0.0}, r"beta must be positive, got 0\.0"),
         ({"L_f": 0}, "L_f must lie between 1 and n_f - 1, got 0"),
         ({"L_f": 64}, "L_f must lie between 1 and n_f - 1, got 64"),
@@ -297,7 +307,7 @@ def coordinates() -> xr.Dataset:
     ("change", "options", "message"),
     [
         (lambda d: d, {"n_f": 16}, "the data have 8 sites, the model n_f=16"),
-        (lambda d: d, {"beta": 0.5}, "made at beta=0.3, the model has beta=0.5; set -s beta"),
+        (lambda d: d, {"beta": 0.5}, "made at beta=0.3, the model has beta=0.5"),
         (lambda d: d, {"frames": 501}, "frames=501 asked for, but the data hold 500 frames"),
         (lambda d: d, {"frames": 1}, "too few frames: 1; a fit needs at least 2"),
         (lambda d: d, {"frames": -1}, "too few frames: 0"),

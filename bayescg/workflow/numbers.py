@@ -1,0 +1,55 @@
+"""The few numbers of a result that matter most."""
+
+from typing import Any
+
+import numpy as np
+
+from bayescg import results
+
+__all__ = ["key_numbers"]
+
+
+def key_numbers(result: Any) -> dict[str, Any]:
+    """The numbers of a result that matter most, for a summary line and ``--json``."""
+    a = results.attrs(result)
+    out: dict[str, Any] = {
+        k: a[k]
+        for k in ("method", "model", "approximation", "converged", "ended", "wall_seconds")
+        if k in a
+    }
+    posterior = results.group(result, "posterior")
+    out["draws"] = int(posterior.sizes["chain"] * posterior.sizes["draw"])
+    point = out["draws"] == 1
+    if "p0" in posterior:
+        out["p0_mean"] = float(posterior["p0"].mean())
+    if "theta_c" in posterior:
+        mean = posterior["theta_c"].mean(("chain", "draw"))
+        out["active_features_max"] = int((abs(mean) > 0.01).sum(dim="feature").max())
+    if results.has_group(result, "map") and "khat" in results.group(result, "map"):
+        khat = results.group(result, "map")["khat"].values
+        if not np.isnan(khat).all():
+            out["khat_max"] = float(np.nanmax(khat))
+            out["khat_above_0.7"] = int((khat > 0.7).sum())
+    if results.has_group(result, "posterior_predictive"):
+        predicted = results.group(result, "posterior_predictive")
+        if results.has_group(result, "reference"):
+            exact = results.group(result, "reference")
+            for name in ("magnetization", "correlation"):
+                if name in predicted and name in exact:
+                    gap = predicted[name].mean(("chain", "draw")) - exact[name]
+                    out[f"{name}_rmse"] = float(np.sqrt((gap**2).mean()))
+                    if name == "magnetization":
+                        x = results.group(result, "observed_data")["x"]
+                        data_gap = x.mean(("frame", "site")) - exact[name]
+                        out["data_magnetization_rmse"] = float(np.sqrt((data_gap**2).mean()))
+                        if not point and results.has_group(result, "map_predictive"):
+                            at_map = results.group(result, "map_predictive")[name] - exact[name]
+                            out["map_magnetization_rmse"] = float(np.sqrt((at_map**2).mean()))
+        if "magnetization" in predicted and not point:
+            width = (
+                predicted["magnetization"]
+                .quantile([0.05, 0.95], ("chain", "draw"))
+                .diff("quantile")
+            )
+            out["magnetization_width_90"] = float(width.mean())
+    return out
