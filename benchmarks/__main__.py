@@ -1,4 +1,4 @@
-"""``python -m benchmarks [laplace|schedules|speed]``."""
+"""``python -m benchmarks [accuracy|laplace|schedules|speed]``."""
 
 import json
 import sys
@@ -7,9 +7,14 @@ import jax
 
 jax.config.update("jax_enable_x64", True)
 
-from benchmarks import laplace, schedules, speed  # noqa: E402
+from benchmarks import accuracy, laplace, schedules, speed  # noqa: E402
 
-BENCHMARKS = {"laplace": laplace.run, "schedules": schedules.run, "speed": speed.run}
+BENCHMARKS = {
+    "accuracy": accuracy.run,
+    "laplace": laplace.run,
+    "schedules": schedules.run,
+    "speed": speed.run,
+}
 
 
 def main() -> None:

@@ -1,9 +1,11 @@
 """NUTS on the collapsed program."""
 
 import jax
+import numpy as np
 import pytest
 
 from bayescg import results
+from bayescg.infer.fit import Fit
 from bayescg.infer.program import ProgramError
 from bayescg.infer.run import NUTS, NUTSOptions
 from models import ising
@@ -17,10 +19,8 @@ def system(**options):
     return ising.system(ising.Options(ratio=8, **options))
 
 
-def test_nuts_samples_the_normal_posterior() -> None:
-    """No divergence, R-hat below 1.01, 400 effective samples for every parameter."""
-    ours = system(prior="normal", prior_scale=1.0)
-    fit = NUTS(ours, data(), NUTSOptions(warmup=400, samples=600)).run(jax.random.key(0))
+def summary(fit: Fit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, sd and effective sample size of every parameter, held to what a good run shows."""
     assert fit.converged.all()
     assert fit.groups["sample_stats"]["diverging"].values.sum() == 0
     labelled = results.to_dataset({"u": fit.draws}, dims={"u": ("member", "parameter")})
@@ -28,6 +28,28 @@ def test_nuts_samples_the_normal_posterior() -> None:
     assert float(found["r_hat"]["u"].max()) < 1.01
     assert float(found["ess_bulk"]["u"].min()) > 400
     assert float(found["ess_tail"]["u"].min()) > 400
+    draws = fit.draws[:, :, 0].reshape(-1, fit.draws.shape[-1])
+    return draws.mean(0), draws.std(0), np.asarray(found["ess_bulk"]["u"])[0]
+
+
+def test_nuts_samples_the_normal_posterior() -> None:
+    """No divergence, R-hat below 1.01, 400 effective samples for every parameter."""
+    ours = system(prior="normal", prior_scale=1.0)
+    summary(NUTS(ours, data(), NUTSOptions(warmup=400, samples=600)).run(jax.random.key(0)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ratio", [8, 4])
+def test_nuts_agrees_with_a_long_run(ratio: int) -> None:
+    """n_c = 8 and 16: means within five standard errors of both runs (16 parameters at most: a false
+    failure is rarer than 1e-5), spreads within a quarter."""
+    ours = ising.system(ising.Options(ratio=ratio, prior="normal", prior_scale=1.0))
+    short = NUTS(ours, data(), NUTSOptions(warmup=300, samples=500)).run(jax.random.key(0))
+    long = NUTS(ours, data(), NUTSOptions(warmup=500, samples=1500)).run(jax.random.key(1))
+    (mean, sd, ess), (mean_long, sd_long, ess_long) = summary(short), summary(long)
+    error = np.sqrt(sd**2 / ess + sd_long**2 / ess_long)
+    assert np.abs((mean - mean_long) / error).max() < 5.0
+    np.testing.assert_allclose(sd, sd_long, rtol=0.25)
 
 
 def test_ards_spike_is_refused_in_words() -> None:
@@ -48,4 +70,5 @@ def test_the_horseshoe_samples_without_divergences() -> None:
         data(),
         NUTSOptions(target_accept=0.99, warmup=1000, samples=1000),
     ).run(jax.random.key(0))
+    # Of 4000 transitions; at target_accept=0.99 other keys gave none or one.
     assert fit.groups["sample_stats"]["diverging"].values.sum() <= 2
