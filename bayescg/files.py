@@ -6,7 +6,7 @@ the functions that need it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 import json
 import os
@@ -21,15 +21,19 @@ if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = [
+    "check_apart",
     "check_writable",
+    "discard_unfinished",
     "labelled",
     "read_netcdf",
+    "same_file",
     "storable",
     "write_atomically",
     "write_netcdf",
 ]
 
 _INT64 = np.iinfo(np.int64)
+_unfinished: set[Path] = set()
 
 
 def _temporary(target: Path) -> Path:
@@ -75,7 +79,36 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         raise OSError(
             f"cannot write {path}: no file can be made in {target.parent} ({error.strerror})."
         ) from None
-    probe.unlink()
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def same_file(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
+    """Tell whether two paths lead to one file, there already or not, whatever they are called."""
+    try:
+        return os.path.samefile(one, other)
+    except OSError:  # one of them is not there yet
+        return os.path.realpath(one) == os.path.realpath(other)
+
+
+def check_apart(
+    writes: Iterable[str | os.PathLike[str]], reads: Iterable[str | os.PathLike[str]]
+) -> None:
+    """Raise before a file that is an input would be overwritten, or one file written twice.
+
+    :param writes: the files that are going to be written
+    :param reads: the files that are read for it
+    :raises ValueError: two of them are the same file
+    """
+    reads, seen = list(reads), list[str | os.PathLike[str]]()
+    for path in writes:
+        if any(same_file(path, other) for other in reads):
+            raise ValueError(f"cannot write {path}: it is also an input; give another name.")
+        if any(same_file(path, other) for other in seen):
+            raise ValueError(
+                f"cannot write {path}: something else is written to it; give another name."
+            )
+        seen.append(path)
 
 
 @contextmanager
@@ -91,6 +124,7 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
     check_writable(path)
     target = Path(os.path.realpath(path))
     part = _temporary(target)
+    _unfinished.add(part)
     try:
         yield part
         with open(part, "rb+") as file:
@@ -101,12 +135,20 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+    finally:
+        _unfinished.discard(part)
     if os.name == "posix":  # elsewhere a folder cannot be opened, and the rename is durable
         folder = os.open(target.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def discard_unfinished() -> None:
+    """Remove the temporary files of writes under way, for a process that ends without unwinding."""
+    for part in tuple(_unfinished):
+        part.unlink(missing_ok=True)
 
 
 def storable(attrs: Mapping[str, object]) -> dict[str, Any]:

@@ -18,14 +18,20 @@ def parse_options(base: T, words: Iterable[str], owner: str) -> T:
     :param base: an instance of a frozen dataclass; its fields are the known options.
     :param words: the words, for example ``["ratio=4", "prior=normal"]``.
     :param owner: whose options these are, for messages.
-    :raises ValueError: for an unknown name, a value of the wrong type, or a word without ``=``.
+    :raises ValueError: for an unknown name, a value of the wrong type, a word without ``=``, or a
+        name given twice.
     """
-    values = {}
+    values: dict[str, str] = {}
     for word in words:
         name, sep, text = word.partition("=")
         if not sep:
             raise ValueError(f"option {word!r} for {owner} is not of the form key=value.")
-        values[name.strip()] = text.strip()
+        name, text = name.strip(), text.strip()
+        if name in values:
+            raise ValueError(
+                f"option {name!r} for {owner} is given twice, {values[name]!r} and {text!r}."
+            )
+        values[name] = text
     return with_options(base, values, owner)
 
 
@@ -37,9 +43,9 @@ def with_options(base: T, values: Mapping[str, Any], owner: str) -> T:
     for name, value in values.items():
         if name not in known:
             close = get_close_matches(name, known, 1)
-            hint = f"; did you mean {close[0]!r}?" if close else "."
+            hint = f"; did you mean {close[0]!r}? Known" if close else "; known"
             raise ValueError(
-                f"unknown option {name!r} for {owner}{hint} ({', '.join(sorted(known))})"
+                f"unknown option {name!r} for {owner}{hint}: {', '.join(sorted(known))}."
             )
         try:
             converted[name] = _convert(value, hints[name])
@@ -98,15 +104,18 @@ def _convert(value: Any, hint: Any) -> Any:
         raise ValueError("must be true or false.")
     if hint is int:
         try:
-            return int(text)
+            count = int(text)
         except ValueError:
             raise ValueError("must be an integer.") from None
+        if abs(count) >= 2**63:  # more than arrays and files hold
+            raise ValueError("must be an integer of 64 bits.")
+        return count
     if hint is float:
         try:
             number = float(text)
         except ValueError:
-            number = math.nan
-        if math.isnan(number):
-            raise ValueError("must be a number.")
+            raise ValueError("must be a number.") from None
+        if not math.isfinite(number):
+            raise ValueError("must be a finite number.")
         return number
     return text

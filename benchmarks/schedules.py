@@ -9,7 +9,8 @@ import scipy.optimize
 
 from bayescg.infer.marginal import log_posterior
 from bayescg.infer.mcem import MCEMResult, run_mcem
-from bayescg.infer.schedules import Newton, RobbinsMonro, Schedule
+from bayescg.infer.robbins_monro import RobbinsMonro
+from bayescg.infer.schedules import Newton, Schedule
 from bayescg.workflow import make_reference, make_system
 
 NEAR = (1.0, 0.3, 0.1)  # posterior standard deviations, in the worst coordinate
@@ -34,8 +35,8 @@ def compare(scale: float, ratio: int = 8, mu: float = 0.2) -> dict[str, Any]:
     batch = system.batch(data)
     runs: dict[str, tuple[Schedule, int]] = {
         "default": (Newton(), 100),
-        "paper": (RobbinsMonro(), PAPER_ITERATIONS),
-        "paper, as printed": (RobbinsMonro(form="literal"), PAPER_ITERATIONS),
+        "paper": (RobbinsMonro(cooling=0.0), PAPER_ITERATIONS),
+        "paper, as printed": (RobbinsMonro(form="literal", cooling=0.0), PAPER_ITERATIONS),
     }
     out: dict[str, Any] = {"lattice": f"n_c={64 // ratio}, mu={mu}, N=20", "near_sd": list(NEAR)}
     mode = sd = None

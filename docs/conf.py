@@ -31,7 +31,7 @@ HERE = Path(__file__).parent
 
 
 def rooms() -> list[str]:
-    """The rooms that exist; the command line has its own page."""
+    """The rooms that exist; the command line answers `bayescg --help` instead."""
     names = (module.name for module in pkgutil.iter_modules(bayescg.__path__))
     return sorted(name for name in names if name != "cli" and not name.startswith("_"))
 

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from bayescg import files
 from bayescg.files import (
+    check_apart,
     check_writable,
+    discard_unfinished,
     labelled,
     read_netcdf,
     storable,
@@ -131,6 +134,45 @@ def test_a_read_only_file_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(PermissionError, match="the file is read-only"):
         check_writable(tmp_path / "a.nc")
+
+
+def test_an_interrupted_probe_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(handle: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files.os, "close", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        check_writable(tmp_path / "a.nc")
+    assert os.listdir(tmp_path) == []
+
+
+def test_unfinished_files_can_be_removed_from_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "old.txt").write_text("old")
+    with pytest.raises(FileNotFoundError), write_atomically(tmp_path / "old.txt") as part:
+        part.write_text("half")
+        discard_unfinished()
+        assert os.listdir(tmp_path) == ["old.txt"]
+    with write_atomically(tmp_path / "new.txt") as part:
+        part.write_text("new")
+    discard_unfinished()
+    assert (tmp_path / "new.txt").read_text() == "new"
+
+
+def test_an_input_is_not_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    Path("a.nc").write_text("a")
+    Path("soft.nc").symlink_to("a.nc")
+    os.link("a.nc", "hard.nc")
+    for name in ("a.nc", "./a.nc", "folder/../a.nc", tmp_path / "a.nc", "soft.nc", "hard.nc"):
+        with pytest.raises(ValueError, match="it is also an input"):
+            check_apart([name], ["b.nc", "a.nc"])
+        with pytest.raises(ValueError, match="something else is written to it"):
+            check_apart(["a.nc", name], [])
+    for name in ("new.nc", "./new.nc", "folder/../new.nc"):  # not there yet
+        with pytest.raises(ValueError, match="something else is written to it"):
+            check_apart(["new.nc", name], ["a.nc"])
+    check_apart(["new.nc", "folder/a.nc"], ["a.nc", "b.nc"])
 
 
 def test_attributes_take_a_form_netcdf_holds() -> None:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from bayescg.infer.schedules import Newton, RobbinsMonro, Schedule
+from bayescg.infer.robbins_monro import RobbinsMonro
+from bayescg.infer.schedules import Newton, Schedule
 
 __all__ = ["MCEMOptions", "NUTSOptions"]
 
@@ -42,7 +43,7 @@ class MCEMOptions:
     A: float = _option(25.0, "offset of Eq. 33 (paper, literal)")
     alpha: float | None = _option(
         None,
-        "size of Eq. 33; none: 0.15 as printed (literal), or a first step of Newton's length (paper)",
+        "size of Eq. 33; none: 0.15 as printed (literal), or a first step of 0.3 Newton steps (paper)",
     )
     rho: float = _option(0.75, "decay of Eq. 33 (paper, literal)")
     m: int = _option(170, "samples of p_c and of each q_i an iteration (paper, literal)")

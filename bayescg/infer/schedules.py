@@ -1,8 +1,8 @@
-"""How MC-EM turns estimates into a step: Newton (default), or the paper's Robbins-Monro."""
+"""How MC-EM turns estimates into a step; the default schedule, Newton."""
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 from jax import Array
@@ -10,27 +10,23 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayescg.infer.estimates import Estimates
-from bayescg.infer.prior import expected_precisions, prior_terms
+from bayescg.infer.prior import prior_terms
 from bayescg.infer.program import Program
+from bayescg.infer.pruning import Trial, prune
 from bayescg.linalg import eigh, inverse_positive, solve_positive
 
 __all__ = [
     "Memory",
     "Newton",
-    "RobbinsMonro",
     "Schedule",
     "Step",
+    "averaged",
     "distance_to_optimum",
+    "schedule_option",
     "start_memory",
+    "usable_information",
+    "without_negative_part",
 ]
-
-
-class Trial(NamedTuple):
-    """A coefficient under ARD that has been set to zero on trial; shapes as one member's."""
-
-    before: Array  # (u,), parameters before it was
-    removed: Array  # (u,), which one it is; none is
-    essential: Array  # (u,), those that have been tried and came back
 
 
 class Memory(NamedTuple):
@@ -113,7 +109,7 @@ class Schedule(Protocol):
         ...
 
 
-def _option(default: Any, text: str) -> Any:
+def schedule_option(default: Any, text: str) -> Any:
     return field(default=default, metadata={"help": text})
 
 
@@ -180,22 +176,26 @@ class Newton:
     averaged over iterations (:func:`averaged`), and each iteration samples a fraction of that.
     """
 
-    free_chains: int = _option(256, "persistent chains of p_c")
-    cooling: float = _option(
+    free_chains: int = schedule_option(256, "persistent chains of p_c")
+    cooling: float = schedule_option(
         1.0, "sweeps spent on cooling chains of p_c anew, as a fraction of those that sample"
     )
-    clamped_chains: int = _option(16, "persistent chains of each q_i")
-    sweeps: int = _option(4, "sweeps of the first iterations")
-    max_sweeps: int = _option(2048, "most sweeps an iteration")
-    growth: float = _option(0.5, "sweeps of an iteration, as a fraction of those averaged so far")
-    drift: float = _option(2.0, "error of the quadratic that carries averages, for a step of 1 sd")
-    inner: int = _option(5, "M-steps per E-step")
-    radius: float = _option(0.5, "first radius of the trust region")
-    most_missing: float = _option(
+    clamped_chains: int = schedule_option(16, "persistent chains of each q_i")
+    sweeps: int = schedule_option(4, "sweeps of the first iterations")
+    max_sweeps: int = schedule_option(2048, "most sweeps an iteration")
+    growth: float = schedule_option(
+        0.5, "sweeps of an iteration, as a fraction of those averaged so far"
+    )
+    drift: float = schedule_option(
+        2.0, "error of the quadratic that carries averages, for a step of 1 sd"
+    )
+    inner: int = schedule_option(5, "M-steps per E-step")
+    radius: float = schedule_option(0.5, "first radius of the trust region")
+    most_missing: float = schedule_option(
         0.95, "largest fraction of missing information that a step believes"
     )
-    warm: int = _option(16, "iterations before ARD is at full strength")
-    warm_precision: float = _option(1.0, "bound on ARD's precisions in those iterations")
+    warm: int = schedule_option(16, "iterations before ARD is at full strength")
+    warm_precision: float = schedule_option(1.0, "bound on ARD's precisions in those iterations")
 
     def start_sweeps(self) -> int:
         return self.sweeps
@@ -219,7 +219,9 @@ class Newton:
         cap = jnp.where(t < self.warm, self.warm_precision, jnp.inf)
         gradient, held, _ = prior_terms(program, u, x, conditions, cap)
         gradient = estimates.score + gradient
-        distance, error, gain = distance_to_optimum(h, _positive(held), gradient, estimates.noise)
+        distance, error, gain = distance_to_optimum(
+            h, without_negative_part(held), gradient, estimates.noise
+        )
         distance = (
             jnp.where(t < self.warm, jnp.maximum(distance, 1.0), distance)
             if program.ard
@@ -254,7 +256,9 @@ class Newton:
         if program.ard:
             settled = ~rejected & (t >= self.warm) & (jnp.max(distance) < 0.5)
             settled = settled & (jnp.max(error) < 0.3)
-            trial, shift = _prune(program, u, memory.trial, h + _positive(held), estimates.score)
+            trial, shift = prune(
+                program, u, memory.trial, h + without_negative_part(held), estimates.score
+            )
             moved = settled & jnp.any(shift != 0.0)
             kept = kept._replace(
                 step=jnp.where(moved, shift, kept.step),
@@ -279,165 +283,14 @@ class Newton:
 
         def m_step(v: Array, _: None) -> tuple[Array, None]:
             gradient, held, _exact = prior_terms(program, v, x, conditions, cap)
-            held = _positive(held)
+            held = without_negative_part(held)
             return v + solve_positive(h + held, linear - h @ v + gradient), None
 
         target, _ = jax.lax.scan(m_step, u, None, length=self.inner)
         return target - u
 
 
-def _prune(
-    program: Program, u: Array, trial: Trial, precision: Array, score: Array
-) -> tuple[Trial, Array]:
-    r"""One move in the search for coefficients under ARD that the posterior does without.
-
-    EM keeps a coefficient that lies two standard deviations from zero, although the posterior with
-    tau integrated out may be higher at zero: the spike there gains
-    :math:`(a_0 + 1/2)\log(1 + \theta^2/2b_0)`. Removing it costs :math:`s\theta^2/2 + 1` of the
-    log-likelihood, with ``s`` the information that the other coefficients leave it and the 1 what
-    ARD's shrinkage had cost already. The one with the largest gain goes, and the others follow.
-    A quadratic knows little of a lattice that a large coefficient has frozen, so the cost is
-    measured once the others have settled, by the trapezoid of the score at both ends; a coefficient
-    that cost more than it gained comes back and stays.
-
-    :return: the trial now under way, and the step, 0 for none.
-    """
-    spike = jnp.full(u.shape, -jnp.inf)
-    tau = expected_precisions(program, u)
-    for site, (a0, b0) in program.ard.items():
-        at = program.coordinates(site)
-        old = jnp.where(trial.removed[at], trial.before[at], u[at])
-        spike = spike.at[at].set((a0 + 0.5) * jnp.log1p(0.5 * old**2 / b0))
-    cost = 0.5 * trial.before * score + 0.5
-    regret = jnp.any(trial.removed & (cost > spike))
-    essential = trial.essential | (trial.removed & regret)
-
-    inverse = inverse_positive(precision)
-    variance = jnp.diagonal(inverse)
-    information = jnp.maximum(1.0 / variance - tau, 0.0)
-    gain = jnp.where(essential, -jnp.inf, spike - 0.5 * information * u**2 - 1.0)
-    k = jnp.argmax(gain)
-    remove = ~regret & (gain[k] > 0.0)
-    step = jnp.where(remove, -inverse[:, k] * u[k] / variance[k], 0.0)
-    step = jnp.where(regret, trial.before - u, step)
-    return Trial(u, (jnp.arange(len(u)) == k) & remove, essential), step
-
-
-def _positive(curvature: Array) -> Array:
+def without_negative_part(curvature: Array) -> Array:
     """A prior's curvature without its negative part, so that steps always ascend."""
     values, vectors = eigh(curvature)
     return (vectors * jnp.maximum(values, 0.0)) @ vectors.T
-
-
-@dataclass(frozen=True)
-class RobbinsMonro:
-    r"""The paper's schedule, :math:`\eta_t = \alpha / (A + t)^\rho` (Eq. 33), with ``m`` samples.
-
-    As printed (``literal``), the step is :math:`\eta_t(\sum_i G_i + \nabla\log p(\theta))` (Eq. 31).
-    That cannot run everywhere: ARD's explicit term :math:`-\langle\tau\rangle\theta`, with
-    :math:`\langle\tau\rangle` up to 5e4, throws coefficients across zero. The default
-    form scales each block of parameters by :math:`D`, one over the largest eigenvalue of its
-    information (which also makes the gradients ones per datum), so that with
-    :math:`\alpha = A^\rho` the first step is at most a Newton step in any direction, and takes
-    ARD's term implicitly,
-    :math:`\theta \leftarrow (\theta + \eta D G)/(1 + \eta D\langle\tau\rangle)`.
-
-    Steps come from the ``m`` samples of their iteration. Whether the fit has converged, and the
-    information that Laplace takes, come from averages over iterations (:func:`averaged`), without
-    which one iteration's error alone would be above any useful tolerance.
-    """
-
-    A: float = _option(25.0, "offset of Eq. 33")
-    alpha: float | None = _option(
-        None, "size of Eq. 33; None: 0.15 as printed (literal), A**rho (scaled)"
-    )
-    rho: float = _option(0.75, "decay of Eq. 33, in (0.5, 1]")
-    m: int = _option(170, "samples of p_c and of each q_i an iteration")
-    form: Literal["scaled", "literal"] = _option(
-        "scaled", "scaled blocks and implicit ARD, or Eq. 31 as printed"
-    )
-    most_missing: float = _option(
-        0.95, "largest fraction of missing information that distances believe"
-    )
-    drift: float = _option(2.0, "error of the quadratic that carries averages, for a step of 1 sd")
-
-    def __post_init__(self) -> None:
-        if not 0.5 < self.rho <= 1.0:
-            raise ValueError(f"rho must lie in (0.5, 1] (Eq. 32), got {self.rho}.")
-        if self.A <= 0:
-            raise ValueError(f"A must be positive, got {self.A}.")
-        if self.alpha is not None and self.alpha <= 0:
-            raise ValueError(f"alpha must be positive, got {self.alpha}.")
-        if self.m < 2:
-            raise ValueError(f"m must be at least 2, got {self.m}.")
-
-    @property
-    def free_chains(self) -> int:
-        """One sweep of ``m`` chains."""
-        return self.m
-
-    @property
-    def cooling(self) -> float:
-        """All chains persist."""
-        return 0.0
-
-    @property
-    def radius(self) -> float:
-        """No trust region."""
-        return 0.0
-
-    @property
-    def clamped_chains(self) -> int:
-        """One sweep of ``m`` chains a frame."""
-        return self.m
-
-    def start_sweeps(self) -> int:
-        return 1
-
-    def grow(self, effort: np.ndarray) -> int:
-        return 1
-
-    def step_size(self, t: Array | int) -> Array:
-        r""":math:`\eta_t` of Eq. 33, ``t`` from 0."""
-        alpha = self.alpha
-        if alpha is None:
-            alpha = 0.15 if self.form == "literal" else self.A**self.rho
-        return jnp.asarray(alpha / (self.A + t) ** self.rho)
-
-    def update(
-        self,
-        program: Program,
-        u: Array,
-        memory: Memory,
-        t: Array,
-        estimates: Estimates,
-        sweeps: Array,
-        x: Array,
-        conditions: dict[str, Array],
-    ) -> Step:
-        eta = self.step_size(t)
-        gradient, held, _ = prior_terms(program, u, x, conditions)
-        mean, effort = averaged(u, memory, estimates, sweeps, self.most_missing, self.drift)
-        if self.form == "literal":
-            new = u + eta * (estimates.score + gradient)
-        else:
-            tau = expected_precisions(program, u)
-            pull = eta * self._scale(program, mean)
-            # ARD's part of the gradient is taken implicitly, any other prior's explicitly.
-            new = (u + pull * (estimates.score + gradient + tau * u)) / (1.0 + pull * tau)
-        h = usable_information(mean, self.most_missing, 1e-2)
-        distance, error, gain = distance_to_optimum(
-            h, _positive(held), mean.score + gradient, mean.noise
-        )
-        kept = memory._replace(u=u, step=new - u, estimates=mean, effort=effort)
-        return Step(new, kept, jnp.zeros((), bool), distance, error, gain, mean)
-
-    def _scale(self, program: Program, estimates: Estimates) -> Array:
-        # The largest eigenvalue of a block, so that no direction gets more than a Newton step. (Scaled
-        # by the mean diagonal instead, correlated features overshoot elevenfold and lattices freeze.)
-        scale = jnp.ones_like(estimates.score)
-        for site in program.shapes:
-            at = program.coordinates(site)
-            values, _ = eigh(estimates.complete[jnp.ix_(at, at)])
-            scale = scale.at[at].set(1.0 / jnp.maximum(values[-1], 1e-6))
-        return scale

@@ -89,12 +89,26 @@ def _check_attr(ds: xr.Dataset, name: str, unit: str, positive: bool) -> None:
     allowed = f"a {'positive' if positive else 'finite'} number ({unit})"
     if name not in ds.attrs:
         raise ValueError(f"the attribute {name!r} is missing; needed is {allowed}.")
-    try:
-        value = float(ds.attrs[name])
-    except (TypeError, ValueError):
-        value = math.nan
+    given = np.asarray(ds.attrs[name])
+    # Text that looks like a number would fail later, where nobody expects text.
+    value = float(given) if given.ndim == 0 and given.dtype.kind in "iuf" else math.nan
     if not math.isfinite(value) or (positive and value <= 0):
         raise ValueError(f"the attribute {name!r} is {ds.attrs[name]!r}; needed is {allowed}.")
+
+
+def _check_axis(ds: xr.Dataset, dim: str) -> None:
+    """Values along an axis by which it is selected: one that came twice would be ambiguous."""
+    values = ds.variables[dim].values
+    if values.dtype.kind in "biuf":
+        _check_finite(ds, dim)
+    _, first, group = np.unique(values, return_index=True, return_inverse=True)
+    again = np.flatnonzero(first[group] != np.arange(len(values)))
+    if again.size:
+        i = again[0]
+        raise ValueError(
+            f"{dim} is {values[i]} at {dim}={first[group[i]]} and at {dim}={i}; each value may "
+            "come once."
+        )
 
 
 def _check_spins(ds: xr.Dataset) -> xr.Dataset:
@@ -111,7 +125,7 @@ def _check_spins(ds: xr.Dataset) -> xr.Dataset:
     if "mu" in spins.dims:
         if "mu" not in ds.coords:
             raise ValueError("x has the dim mu; needed is the coordinate mu, a field for each.")
-        _check_finite(ds, "mu")
+        _check_axis(ds, "mu")
     elif "mu" in ds.attrs:
         _check_attr(ds, "mu", "external field", positive=False)
     return ds.assign(x=(spins.dims, values.astype(np.int8), spins.attrs))
@@ -194,20 +208,35 @@ def load_observables(path: str | os.PathLike[str]) -> xr.Dataset:
     """Read a file of observables, with or without the configurations they were measured on.
 
     :raises FileNotFoundError: if there is no such file
-    :raises ValueError: if it is not netCDF
+    :raises ValueError: if it is not netCDF, or a coordinate has a value twice or one not finite
     """
-    return read_netcdf(path).to_dataset()
+    ds = read_netcdf(path).to_dataset()
+    try:
+        for dim in map(str, ds.dims):
+            # Observables are never selected by frame or site, whose labels may repeat.
+            if dim in ds.coords and dim not in _SITES:
+                _check_axis(ds, dim)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return ds
 
 
 def save(ds: xr.Dataset, path: str | os.PathLike[str]) -> None:
     """Check a Dataset and write it as a data file, by rename.
 
+    All variables must be finite, those that the contract does not name too; only a standard error
+    (``..._se``) may be NaN, where there are too few data to tell.
+
     :param ds: left unchanged; units and long names it lacks are filled in
     :param path: the file to write; its folder exists
-    :raises ValueError: :func:`check` finds a fault
+    :raises ValueError: :func:`check` finds a fault, or a variable is not finite
     :raises OSError: the file cannot be written
     """
     ds = check(ds)
+    for name, variable in ds.data_vars.items():
+        if variable.dtype.kind == "f" and variable.size:
+            unknown = str(name).endswith("_se")
+            _check_finite(ds.fillna({name: 0.0}) if unknown else ds, str(name))
     if "axis" in ds.variables["x"].dims:
         x = {"units": "angstrom", "long_name": "positions of the mapped sites"}
     else:

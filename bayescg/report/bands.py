@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from bayescg.plot import AXES, VALUES, band
-from bayescg.report.case import Case, alike, number, rmse
+from bayescg.report.case import ABSENT, Case, alike, number, rmse
 from bayescg.report.curves import EXACT, NEAR, place, symbol
 from bayescg.report.drawing import Figure, canvas, decorate, svg
 
@@ -58,9 +58,7 @@ def bands(cases: Sequence[Case], name: str, free: str) -> Figure | None:
         for row, where in enumerate(chosen):
             ax = axes[row, column]
             here = case.near(next(iter(where.values()))) if where else {}
-            band(
-                case.idata, name, ax=ax, colour=case.colour, label=_label(case), select=here or None
-            )
+            _curve(ax, case, name, here)
             spot = (
                 f", {symbol(main.dim)} = {number(float(next(iter(here.values()))))}" if here else ""
             )
@@ -88,16 +86,34 @@ def bands(cases: Sequence[Case], name: str, free: str) -> Figure | None:
     )
 
 
-def _label(case: Case) -> str:
-    return f"{case.name}: mean, 5–95 %"
+def _label(case: Case, name: str) -> str:
+    return f"{case.name}: {'mean, 5–95 %' if case.banded(name) else 'no interval'}"
+
+
+def _curve(ax: Any, case: Case, name: str, where: dict[str, Any]) -> None:
+    """Mean, band and reference; for a single draw the prediction alone."""
+    label = _label(case, name)
+    if case.banded(name):
+        band(case.idata, name, ax=ax, colour=case.colour, label=label, select=where or None)
+        return
+    shown = [(case.mean(name), {"color": case.colour, "label": label})]
+    if case.has("reference", name):
+        shown.append((case.get("reference", name), {"label": "reference", **EXACT}))
+    for value, style in shown:
+        value = value.sel(where, method="nearest") if where else value
+        axis = str(value.dims[0])
+        ax.plot(value[axis].values, value.values, **style)
+        ax.set_xlabel(AXES.get(axis, axis))
+    ax.set_ylabel(VALUES[name])
 
 
 def _difference(ax: Any, case: Case, name: str) -> None:
     exact = case.get("reference", name)
-    low, high = case.interval(name)
     mean = case.mean(name)
     at = case.sweep
-    ax.fill_between(at, low - exact, high - exact, color=case.colour, alpha=0.3, linewidth=0)
+    if case.banded(name):
+        low, high = case.interval(name)
+        ax.fill_between(at, low - exact, high - exact, color=case.colour, alpha=0.3, linewidth=0)
     ax.plot(at, mean - exact, color=case.colour)
     ax.axhline(0, **EXACT)
     ax.set_xlabel(AXES.get(str(case.dim), str(case.dim)))
@@ -106,16 +122,17 @@ def _difference(ax: Any, case: Case, name: str) -> None:
 
 def _widths(shown: Sequence[Case], name: str, free: str) -> list[list[str]]:
     header = [LETTER[free], "mean width of the 5–95 % band"]
-    table = [[*header, "reference inside the band", "RMSE of the posterior mean", "fit"]]
+    estimate = "RMSE of the point estimate" if shown[0].is_point else "RMSE of the posterior mean"
+    table = [[*header, "reference inside the band", estimate, "fit"]]
     for case in shown:
-        low, high = case.interval(name)
-        held, error = "no reference", "no reference"
+        held, error, width = "no reference", "no reference", ABSENT
         if case.has("reference", name):
             exact = case.get("reference", name)
-            held = f"{case.held(name):.0%}"
-            mean = case.mean(name)
-            error = number(rmse(mean.transpose(*exact.dims), exact))
-        width = number(float((high - low).mean()))
+            held = f"{case.held(name):.0%}" if case.banded(name) else ABSENT
+            error = number(rmse(case.mean(name).transpose(*exact.dims), exact))
+        if case.banded(name):
+            low, high = case.interval(name)
+            width = number(float((high - low).mean()))
         table.append([str(_value(case, free)), width, held, error, case.label])
     return table
 
@@ -126,10 +143,10 @@ def _bars(shown: Sequence[Case], name: str, free: str) -> Figure:
     figure = canvas(5.5, 3)
     ax = figure.subplots()
     for i, case in enumerate(shown):
-        low, high = (float(v) for v in case.interval(name))
-        mean = float(case.get("posterior_predictive", name).mean())
-        ax.plot([i, i], [low, high], color=case.colour, linewidth=4, alpha=0.5)
-        ax.plot([i], [mean], "o", color=case.colour, label=_label(case))
+        if case.banded(name):
+            low, high = (float(v) for v in case.interval(name))
+            ax.plot([i, i], [low, high], color=case.colour, linewidth=4, alpha=0.5)
+        ax.plot([i], [float(case.mean(name))], "o", color=case.colour, label=_label(case, name))
     if shown[0].has("reference", name):
         ax.axhline(float(shown[0].get("reference", name)), label="reference", **EXACT)
     ax.set_xticks(range(len(shown)), [str(_value(c, free)) for c in shown])
@@ -174,9 +191,11 @@ def p0(cases: Sequence[Case]) -> Figure | None:
             ax.hist(values, edges, histtype="step", linestyle=case.line, label=text, **style)
         else:
             ax.axvline(float(values[0]), color=case.colour, linestyle=case.line, label=text)
-        low, high = np.quantile(values, [0.05, 0.95])
-        sd = number(float(values.std(ddof=1))) if values.size > 1 else "none"
-        interval = f"{number(float(low))} to {number(float(high))}"
+        sd = interval = ABSENT
+        if values.size > 1:
+            low, high = np.quantile(values, [0.05, 0.95])
+            sd = number(float(values.std(ddof=1)))
+            interval = f"{number(float(low))} to {number(float(high))}"
         table.append([str(case.frames), number(float(values.mean())), sd, interval, case.label])
     ax.set_xlabel("p0, probability that a fine spin equals its parent")
     ax.set_ylabel("posterior density")

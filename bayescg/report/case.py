@@ -4,14 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 import json
+import re
 from typing import Any
 
 import numpy as np
 
 from bayescg import results
+from bayescg.infer.run import BAD_KHAT, FEW_DRAWS
 from bayescg.plot import COLOURS
 
 __all__ = [
+    "ABSENT",
     "Case",
     "alike",
     "cases_of",
@@ -24,6 +27,8 @@ __all__ = [
 ]
 
 SAMPLES = ("chain", "draw")
+#: Stands in a table for what a fit does not have.
+ABSENT = "–"
 #: Options that say how much data, how REM breaks ties, or where along a sweep: not which system.
 NOT_THE_SYSTEM = ("frames", "ties", "mu")
 #: Options in which two compared fits may differ.
@@ -32,7 +37,16 @@ FREE: dict[str, tuple[str, ...]] = {
     "ratio": ("ratio", "L2", "L3"),
     "prior": ("prior", "prior_scale", "a0", "b0"),
 }
-LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (3, 1, 1, 1)), (0, (1.5, 1)))
+#: Seven, which has no divisor in common with the eight colours: 56 fits differ in one or the other.
+LINES: tuple[Any, ...] = (
+    "-",
+    (0, (5, 1.5)),
+    (0, (3, 1, 1, 1)),
+    (0, (1.5, 1)),
+    (0, (8, 2)),
+    (0, (6, 1, 1, 1, 1, 1)),
+    (0, (4, 1, 4, 1, 1, 1)),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +54,7 @@ class Case:
     """One result with what the figures ask of it.
 
     :param label: its name, printable
-    :param place: its place among the results, which gives its colour and line style everywhere
+    :param place: its place among the results, which gives its colour and line style
     """
 
     label: str
@@ -85,9 +99,18 @@ class Case:
 
     @property
     def prior(self) -> str:
-        """Prior of the coefficients that was used in the end."""
-        found = self.attrs.get("prior_used", self.options.get("prior", "not recorded"))
-        return printable(found, 36)
+        """Prior of the coefficients that was used in the end, with its scale."""
+        found = str(self.attrs.get("prior_used", self.options.get("prior", "not recorded")))
+        return printable(re.sub(r"\b(ard|normal)\b(?!\()", self._scaled, found), 60)
+
+    def _scaled(self, name: re.Match[str]) -> str:
+        """A prior's name with the options that it reads; bare where the file holds none."""
+        scale, a0, b0 = (self.options.get(k) for k in ("prior_scale", "a0", "b0"))
+        if name[0] == "normal" and isinstance(scale, int | float):
+            return f"normal(0, {scale:g})"
+        if name[0] == "ard" and isinstance(a0, int | float) and isinstance(b0, int | float):
+            return f"ARD(a0={a0:g}, b0={b0:g})"
+        return name[0]
 
     @property
     def frames(self) -> int | None:
@@ -136,7 +159,7 @@ class Case:
 
     @property
     def line(self) -> Any:
-        """Line style, so that colour is not the only cue."""
+        """Line style where curves of several fits share a panel, as a cue beside colour."""
         return LINES[self.place % len(LINES)]
 
     def has(self, group: str, name: str) -> bool:
@@ -160,19 +183,57 @@ class Case:
         where = {d: v for d, v in where.items() if d in found.dims}
         return found.sel(where, method="nearest") if where else found
 
+    @cached_property
+    def is_point(self) -> bool:
+        """Whether it holds a point estimate, as REM's, and no posterior: one chain of one draw."""
+        if self.method == "rem":
+            return True
+        if not results.has_group(self.idata, "posterior"):
+            return False
+        sizes = results.group(self.idata, "posterior").sizes
+        return bool(np.prod([sizes.get(d, 1) for d in SAMPLES]) == 1)
+
     def predicted(self, name: str) -> bool:
         """Whether the observable was predicted."""
         return self.has("posterior_predictive", name)
 
+    def banded(self, name: str) -> bool:
+        """Whether an interval of the prediction means anything: not for a single draw."""
+        if self.is_point or not self.predicted(name):
+            return False
+        sizes = self.get("posterior_predictive", name).sizes
+        return bool(sizes["chain"] * sizes["draw"] > 1)
+
     def mean(self, name: str) -> Any:
-        """Posterior mean of a prediction."""
+        """The prediction as one curve: the posterior mean, or that at a point estimate.
+
+        The simulation behind ``map_predictive`` is the longer one, so a point estimate is judged
+        by it: Monte Carlo error of a single short simulation would count against it.
+        """
+        if self.is_point and self.has("map_predictive", name):
+            return self.get("map_predictive", name)
         return self.get("posterior_predictive", name).mean(SAMPLES)
 
-    def point(self, name: str) -> Any:
-        """The prediction as one curve: the posterior mean, for REM that of its point estimate."""
-        if self.method == "rem" and self.has("map_predictive", name):
-            return self.get("map_predictive", name)
-        return self.mean(name)
+    @cached_property
+    def khat(self) -> np.ndarray | None:
+        """k-hat of the importance weights, by field; None where nothing was to be weighed."""
+        if self.is_point or not self.has("map", "khat"):
+            return None
+        return np.atleast_1d(self.get("map", "khat").values).astype(float)
+
+    @cached_property
+    def unreliable(self) -> np.ndarray | None:
+        """Fields at which the importance weights are not to be trusted; None without weights."""
+        if self.khat is None or np.isnan(self.khat).all():
+            return None
+        bad = ~(self.khat <= BAD_KHAT)
+        if self.has("map", "form"):
+            # Which form of Laplace a field's draws came from was chosen field by field.
+            for i, form in enumerate(np.atleast_1d(self.get("map", "form").values)):
+                if self.has(f"laplace_{form}", "effective_draws"):
+                    value = self.get(f"laplace_{form}", "effective_draws").values
+                    bad[i] |= not np.atleast_1d(value)[i] >= FEW_DRAWS
+        return bad
 
     def interval(self, name: str) -> tuple[Any, Any]:
         """Ends of the 5-95 % credible interval of an observable."""
@@ -206,7 +267,7 @@ def unread(case: Case) -> tuple[str, ...]:
     prior = ("prior_scale", "a0", "b0")
     if case.method == "rem":
         return ("prior", *prior)
-    own = {"ard": ("a0", "b0"), "normal": ("prior_scale",), "horseshoe": ("prior_scale",)}
+    own = {"ard": ("a0", "b0"), "normal": ("prior_scale",), "horseshoe": (), "flat": ()}
     used = own.get(str(case.options.get("prior")), prior)
     return ("ties", *(k for k in prior if k not in used))
 
@@ -243,7 +304,9 @@ def rmse(value: Any, exact: Any) -> float:
 
 def number(value: float) -> str:
     """A number as tables show it."""
-    return f"{value:.4g}".replace("-", "−") if np.isfinite(value) else "none"
+    if np.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return "none" if np.isnan(value) else f"{value:.4g}".replace("-", "−")
 
 
 def printable(text: object, most: int = 80) -> str:

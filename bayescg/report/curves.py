@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from bayescg.plot import AXES, VALUES
-from bayescg.report.case import Case, alike, number, rmse, same_data, shared
+from bayescg.report.case import Case, alike, number, rmse, same_data, shared, unread
 from bayescg.report.drawing import GREY, INK, Figure, canvas, decorate, svg
 
 __all__ = [
@@ -22,8 +22,10 @@ __all__ = [
     "versus",
 ]
 
-#: A coefficient with a larger |posterior mean| counts as active.
+#: A coefficient whose posterior mean is larger in size counts as active.
 ACTIVE = 0.01
+#: Draws that an expected fine configuration averages, where the file does not say.
+EXPECTED_OVER = 400
 #: The field at which one is shown, or the nearest that was fitted.
 NEAR = 1.0
 #: Cells without seams between them.
@@ -73,6 +75,7 @@ def reconstruction(cases: Sequence[Case]) -> Figure | None:
         ax.tick_params(bottom=ax is axes[-1])
     axes[-1].set_xlabel("fine site")
     left = float(np.mean(np.sign(parts[2].values) == x))
+    drawn = parts[2].attrs.get("draws", EXPECTED_OVER)
     summary = (
         f"Strips of {x.size} fine spins{place(where)}: the datum, a latent coarse configuration of "
         f"{parts[0].size} spins, and its reconstructions."
@@ -83,7 +86,9 @@ def reconstruction(cases: Sequence[Case]) -> Figure | None:
         f"Fig. 4 of the PCG paper remade{place(where)}: white is +1, black is −1. The latent X is one "
         "sample from the posterior of the first datum's pre-image, each coarse spin drawn over its "
         "children. Below it two samples of p_cf(x | X), and between them the expected fine "
-        f"configuration, whose sign agrees with the datum at {left:.0%} of the sites.",
+        f"configuration, estimated by the average of {drawn} draws (so its shades are noisy: equal "
+        "parents need not give equal greys), whose sign agrees with the datum at "
+        f"{left:.0%} of the sites.",
         svg(figure, "fig4", summary),
     )
 
@@ -91,7 +96,7 @@ def reconstruction(cases: Sequence[Case]) -> Figure | None:
 def role(case: Case) -> str:
     """What a fit is, for a legend."""
     if case.method != "rem":
-        return f"{case.name}: posterior mean"
+        return f"{case.name}: {'point estimate' if case.is_point else 'posterior mean'}"
     if case.options.get("fine") == "majority":
         return f"{case.name}: REM, literal (majority map)"
     ties = "random ties" if case.options.get("ties") == "random" else "ties to +1"
@@ -110,7 +115,7 @@ def versus(cases: Sequence[Case]) -> Figure | None:
     at = shared(shown)
     if main.dim is not None and not at.size:
         return None
-    series = [(role(c), _along(c, c.point(name), at), c.colour, c.line, "") for c in shown]
+    series = [(role(c), _along(c, c.mean(name), at), c.colour, c.line, "") for c in shown]
     if main.has("observed_data", "x"):
         x = main.get("observed_data", "x").mean(("frame", "site"))
         series.insert(
@@ -259,6 +264,8 @@ def coefficients(cases: Sequence[Case]) -> Figure | None:
 
 
 def _other_prior(main: Case, case: Case) -> bool:
+    if "prior" in unread(main):  # then the option says nothing of the fit
+        return False
     return alike(main, case, "prior") and case.options.get("prior") != main.options.get("prior")
 
 

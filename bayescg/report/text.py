@@ -1,39 +1,17 @@
-"""What the report says in words: what was fitted, whether it converged, what to worry about."""
+"""What the report says in words: what was fitted, its key numbers, its settings."""
 
 from collections.abc import Sequence
-import shlex
 from typing import Any
 
-import numpy as np
-from scipy.stats import binom
-
 from bayescg import results
-from bayescg.report.case import Case, number, unread
-from bayescg.report.curves import symbol
-from bayescg.report.traces import mixing
+from bayescg.infer.run import BAD_KHAT
+from bayescg.report.case import ABSENT, Case, number, rmse, unread
+from bayescg.report.curves import ACTIVE, symbol
+from bayescg.report.repeat import written
 from bayescg.workflow import key_numbers
 
-__all__ = [
-    "aliases",
-    "commands",
-    "fits",
-    "merged",
-    "overview",
-    "settings",
-    "status",
-    "values",
-    "worries",
-]
+__all__ = ["aliases", "fits", "meanings", "overview", "settings", "values"]
 
-#: Stands in a table for what a fit does not have.
-UNREAD = "–"
-BAD_KHAT = 0.7
-GOOD_RHAT = 1.01
-GOOD_ESS = 400.0
-#: Share of a band's variance that Monte Carlo error may make up.
-NOISY = 0.25
-#: A band is said to miss the reference below this probability.
-UNLIKELY = 0.05
 METHODS = {
     "mcem": "Monte Carlo expectation maximisation (MC-EM) with a Laplace approximation at its end",
     "nuts": "the no-U-turn sampler (NUTS) on the full posterior",
@@ -42,33 +20,46 @@ METHODS = {
 NUMBERS = {
     "wall_seconds": "time of the fit / s",
     "draws": "posterior draws",
-    "p0_mean": "posterior mean of p0, over all fields",
+    "p0_mean": "posterior mean of p0, averaged over all fields",
     "active_features_max": "active features, most at any field",
-    "khat_max": "largest Pareto k-hat",
+    "khat_max": "largest k-hat",
+    "khat_above_0.7": "fields with k-hat above 0.7",
     "magnetization_rmse": "magnetisation, RMSE of the posterior mean",
     "map_magnetization_rmse": "magnetisation, RMSE of the MAP plug-in",
     "data_magnetization_rmse": "magnetisation, RMSE of the data averages",
     "magnetization_width_90": "magnetisation, mean width of the 5–95 % band",
     "correlation_rmse": "correlation, RMSE of the posterior mean",
+    "map_correlation_rmse": "correlation, RMSE of the MAP plug-in",
 }
 
 
-def _at(case: Case, chosen: np.ndarray) -> str:
-    """Members of a sweep in words."""
-    if case.dim is None:
-        return "these data"
-    at = case.sweep[np.flatnonzero(chosen)]
-    shown = ", ".join(number(float(v)) for v in at[:8])
-    return f"{symbol(case.dim)} = {shown}" + (f" and {at.size - 8} more" if at.size > 8 else "")
-
-
 def overview(case: Case) -> list[tuple[str, str]]:
-    """What was fitted, by which method, to what."""
+    """What was fitted, by which method, to what; each term with its meaning."""
     rows = [("model", str(case.attrs.get("model", "not recorded")))]
     rows.append(("method", METHODS.get(case.method, case.method)))
-    rows.append(("prior of the coefficients", case.prior))
-    if "approximation" in case.attrs:
-        rows.append(("posterior holds", str(case.attrs["approximation"])))
+    if case.has("posterior", "theta_c"):
+        many = case.get("posterior", "theta_c").sizes["feature"]
+        rows.append(
+            (
+                "features",
+                f"the {many} terms that the coarse potential is a sum of; θ, their factors",
+            )
+        )
+    if case.has("posterior", "p0"):
+        rows.append(("p0", "probability that a fine spin equals its coarse spin"))
+    rows.append(("prior of θ", case.prior))
+    if "ARD" in case.prior:
+        meaning = "automatic relevance determination: each θ is normal, its precision Gamma(a0, b0)"
+        rows.append(("ARD", meaning))
+    holds = str(case.attrs.get("approximation", ""))
+    if holds:
+        rows.append(("posterior holds", holds))
+    if "k-hat" in holds or case.unreliable is not None:
+        meaning = "tail index of the importance weights: how far a few draws outweigh all others"
+        rows.append(("k-hat", f"{meaning}; the weights are unreliable above {BAD_KHAT:g}"))
+    if "complete" in holds or "observed" in holds:
+        meaning = "the two forms of Laplace: with the latent X counted as if seen (Eq. 45), or not"
+        rows.append(("complete, observed", meaning))
     if case.has("observed_data", "x"):
         sizes = case.get("observed_data", "x").sizes
         text = f"{sizes.get('frame', '?')} configurations of {sizes.get('site', '?')} sites"
@@ -76,175 +67,23 @@ def overview(case: Case) -> list[tuple[str, str]]:
             at = case.sweep
             text += f" at each of {at.size} values of {symbol(case.dim)}"
             text += f", {number(float(at.min()))} to {number(float(at.max()))}"
-        rows.append(
-            ("data", f"{text}; from {case.attrs.get('data_source', 'an unrecorded source')}")
-        )
+        rows.append(("data", f"{text}; {_source(case)}"))
     return rows
 
 
-def status(case: Case) -> dict[str, Any]:
-    """Whether a fit converged, in words."""
-    ended = str(case.attrs.get("ended", "not recorded"))
-    of = ""
-    if case.has("map", "converged"):
-        good = np.atleast_1d(case.get("map", "converged").values).astype(bool)
-        if case.dim is not None:
-            of = f" {int(good.sum())} of {good.size} values of {symbol(case.dim)} met the stopping rule."
-            if not good.all():
-                of += f" Not converged: {_at(case, ~good)}."
-    if case.converged:
-        text = f"Converged.{of}{_rule(case)}"
-    elif case.converged is None:
-        text = "The file does not say whether the fit converged: treat it as unconverged."
-    else:
-        text = (
-            f"Did NOT converge (it ended: {ended}).{of} What follows is what it had, not a result."
-        )
-    return {
-        "label": case.label,
-        "good": bool(case.converged),
-        "text": text,
-        "messages": case.messages,
-    }
-
-
-def _rule(case: Case) -> str:
-    tolerance = case.method_options.get("tolerance")
-    if case.method in ("mcem", "rem") and isinstance(tolerance, int | float):
-        return (
-            f" The rule: the Newton step left is under {2 * tolerance:g} posterior standard deviations "
-            f"in every parameter, and its Monte Carlo error under {tolerance:g}."
-        )
-    if case.method == "nuts":
-        return f" The rule: every R-hat is under {GOOD_RHAT:g} and no transition diverged."
-    return ""
-
-
-def worries(case: Case) -> list[str]:
-    """What a reader should know before believing the figures."""
-    found = [f"The fit said: {m}" for m in case.messages]
-    found += _weights(case)
-    found += _indefinite(case)
-    found += _chains(case)
-    found += _noise(case)
-    found += _missed(case)
-    return found
-
-
-def _weights(case: Case) -> list[str]:
-    if not case.has("map", "khat") or case.method == "rem":
-        return []
-    khat = np.atleast_1d(case.get("map", "khat").values).astype(float)
-    if np.isnan(khat).all():
-        return [
-            "Laplace draws carry no importance weights here, so nothing in this file tells how far "
-            "the approximation is from the posterior."
-        ]
-    bad = khat > BAD_KHAT
-    if not bad.any() or any("k-hat" in m for m in case.messages):
-        return []
-    return [
-        f"Pareto k-hat is above {BAD_KHAT:g} (up to {number(float(np.nanmax(khat)))}) for "
-        f"{_at(case, bad)}: the weighted draws there are not to be trusted."
-    ]
-
-
-def _indefinite(case: Case) -> list[str]:
-    found = []
-    for form in ("complete", "observed"):
-        said = any(f"{form} information is indefinite" in m for m in case.messages)
-        if said or case.method == "rem" or not case.has(f"laplace_{form}", "smallest_eigenvalue"):
-            continue
-        smallest = np.atleast_1d(case.get(f"laplace_{form}", "smallest_eigenvalue").values)
-        bad = ~(smallest > 0)
-        if bad.any():
-            found.append(
-                f"The {form} Laplace form is indefinite (smallest eigenvalue "
-                f"{number(float(np.min(smallest)))}) for {_at(case, bad)}."
-            )
-    return found
-
-
-def _chains(case: Case) -> list[str]:
-    if case.method != "nuts":
-        return []
-    found = []
-    if case.has("sample_stats", "diverging"):
-        count = case.get("sample_stats", "diverging").sum(("chain", "draw"))
-        total = int(count.sum())
-        if total:
-            where = _at(case, np.atleast_1d(count.values) > 0)
-            found.append(
-                f"{total} divergent transitions, for {where}: the posterior is not explored."
-            )
-    for name, rhat, bulk, tail, where in mixing(case)[1:]:
-        if rhat == "not measured":
-            found.append(f"R-hat of {name} was not measured: it has too many elements.")
-            continue
-        if not float(rhat) <= GOOD_RHAT:
-            found.append(f"R-hat of {name} is {rhat} ({where}), above {GOOD_RHAT:g}.")
-        least = min(float(bulk), float(tail))
-        if not GOOD_ESS <= least < np.inf:
-            found.append(
-                f"Effective sample size of {name} is {least:.0f} ({where}), under {GOOD_ESS:.0f}."
-            )
-    return found
-
-
-def _noise(case: Case) -> list[str]:
-    """Monte Carlo error of a prediction adds to the spread of its draws."""
-    found = []
-    for name in ("magnetization", "correlation"):
-        if not (case.predicted(name) and case.has("posterior_predictive", f"{name}_mcse")):
-            continue
-        value = case.get("posterior_predictive", name)
-        if value.sizes["chain"] * value.sizes["draw"] < 2:
-            continue
-        noise = float((case.get("posterior_predictive", f"{name}_mcse") ** 2).mean())
-        spread = float(value.var(("chain", "draw"), ddof=1).mean())
-        if spread > 0 and noise > NOISY * spread:
-            found.append(
-                f"Monte Carlo error makes up about {min(1.0, noise / spread):.0%} of the variance of the "
-                f"{name} draws: the band is wider than the posterior's; predict with longer simulations."
-            )
-    return found
-
-
-def _missed(case: Case) -> list[str]:
-    """Bands that hold less of the reference than chance allows, were the fields independent."""
-    found = []
-    for name in ("magnetization", "correlation"):
-        if not (case.predicted(name) and case.has("reference", name)):
-            continue
-        sizes = case.get("posterior_predictive", name).sizes
-        if case.method == "rem" or sizes["chain"] * sizes["draw"] < 20:
-            continue
-        fields, held = max(1, case.sweep.size), case.held(name)
-        if binom.cdf(round(held * fields), fields, 0.9) < UNLIKELY:
-            found.append(
-                f"The 5–95 % band of the {name} holds only {held:.0%} of the reference points: the "
-                "uncertainty of the parameters, as it is approximated here, does not explain the "
-                "error."
-            )
-    return found
-
-
-def merged(cases: Sequence[Case]) -> list[tuple[str, str]]:
-    """Worries with the fits they concern; the main fit's first, what several share once."""
-    found: dict[str, list[str]] = {}
-    for case in cases:
-        for worry in worries(case):
-            labels = found.setdefault(worry, [])
-            if case.label not in labels:
-                labels.append(case.label)
-    return [(", ".join(labels), worry) for worry, labels in found.items()]
+def _source(case: Case) -> str:
+    source = case.attrs.get("data_source")
+    if source == "memory":
+        return "given in memory, so the result names no file that holds them"
+    return f"from {source or 'an unrecorded source'}"
 
 
 def fits(cases: Sequence[Case]) -> list[list[str]]:
     """A table of the fits: what all share is left out, but for method, prior and N."""
-    keys = sorted({k for c in cases for k in c.options} - {"frames", "prior"})
+    told_elsewhere = {"frames", "prior", "prior_scale", "a0", "b0"}
+    keys = sorted({k for c in cases for k in c.options} - told_elsewhere)
     shown = {k: [_set(c, k) for c in cases] for k in keys}
-    differ = [k for k in keys if len({v for v in shown[k] if v != UNREAD}) > 1]
+    differ = [k for k in keys if len({v for v in shown[k] if v != ABSENT}) > 1]
     table = [["fit", "method", "prior used", "N", *differ, "converged", "time / s"]]
     for case in cases:
         seconds = case.attrs.get("wall_seconds")
@@ -257,7 +96,7 @@ def fits(cases: Sequence[Case]) -> list[list[str]]:
 
 
 def _set(case: Case, option: str) -> str:
-    return UNREAD if option in unread(case) else str(case.options.get(option, UNREAD))
+    return ABSENT if option in unread(case) else str(case.options.get(option, ABSENT))
 
 
 def values(cases: Sequence[Case]) -> list[list[str]]:
@@ -273,7 +112,7 @@ def values(cases: Sequence[Case]) -> list[list[str]]:
             row.append(
                 number(f[name])
                 if isinstance(f.get(name), int | float)
-                else str(f.get(name, UNREAD))
+                else str(f.get(name, ABSENT))
             )
         table.append(row)
     return table
@@ -281,9 +120,37 @@ def values(cases: Sequence[Case]) -> list[list[str]]:
 
 def _key_numbers(case: Case) -> dict[str, Any]:
     """Key numbers; where predictions or data are not all there, those that need neither."""
-    if case.has("observed_data", "x") or not results.has_group(case.idata, "reference"):
-        return key_numbers(case.idata)
-    return {"wall_seconds": case.attrs.get("wall_seconds", UNREAD)}
+    if not case.has("observed_data", "x") and results.has_group(case.idata, "reference"):
+        return {"wall_seconds": case.attrs.get("wall_seconds", ABSENT)}
+    found = key_numbers(case.idata)
+    for name in ("magnetization", "correlation"):
+        at_point = case.is_point and case.predicted(name)
+        if case.has("reference", name) and (at_point or case.has("map_predictive", name)):
+            exact = case.get("reference", name)
+            value = case.mean(name) if case.is_point else case.get("map_predictive", name)
+            found[f"map_{name}_rmse"] = rmse(value.transpose(*exact.dims), exact)
+        if case.is_point:  # a point has no posterior mean
+            found.pop(f"{name}_rmse", None)
+        if not case.banded(name):
+            found.pop(f"{name}_width_90", None)
+    return found
+
+
+def meanings(table: Sequence[Sequence[str]]) -> list[str]:
+    """A line on each term that the key numbers use."""
+    names = {row[0] for row in table[1:]}
+    told = (
+        (
+            "active_features_max",
+            f"A feature is active where the posterior mean of its θ exceeds {ACTIVE:g} in size.",
+        ),
+        (
+            "map_magnetization_rmse",
+            "The MAP plug-in is the prediction at one point, the parameters of highest posterior "
+            "density (MAP); a method that gives a point only, as REM, is judged by it.",
+        ),
+    )
+    return [text for name, text in told if NUMBERS[name] in names]
 
 
 def aliases(case: Case) -> list[list[str]]:
@@ -301,7 +168,14 @@ def aliases(case: Case) -> list[list[str]]:
 
 def settings(case: Case) -> list[tuple[str, list[tuple[str, str]]]]:
     """Options, seed, checksum and versions, in groups."""
-    known = ("seed", "data_sha256", "data_source", "inference_library", "inference_library_version")
+    known = [
+        "seed",
+        "data_sha256",
+        "data_source",
+        "data_source_sha256",
+        "inference_library",
+        "inference_library_version",
+    ]
     origin = [(k, str(case.attrs[k])) for k in known if k in case.attrs]
     origin += [
         (k, str(v))
@@ -309,45 +183,8 @@ def settings(case: Case) -> list[tuple[str, list[tuple[str, str]]]]:
         if k.endswith("_version") and k not in known
     ]
     groups = [
-        ("Options of the model (-s)", _written(case.options)),
-        ("Options of the method (-M)", _written(case.method_options)),
+        ("Options of the model (-s)", written(case.options)),
+        ("Options of the method (-M)", written(case.method_options)),
         ("Seed, data and versions", origin),
     ]
     return [(title, rows) for title, rows in groups if rows]
-
-
-def _written(options: dict[str, Any]) -> list[tuple[str, str]]:
-    """Options as the command line reads them."""
-    plain = {None: "none", True: "true", False: "false"}
-    known = (bool, type(None))
-    return [(k, plain[v] if isinstance(v, known) else str(v)) for k, v in options.items()]
-
-
-def commands(case: Case) -> tuple[list[str], str]:
-    """Shell commands that repeat the fit and its predictions, and what they leave open."""
-    source = str(case.attrs.get("data_source", "memory"))
-    known = source != "memory"
-    data = source if known else "DATA.nc"
-    words = ["bayescg", "fit", str(case.attrs.get("model", "MODEL")), "-d", data, "-m", case.method]
-    for flag, options in (("-s", case.options), ("-M", case.method_options)):
-        for k, v in _written(options):
-            words += [flag, f"{k}={v}"]
-    words += ["--seed", str(case.attrs.get("seed", 0)), "-o", "result.nc"]
-    lines = [shlex.join(words)]
-    if results.has_group(case.idata, "posterior_predictive"):
-        sizes = results.group(case.idata, "posterior_predictive").sizes
-        again = ["bayescg", "predict", "result.nc"]
-        if sizes.get("draw", 1) > 1:
-            again += ["--draws", str(sizes["draw"] * sizes.get("chain", 1))]
-        if results.has_group(case.idata, "reference"):
-            again += ["--reference", data if known else "REFERENCE.nc"]
-        lines.append(shlex.join(again))
-    note = ""
-    if not known:
-        note = "The fit was given its data in memory, not as a file: put the file that holds them for DATA.nc"
-        if case.dim is not None:
-            at = case.sweep
-            ends = f"{number(float(at[0]))} to {number(float(at[-1]))}"
-            note += f", with the {at.size} values of {symbol(case.dim)} from {ends}"
-        note += "; the checksum below tells whether they are the same."
-    return lines, note

@@ -8,7 +8,7 @@ import jinja2
 
 from bayescg import __version__
 from bayescg.files import write_atomically
-from bayescg.report import text
+from bayescg.report import repeat, text, trust
 from bayescg.report.bands import bands, p0
 from bayescg.report.case import Case, cases_of
 from bayescg.report.curves import coefficients, priors, reconstruction, versus
@@ -94,7 +94,9 @@ def figures_of(cases: Sequence[Case]) -> tuple[list[Figure], list[tuple[str, str
 def _render(cases: Sequence[Case]) -> str:
     figures, missing = figures_of(cases)
     main = cases[0]
-    lines, note = text.commands(main)
+    lines, notes = repeat.commands(main)
+    groups = trust.grouped(cases)
+    numbers = text.values(cases)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("bayescg.report"),
         autoescape=True,
@@ -105,15 +107,17 @@ def _render(cases: Sequence[Case]) -> str:
     return environment.get_template("report.html").render(
         title=f"{main.attrs.get('model', 'result')}: {main.label}",
         overview=text.overview(main),
-        states=[text.status(c) for c in cases],
+        states=[trust.status(c) for c in cases],
         fits=text.fits(cases),
-        worries=text.merged(cases),
-        numbers=text.values(cases),
+        worries=groups,
+        terms=trust.terms(groups),
+        numbers=numbers,
+        meanings=text.meanings(numbers),
         figures=figures,
         missing=missing,
         aliases=text.aliases(main),
         settings=text.settings(main),
         commands=lines,
-        note=note,
+        notes=notes,
         version=__version__,
     )

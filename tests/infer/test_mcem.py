@@ -13,8 +13,9 @@ from bayescg.infer.laplace import laplace
 from bayescg.infer.marginal import log_posterior
 from bayescg.infer.mcem import MCEMResult, run_mcem
 from bayescg.infer.program import read_program
+from bayescg.infer.robbins_monro import RobbinsMonro
 from bayescg.infer.run import MCEM, MCEMOptions, program_of
-from bayescg.infer.schedules import Newton, RobbinsMonro
+from bayescg.infer.schedules import Newton
 from bayescg.limits import rem
 from models import ising
 
@@ -216,8 +217,8 @@ def test_members_fitted_again_take_their_place() -> None:
 
 @pytest.mark.slow
 def test_the_paper_s_schedule_converges() -> None:
-    """Eq. 33 scaled, by its averages: within 0.3 posterior sd of the exact mode where it says so, as it
-    does at mu = 1 (at 0.2 its steps become too small on the way)."""
+    """Eq. 33 scaled, under a rule twice as loose as the default's: where it says that it is done, it is
+    within the 0.4 sd that the rule allows and two errors of 0.1 sd."""
     system = ising.system(ising.Options(ratio=8, prior="normal", prior_scale=1.0))
     result, batch = fitted(8)
     paper = run_mcem(
@@ -226,10 +227,11 @@ def test_the_paper_s_schedule_converges() -> None:
         batch,
         jax.random.key(4),
         schedule=RobbinsMonro(),
+        tolerance=0.2,
         max_iterations=2000,
     )
     assert paper.converged[MUS.index(1.0)]
     for m in np.flatnonzero(paper.converged):
         mode, hessian = exact_mode(result, batch, m)
         sd = np.sqrt(np.diag(np.linalg.inv(hessian)))
-        assert np.abs((paper.u[m] - mode) / sd).max() < 0.3
+        assert np.abs((paper.u[m] - mode) / sd).max() < 0.6

@@ -9,7 +9,7 @@ import scipy.optimize
 from bayescg.infer.marginal import log_marginal, log_posterior
 from bayescg.infer.prior import prior_terms
 from bayescg.infer.program import read_program
-from bayescg.infer.schedules import Trial, _prune
+from bayescg.infer.pruning import Trial, prune
 from models import ising
 
 MU = {"mu": jnp.asarray(0.4)}
@@ -64,7 +64,7 @@ def test_a_coefficient_stays_away_only_where_the_exact_posterior_gains(
             exact_curvature = prior_terms(program, jnp.asarray(u), X, MU)[2]
             precision = hessian(u) - exact_curvature + held_curvature
             none = jnp.zeros(program.size, bool)
-            trial, step = _prune(
+            trial, step = prune(
                 program, jnp.asarray(u), Trial(jnp.asarray(u), none, none), precision, score(u)
             )
             if not np.any(trial.removed):
@@ -73,7 +73,7 @@ def test_a_coefficient_stays_away_only_where_the_exact_posterior_gains(
             np.testing.assert_allclose(u[k] + step[k], 0.0, atol=1e-10)
             after = climb(u + np.asarray(step), np.isin(np.arange(program.size), coefficients))
             gain = float(loss(u) - loss(after))
-            _, shift = _prune(program, jnp.asarray(after), trial, precision, score(after))
+            _, shift = prune(program, jnp.asarray(after), trial, precision, score(after))
             returned = bool(np.isclose(after[k] + shift[k], u[k]))
             if abs(gain) > 1.0:  # a trapezoid cannot tell smaller ones
                 assert returned == (gain < 0), (k, start, gain)

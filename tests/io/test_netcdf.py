@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from bayescg.io import check, load, save
+from bayescg.io import check, load, load_observables, save
 
 
 def spins(*dims: str) -> xr.Dataset:
@@ -94,6 +94,13 @@ WRONG = {
     "bool": (SPINS == 1, "spins are -1 or +1"),
     "beta": (without(SPINS, "beta"), "attribute 'beta' is missing"),
     "beta is text": (SPINS.assign_attrs(beta="hot"), "attribute 'beta' is 'hot'"),
+    "beta is a number as text": (SPINS.assign_attrs(beta="0.3"), "attribute 'beta' is '0.3'"),
+    "two betas": (SPINS.assign_attrs(beta=np.ones(2)), "attribute 'beta' is array"),
+    "mu twice": (
+        spins("mu", "frame", "site").assign_coords(mu=[0.5, 0.5]),
+        "mu is 0.5 at mu=0 and at mu=1; each value may come once",
+    ),
+    "mu nan": (spins("mu", "frame", "site").assign_coords(mu=[0.5, np.nan]), "mu is nan at mu=1"),
     "one mu": (SPINS.assign_attrs(mu=np.nan), "attribute 'mu' is nan"),
     "no mu": (spins("mu", "frame", "site").drop_vars("mu"), "needed is the coordinate mu"),
     "no box": (SITES.drop_vars("box"), "box is missing"),
@@ -139,3 +146,35 @@ def test_netcdf_of_others_is_read(tmp_path: Path) -> None:
     """Anyone's xarray: no units, floating spins, the classic format."""
     SPINS.to_netcdf(tmp_path / "a.nc", engine="netcdf4", format="NETCDF3_64BIT")
     xr.testing.assert_equal(load(tmp_path / "a.nc"), SPINS)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_is_not_saved(tmp_path: Path, value: float) -> None:
+    """Variables that the contract does not name are measured on the data, and compared with."""
+    ds = spins("mu", "frame", "site").assign(magnetization=("mu", [0.5, value]))
+    with pytest.raises(ValueError, match=f"magnetization is {value} at mu=1"):
+        save(ds, tmp_path / "a.nc")
+    assert list(tmp_path.iterdir()) == []
+    save(ds.assign(magnetization=("mu", [0.5, 0.6])), tmp_path / "a.nc")
+
+
+def test_only_a_standard_error_may_be_unknown(tmp_path: Path) -> None:
+    ds = spins("frame", "site").assign(magnetization=0.5, magnetization_se=np.nan)
+    save(ds, tmp_path / "a.nc")
+    assert np.isnan(load(tmp_path / "a.nc")["magnetization_se"])
+    with pytest.raises(ValueError, match="magnetization_se is inf"):
+        save(ds.assign(magnetization_se=np.inf), tmp_path / "b.nc")
+
+
+@pytest.mark.parametrize("values", [[0.5, 0.5], [0.5, np.nan], [0.5, np.inf]])
+def test_observables_along_an_ambiguous_sweep(tmp_path: Path, values: list[float]) -> None:
+    path = tmp_path / "a.nc"
+    ds = xr.Dataset({"magnetization": ("mu", [0.1, 0.2])}, {"mu": [0.5, 0.6], "name": "all"})
+    ds.to_netcdf(path, engine="netcdf4")
+    xr.testing.assert_equal(load_observables(path), ds)
+    ds.assign_coords(mu=values).to_netcdf(path, engine="netcdf4")
+    with pytest.raises(ValueError, match=r"a\.nc: mu is .* at mu="):
+        load_observables(path)
+    frames = xr.Dataset({"magnetization": ("frame", [0.1, 0.2])}, {"frame": [0, 0]})
+    frames.to_netcdf(path, engine="netcdf4")  # two runs, one after the other
+    assert load_observables(path).sizes["frame"] == 2

@@ -14,7 +14,11 @@ import xarray as xr
 
 from bayescg import results, workflow
 from bayescg.report import write_report
-from bayescg.report.case import cases_of
+from bayescg.report.bands import bands
+from bayescg.report.case import ABSENT, Case, cases_of
+from bayescg.report.drawing import drawing_style
+from bayescg.report.repeat import commands
+from bayescg.report.text import values
 from bayescg.report.write import FIGURES, figures_of
 
 NORMAL = ("L2=2", "L3=1", "prior=normal", "prior_scale=1.0")
@@ -69,6 +73,7 @@ class Page(HTMLParser):
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.words: list[str] = []
+        self.folded: list[str] = []  # of them, those inside <details>
         self.open: list[str] = []
         self.feed(html)
 
@@ -84,6 +89,8 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if not {"style", "script"} & set(self.open):
             self.words.append(data)
+            if "details" in self.open:
+                self.folded.append(data)
 
     @property
     def text(self) -> str:
@@ -214,12 +221,133 @@ def test_divergences_are_counted(fits: dict[str, Any], page: Callable[..., str])
     assert "3 divergent transitions" in Page(page(other)).text
 
 
+def banner(html: str) -> tuple[str, str]:
+    """Class and text of what stands first on the page."""
+    found = re.search(r'<div class="(state[^"]*)">(.*?)</div>', html, re.DOTALL)
+    assert found
+    return found[1], Page(found[2]).text
+
+
+def weighed(result: Any, khat: list[float], effective: float = 1e3) -> Any:
+    """A fit with these k-hats, which had nothing to say."""
+    other = with_attrs(result, messages="[]")
+    other["map"]["khat"].values[...] = khat
+    for form in ("laplace_complete", "laplace_observed"):
+        other[form]["effective_draws"].values[...] = effective
+    return other
+
+
 def test_bad_weights_are_named(fits: dict[str, Any], page: Callable[..., str]) -> None:
-    other = with_attrs(fits["normal"], messages="[]")
-    other["map"]["khat"].values[...] = [0.1, 0.95, 0.2]
-    text = Page(page(other)).text
-    assert "Pareto k-hat is above 0.7" in text
-    assert "0.95" in text
+    text = Page(page(weighed(fits["normal"], [0.1, 0.95, 0.2]))).text
+    assert "Importance weights are unreliable (k-hat up to 0.95" in text
+
+
+def test_the_banner_tells_of_weights_beside_convergence(
+    fits: dict[str, Any], page: Callable[..., str]
+) -> None:
+    kind, text = banner(page(weighed(fits["normal"], [0.1, 0.95, 0.2])))
+    assert kind == "state warn"
+    assert "Converged." in text and "unreliable at 1 of 3 values of μ" in text
+    kind, text = banner(page(weighed(fits["normal"], [0.1, 0.3, 0.2])))
+    assert kind == "state"
+    assert "unreliable" not in text
+    kind, text = banner(page(weighed(fits["normal"], [0.1, 0.3, 0.2], effective=3.0)))
+    assert kind == "state warn"
+    assert "unreliable at 3 of 3" in text and "effective draws" in text
+    kind, text = banner(page(weighed(fits["normal"], [np.nan] * 3)))
+    assert kind == "state warn" and "no importance weights" in text
+
+
+def test_worries_of_compared_fits_are_folded(fits: dict[str, Any], tmp_path: Path) -> None:
+    one = with_attrs(fits["normal"], messages=json.dumps(["first trouble"]))
+    two = with_attrs(fits["N 6"], messages=json.dumps(["second trouble"]))
+    write_report([one, two], tmp_path / "two.html", ["one", "two"])
+    read = Page((tmp_path / "two.html").read_text(encoding="utf-8"))
+    folded = " ".join(read.folded)
+    assert "first trouble" in read.text and "first trouble" not in folded
+    assert "second trouble" in folded and "Compared fit two:" in folded
+
+
+def test_terms_are_explained_where_they_come_first(
+    fits: dict[str, Any], page: Callable[..., str]
+) -> None:
+    said = with_attrs(fits["normal"], messages=json.dumps(["2 of 9 draws got no weight (mu = 1)"]))
+    text = Page(page(said)).text
+    for explained, used in (
+        ("terms that the coarse potential is a sum of", "pair_1"),
+        ("probability that a fine spin equals its coarse spin", "posterior mean of p0"),
+        ("tail index of the importance weights", "largest k-hat"),
+        ("A draw without weight is", "draws got no weight"),
+        ("The MAP plug-in is", "RMSE of the MAP plug-in"),
+    ):
+        assert text.index(explained) < text.index(used)
+    assert "A draw without weight" not in Page(page(with_attrs(said, messages="[]"))).text
+
+
+@pytest.mark.parametrize(
+    ("options", "used", "told"),
+    [
+        ({"prior": "normal", "prior_scale": 3.0}, "normal", "normal(0, 3)"),
+        ({"prior": "ard", "a0": 1e-5, "b0": 0.5}, "ard", "ARD(a0=1e-05, b0=0.5)"),
+        ({"prior": "ard", "prior_scale": 3.0}, "flat, normal(0, 10)", "flat, normal(0, 10)"),
+        ({"prior": "horseshoe", "prior_scale": 3.0}, "horseshoe", "horseshoe"),
+        ({}, "normal", "normal"),
+    ],
+)
+def test_a_prior_is_shown_with_its_scale(options: dict[str, Any], used: str, told: str) -> None:
+    attrs = {"model_options": json.dumps(options), "prior_used": used}
+    assert Case("fit", xr.DataTree(xr.Dataset(attrs=attrs))).prior == told
+
+
+def test_no_two_of_many_fits_look_alike() -> None:
+    looks = [(c.colour, str(c.line)) for c in cases_of([None] * 56, [""] * 56)]
+    assert len(set(looks)) == 56
+
+
+def test_an_expected_configuration_says_what_it_averages(
+    fits: dict[str, Any], page: Callable[..., str]
+) -> None:
+    assert "average of 400 draws" in Page(page(fits["normal"])).text
+
+
+def column(result: Any) -> dict[str, str]:
+    """Key numbers of one fit by name."""
+    return {row[0]: row[1] for row in values(cases_of([result], ["fit"]))}
+
+
+@pytest.fixture
+def rem(fits: dict[str, Any]) -> Any:
+    """What REM leaves: one draw, and the long simulation at it. A fit by REM would take a minute."""
+    names = ("posterior", "posterior_predictive")
+    one = {g: results.group(fits["normal"], g).isel(draw=[0]) for g in names}
+    return with_attrs(results.with_groups(copied(fits["normal"]), one), method="rem")
+
+
+def test_a_point_estimate_is_judged_by_its_long_simulation(fits: dict[str, Any], rem: Any) -> None:
+    # What a short simulation would give must not show.
+    other = copied(rem)
+    other["posterior_predictive"]["magnetization"].values[...] += 0.5
+    assert column(other) == column(rem)
+    at_point = results.group(rem, "map_predictive")["magnetization"]
+    gap = at_point - results.group(rem, "reference")["magnetization"]
+    found = column(rem)["magnetisation, RMSE of the MAP plug-in"]
+    assert float(found) == pytest.approx(float(np.sqrt((gap**2).mean())), rel=1e-3)
+    # Beside a fit that has them, a point has neither a posterior mean nor a band.
+    table = values(cases_of([fits["normal"], rem], ["normal", "rem"]))
+    rows = {row[0]: row[2] for row in table}
+    assert rows["magnetisation, mean width of the 5–95 % band"] == ABSENT
+    assert rows["magnetisation, RMSE of the posterior mean"] == ABSENT
+
+
+def test_the_width_of_a_point_estimate_is_no_zero(rem: Any) -> None:
+    x = results.group(rem, "observed_data").isel(frame=slice(6))
+    fewer = results.with_groups(copied(rem), {"observed_data": x})
+    for name in ("magnetization", "correlation"):
+        with drawing_style():
+            figure = bands(cases_of([rem, fewer], ["rem", "fewer"]), name, "frames")
+        assert figure is not None
+        assert [row[0] for row in figure.table] == ["N", "6", "12"]
+        assert all(row[1:3] == [ABSENT, ABSENT] for row in figure.table[1:])
 
 
 def test_an_indefinite_form_is_named(fits: dict[str, Any], page: Callable[..., str]) -> None:
@@ -233,6 +361,39 @@ def test_the_commands_repeat_the_fit(fits: dict[str, Any], page: Callable[..., s
     assert "bayescg fit ising" in text
     assert "-s ratio=4" in text
     assert "-M draws=40" in text
+
+
+def test_the_commands_take_what_the_file_holds(fits: dict[str, Any]) -> None:
+    said = with_attrs(
+        fits["normal"],
+        data_source="my data.nc",
+        predict_observables=json.dumps(["magnetization", "correlation:max=3"]),
+        predict_reference="long.nc",
+        predict_draws=17,
+        predict_seed=5,
+    )
+    (fit, again), notes = commands(cases_of([said], ["fit"])[0])
+    assert "-d 'my data.nc'" in fit
+    assert again == (
+        "bayescg predict result.nc -O magnetization -O correlation:max=3 --draws 17 "
+        "--reference long.nc --seed 5"
+    )
+    assert not notes
+
+
+def test_the_commands_say_what_the_file_does_not_hold(
+    fits: dict[str, Any], page: Callable[..., str]
+) -> None:
+    bare = with_attrs(fits["normal"], data_source="memory")
+    for name in [n for n in bare.attrs if n.startswith("predict_")]:
+        del bare.attrs[name]
+    (fit, again), notes = commands(cases_of([bare], ["fit"])[0])
+    assert "-d DATA.nc" in fit
+    assert again == "bayescg predict result.nc --draws 20 --reference REFERENCE.nc"
+    assert len(notes) == 3
+    text = Page(page(bare)).text
+    assert "given its data in memory" in text
+    assert "does not name its reference" in text and "does not record the seed" in text
 
 
 def test_no_result_and_wrong_labels_are_refused(fits: dict[str, Any], tmp_path: Path) -> None:

@@ -1,90 +1,18 @@
-"""The command line; imports lazily, so that help answers at once."""
+"""The commands; what they compute is done by the verbs of :mod:`bayescg.workflow`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
-from functools import wraps
-import json
 from pathlib import Path
-import sys
 from typing import Any
 
 import click
 
+from bayescg import __version__
+from bayescg.cli.border import Done, Group, shared
+from bayescg.cli.inputs import load_result, model_file, read_model, said
 from bayescg.console import Console
 
-__all__ = ["main"]
-
-OK, FAILED, BAD = 0, 1, 2
-
-
-class _Group(click.Group):
-    """Commands in the order of a job, with a suggestion for a misspelt one."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError:
-            close = get_close_matches(args[0], list(self.commands), 1)
-            hint = f"; did you mean {close[0]!r}?" if close else ";"
-            raise click.UsageError(
-                f"unknown command {args[0]!r}{hint} known: {', '.join(self.commands)}."
-            ) from None
-
-
-def _shared(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of every command, and one-line errors with their exit codes."""
-
-    @click.option("--quiet", is_flag=True, help="No progress, only errors.")
-    @click.option("--json", "as_json", is_flag=True, help="A machine-readable summary on stdout.")
-    @click.option(
-        "--log",
-        type=click.Path(path_type=Path),
-        help="Append every event to this file, a JSON line each.",
-    )
-    @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-    @wraps(command)
-    def run(quiet: bool, as_json: bool, log: Path | None, debug: bool, **options: Any) -> None:
-        console = None
-        try:
-            if log is not None:
-                from bayescg.files import check_writable
-
-                check_writable(log)
-            console = Console(quiet=quiet, log=log)
-            summary, code = command(console, **options)
-            console.close()
-            if as_json:
-                click.echo(json.dumps(summary, default=float))
-            sys.exit(code)
-        except KeyboardInterrupt:
-            _fail(console, "interrupted; nothing was written.", 130)
-        except NotImplementedError as error:
-            if debug:
-                raise
-            _fail(console, str(error), FAILED)
-        except (ValueError, OSError) as error:
-            if debug:
-                raise
-            _fail(console, _one_line(error), BAD)
-
-    return run
-
-
-def _one_line(error: Exception) -> str:
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split())
-
-
-def _fail(console: Console | None, message: str, code: int) -> None:
-    if console is not None:
-        console.close()
-    click.echo(f"bayescg: {message}", err=True)
-    sys.exit(code)
+__all__ = ["cli"]
 
 
 @contextmanager
@@ -103,26 +31,42 @@ SET = click.option(
     "-s", "settings", multiple=True, metavar="KEY=VALUE", help="A model option; repeatable."
 )
 SEED = click.option(
-    "--seed", default=0, show_default=True, help="Seed; recorded in what is written."
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 2**32 - 1),
+    help="Seed; recorded in what is written.",
+)
+OBSERVABLES = click.option(
+    "-O",
+    "observables",
+    multiple=True,
+    metavar="NAME[:key=value,...]",
+    help="Observable; repeatable.",
 )
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-def cli() -> None:
+@click.group(
+    cls=Group,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(__version__, prog_name="bayescg")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Bayesian coarse-graining: data in, an uncertain potential and its observables out."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 @cli.command()
-@_shared
-def models(console: Console) -> tuple[dict[str, Any], int]:
+@shared()
+def models(console: Console) -> Done:
     """Shipped systems, a line each."""
     from bayescg import workflow
 
     known = workflow.models()
-    if not console.quiet:
-        for name, summary in known:
-            click.echo(f"{name:12s} {summary}")
-    return {"models": dict(known)}, OK
+    return Done({"models": dict(known)}, "\n".join(f"{name:12s} {text}" for name, text in known))
 
 
 @cli.command()
@@ -130,10 +74,10 @@ def models(console: Console) -> tuple[dict[str, Any], int]:
 @SET
 @SEED
 @OUTPUT
-@_shared
+@shared(reads=lambda o: [model_file(o["model"])], writes=lambda o: [o["output"]])
 def reference(
     console: Console, model: str, settings: tuple[str, ...], seed: int, output: Path
-) -> tuple[dict[str, Any], int]:
+) -> Done:
     """Make fine-grained data of MODEL: exact sampling for Ising."""
     from bayescg.files import check_writable
 
@@ -141,26 +85,19 @@ def reference(
     with _computing():
         from bayescg import io, workflow
 
+        read_model(model)
         data = workflow.make_reference(model, settings, seed)
         io.save(data, output)
     console.say(f"wrote {output}: {dict(data.sizes)}")
-    return {"files": [str(output)], "sizes": {str(k): v for k, v in data.sizes.items()}}, OK
+    return Done({"files": [str(output)], "sizes": data.sizes})
 
 
 @cli.command()
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option(
-    "-O",
-    "observables",
-    multiple=True,
-    metavar="NAME[:key=value,...]",
-    help="Observable; repeatable.",
-)
+@OBSERVABLES
 @OUTPUT
-@_shared
-def observe(
-    console: Console, data: Path, observables: tuple[str, ...], output: Path
-) -> tuple[dict[str, Any], int]:
+@shared(reads=lambda o: [o["data"]], writes=lambda o: [o["output"]])
+def observe(console: Console, data: Path, observables: tuple[str, ...], output: Path) -> Done:
     """Measure observables on DATA, with standard errors."""
     from bayescg.files import check_writable, labelled, write_netcdf
 
@@ -174,15 +111,17 @@ def observe(
         write_netcdf(xr.DataTree(labelled(measured)), output)
     names = [str(n) for n in measured.data_vars if not str(n).endswith("_se")]
     console.say(f"wrote {output}: {', '.join(names)}")
-    return {"files": [str(output)], "observables": names}, OK
+    return Done({"files": [str(output)], "observables": names})
 
 
-def _options_page(title: str, options: Any) -> None:
+def _options_page(title: str, options: Any) -> Done:
     from bayescg.options import describe
 
-    click.echo(f"{title}\n")
+    lines, found = [f"{title}\n"], {}
     for name, kind, default, text in describe(options):
-        click.echo(f"  {name:18s} {text}\n  {'':18s}   [{kind}; default {default}]")
+        lines.append(f"  {name:18s} {text}\n  {'':18s}   [{kind}; default {default}]")
+        found[name] = {"type": kind, "default": default, "help": text}
+    return Done({"options": found}, "\n".join(lines))
 
 
 @cli.command()
@@ -197,7 +136,10 @@ def _options_page(title: str, options: Any) -> None:
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Result file.")
 @click.option("--help-method", metavar="METHOD", help="List a method's options.")
 @click.option("--help-model", is_flag=True, help="List MODEL's options.")
-@_shared
+@shared(
+    reads=lambda o: [o["data"], model_file(o["model"])],
+    writes=lambda o: [o["output"]],
+)
 def fit(
     console: Console,
     model: str | None,
@@ -209,15 +151,14 @@ def fit(
     output: Path | None,
     help_method: str | None,
     help_model: bool,
-) -> tuple[dict[str, Any], int]:
+) -> Done:
     """Fit MODEL (a shipped name or path/to/file.py, which is run) to data."""
     if help_method is not None:
         from bayescg import workflow
 
-        _options_page(
+        return _options_page(
             f"Options of {help_method} (-M key=value):", workflow.method_options(help_method)
         )
-        return {}, OK
     if model is None:
         raise click.UsageError(
             "name a model: bayescg fit MODEL -d data.nc -o result.nc; `bayescg models` lists them."
@@ -225,8 +166,8 @@ def fit(
     if help_model:
         from bayescg import workflow
 
-        _options_page(f"Options of {model} (-s key=value):", workflow.model_options(model))
-        return {}, OK
+        read_model(model)
+        return _options_page(f"Options of {model} (-s key=value):", workflow.model_options(model))
     if data is None or output is None:
         raise click.UsageError("fit needs -d data.nc and -o result.nc.")
     from bayescg.files import check_writable
@@ -235,6 +176,7 @@ def fit(
     with _computing():
         from bayescg import results, workflow
 
+        read_model(model)
         result = workflow.fit(
             model,
             data,
@@ -245,18 +187,21 @@ def fit(
             progress=console,
         )
         results.save(result, output)
-        return _ended(console, result, output)
+        summary, complaint = _ended(console, result, output)
+    return Done(summary, failed=complaint)
+
+
+def _apart_from_itself(o: dict[str, Any]) -> list[Path | None]:
+    """What `predict` reads and may not write: its result may well be added to in place."""
+    from bayescg.files import same_file
+
+    in_place = o["output"] is None or same_file(o["output"], o["result"])
+    return [None if in_place else o["result"], o["reference"]]
 
 
 @cli.command()
 @click.argument("result", type=click.Path(path_type=Path))
-@click.option(
-    "-O",
-    "observables",
-    multiple=True,
-    metavar="NAME[:key=value,...]",
-    help="Observable; repeatable.",
-)
+@OBSERVABLES
 @click.option("--draws", type=int, help="Posterior draws to use (default 200).")
 @click.option(
     "--reference", type=click.Path(path_type=Path), help="Data or observables to compare with."
@@ -268,7 +213,7 @@ def fit(
     help="File to write (default: RESULT itself).",
 )
 @SEED
-@_shared
+@shared(reads=_apart_from_itself, writes=lambda o: [o["output"] or o["result"]])
 def predict(
     console: Console,
     result: Path,
@@ -277,7 +222,7 @@ def predict(
     reference: Path | None,
     output: Path | None,
     seed: int,
-) -> tuple[dict[str, Any], int]:
+) -> Done:
     """Predict observables for the posterior draws of RESULT."""
     from bayescg.files import check_writable
 
@@ -289,7 +234,7 @@ def predict(
         from bayescg import results, workflow
 
         predicted = workflow.predict(
-            results.load(result),
+            load_result(result),
             observables,
             draws=draws,
             reference=reference,
@@ -297,15 +242,17 @@ def predict(
             progress=console,
         )
         results.save(predicted, target)
-        summary, _ = _ended(console, predicted, target)
-    return summary, OK
+        summary, complaint = _ended(console, predicted, target)
+    if complaint:  # of the fit; the prediction that was asked for is done
+        click.echo(f"bayescg: {complaint}", err=True)
+    return Done(summary)
 
 
 @cli.command()
 @click.argument("result", nargs=-1, required=True, type=click.Path(path_type=Path))
 @OUTPUT
-@_shared
-def report(console: Console, result: tuple[Path, ...], output: Path) -> tuple[dict[str, Any], int]:
+@shared(reads=lambda o: o["result"], writes=lambda o: [o["output"]])
+def report(console: Console, result: tuple[Path, ...], output: Path) -> Done:
     """Write a self-contained HTML report of RESULT; further results are compared with it."""
     from bayescg.files import check_writable
 
@@ -315,7 +262,13 @@ def report(console: Console, result: tuple[Path, ...], output: Path) -> tuple[di
 
     write_report([results.load(r) for r in result], output, [r.stem for r in result])
     console.say(f"wrote {output}")
-    return {"files": [str(output)]}, OK
+    return Done({"files": [str(output)]})
+
+
+def _demo_files(o: dict[str, Any]) -> list[Path]:
+    from bayescg.workflow.demo import CASES
+
+    return [o["output"] / name for name in (*(f"{case}.nc" for case in CASES), "report.html")]
 
 
 @cli.command()
@@ -323,8 +276,8 @@ def report(console: Console, result: tuple[Path, ...], output: Path) -> tuple[di
     "-o", "--output", default="demo", type=click.Path(path_type=Path), help="Folder to write."
 )
 @click.option("--quick", is_flag=True, help="A few fields only, to see it run.")
-@_shared
-def demo(console: Console, output: Path, quick: bool) -> tuple[dict[str, Any], int]:
+@shared(writes=_demo_files)
+def demo(console: Console, output: Path, quick: bool) -> Done:
     """The main job on shipped data: fit, compare, predict, report."""
     with _computing():
         from bayescg.report import write_report
@@ -338,47 +291,29 @@ def demo(console: Console, output: Path, quick: bool) -> tuple[dict[str, Any], i
         console.say(f"  {name}")
     console.say("key numbers:")
     for name, value in done["numbers"].items():
-        console.say(
-            f"  {name:44s} {value:.4g}" if isinstance(value, float) else f"  {name:44s} {value}"
-        )
-    return done, OK if done["numbers"]["converged"] else FAILED
+        console.say(f"  {name:44s} {_short(value)}")
+    failed = "" if done["numbers"]["converged"] else f"a fit did not converge; see {output}."
+    return Done(done, failed=failed)
 
 
-def _ended(console: Console, result: Any, output: Path) -> tuple[dict[str, Any], int]:
-    """Say how a run ended; the summary and the exit code."""
+def _ended(console: Console, result: Any, output: Path) -> tuple[dict[str, Any], str]:
+    """Say how a run ended; the summary, and the complaint if it did not converge."""
     from bayescg import results, workflow
 
     attrs = results.attrs(result)
-    messages = attrs.get("messages", [])
-    messages = json.loads(messages) if isinstance(messages, str) else list(messages)
+    messages = said(attrs)
     for message in messages:
         console.say(f"note: {message}")
     numbers = workflow.key_numbers(result)
     console.say(f"wrote {output}: " + ", ".join(f"{k}={_short(v)}" for k, v in numbers.items()))
     summary = {"files": [str(output)], "messages": messages, **numbers}
-    if not int(attrs["converged"]):
-        click.echo(
-            f"bayescg: the fit did not converge ({attrs['ended']}); what it had is in {output}.",
-            err=True,
-        )
-        return summary, FAILED
-    return summary, OK
+    if int(attrs["converged"]):
+        return summary, ""
+    return (
+        summary,
+        f"the fit did not converge ({attrs['ended']}); what it had is in {output}.",
+    )
 
 
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def main() -> None:
-    """Entry point: usage errors are one line, exit code 2."""
-    try:
-        code = cli.main(standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else OK)
-    except click.exceptions.Abort:
-        _fail(None, "interrupted.", 130)
-    except click.ClickException as error:
-        _fail(None, " ".join(error.format_message().split()), BAD)
-
-
-if __name__ == "__main__":
-    main()

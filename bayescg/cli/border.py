@@ -1,0 +1,225 @@
+"""What every command has in common: shared options, one-line errors, exit codes, JSON."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext, redirect_stdout
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import wraps
+import json
+import math
+from pathlib import Path
+import sys
+import time
+import traceback
+from typing import Any
+
+import click
+
+from bayescg.console import Console
+
+__all__ = ["BAD", "FAILED", "OK", "Done", "Group", "fail", "plain", "shared"]
+
+OK, FAILED, BAD = 0, 1, 2
+LONGEST = 400  # characters of an error that nobody has worded for the user
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command has to say at its end.
+
+    :param summary: the machine-readable answer, shown with ``--json``.
+    :param text: the same for people, where the answer itself is what they asked for.
+    :param failed: what went wrong with a run that ended and stored what it had; empty: nothing.
+    """
+
+    summary: Mapping[str, Any]
+    text: str = ""
+    failed: str = ""
+
+
+class Failure(click.ClickException):
+    """An error that is ready to be shown."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Group(click.Group):
+    """Commands in the order of a job; every error is one line and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of definition."""
+        return list(self.commands)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Suggest a command for a misspelt one."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            if args[0].startswith("-"):
+                raise
+            close = get_close_matches(args[0], list(self.commands), 1)
+            hint = f"; did you mean {close[0]!r}? Known" if close else "; known"
+            raise click.UsageError(
+                f"unknown command {args[0]!r}{hint}: {', '.join(self.commands)}."
+            ) from None
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run a command line and exit; never returns."""
+        words: Sequence[str] | None = args[0] if args else extra.get("args")
+        # An error of the usage comes before the options are known, hence the look at the words.
+        as_json = "--json" in (sys.argv[1:] if words is None else words)
+        try:
+            code = super().main(*args, **extra | {"standalone_mode": False})
+        except click.Abort:
+            code = fail("interrupted; nothing was written.", FAILED, as_json)
+        except click.ClickException as error:
+            code = error.code if isinstance(error, Failure) else BAD
+            fail(_joined(error.format_message()), code, as_json)
+        sys.exit(code if isinstance(code, int) else OK)
+
+
+def fail(message: str, code: int, as_json: bool) -> int:
+    """Show an error in one line, and as the answer of ``--json``; the exit code."""
+    click.echo(f"bayescg: {message}", err=True)
+    if as_json:
+        click.echo(json.dumps({"error": message, "exit_code": code}))
+    return code
+
+
+def shared(
+    reads: Callable[[dict[str, Any]], Iterable[Path | str | None]] = lambda options: (),
+    writes: Callable[[dict[str, Any]], Iterable[Path | str | None]] = lambda options: (),
+) -> Callable[[Callable[..., Done]], Callable[..., Any]]:
+    """Give a command the options of every command, and turn its errors into exit codes.
+
+    :param reads: the files that a command will read, from its options; None is passed over.
+    :param writes: the files that it will write, which must be others.
+    """
+
+    def decorate(command: Callable[..., Done]) -> Callable[..., Any]:
+        @click.option("--quiet", is_flag=True, help="No progress, only errors and the answer.")
+        @click.option(
+            "--json", "as_json", is_flag=True, help="One machine-readable object on stdout."
+        )
+        @click.option(
+            "--log",
+            type=click.Path(path_type=Path),
+            help="Append every event to this file, a JSON line each.",
+        )
+        @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+        @wraps(command)
+        def run(
+            quiet: bool, as_json: bool, log: Path | None, debug: bool, **options: Any
+        ) -> int | None:
+            console = _Console(quiet=quiet, log=log)
+            targets: dict[Path, object] = {}
+            try:
+                # What a user's model prints would spoil the one object on stdout.
+                with redirect_stdout(sys.stderr) if as_json else nullcontext():
+                    outputs = [Path(p) for p in writes(options) if p is not None]
+                    _check_files([p for p in reads(options) if p is not None], outputs, log)
+                    targets = {path: _stamp(path) for path in outputs}
+                    done = command(console, **options)
+            except click.ClickException:
+                raise
+            except KeyboardInterrupt:
+                new = [str(path) for path, old in targets.items() if _stamp(path) != old]
+                raise Failure(
+                    f"interrupted; {', '.join(new) or 'nothing'} was written.", FAILED
+                ) from None
+            except Exception as error:
+                if debug:
+                    traceback.print_exc()
+                raise _explained(error) from error
+            finally:
+                console.close()
+            summary = dict(done.summary)
+            if done.failed:
+                click.echo(f"bayescg: {done.failed}", err=True)
+                summary |= {"error": done.failed, "exit_code": FAILED}
+            if as_json:
+                click.echo(json.dumps(plain(summary), allow_nan=False))
+            elif done.text:
+                click.echo(done.text)
+            return FAILED if done.failed else OK
+
+        return run
+
+    return decorate
+
+
+def _check_files(inputs: list[Path | str], outputs: list[Path], log: Path | None) -> None:
+    from bayescg.files import check_apart, check_writable
+
+    if log is not None:
+        check_writable(log)
+    check_apart([*outputs, *([] if log is None else [log])], inputs)
+
+
+def _stamp(path: Path) -> object:
+    """What changes when a file is replaced."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def _explained(error: Exception) -> Failure:
+    """One line about an error, and the exit code that it means."""
+    # NumPy's error of failed numerics is a ValueError, but nothing the user has typed wrongly.
+    from numpy.linalg import LinAlgError
+
+    if isinstance(error, NotImplementedError):
+        return Failure(_joined(str(error)), FAILED)
+    if isinstance(error, LinAlgError | FloatingPointError):
+        return Failure(
+            f"the numerics failed ({_joined(str(error))[:LONGEST]}); try a tighter prior or "
+            "another method, or run again with --debug for the traceback.",
+            FAILED,
+        )
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return Failure(f"{error.filename}: {error.strerror}", BAD)
+    if isinstance(error, ValueError | OSError) and str(error):
+        return Failure(_joined(str(error)), BAD)
+    text = _joined(str(error))[:LONGEST].rstrip(".")
+    kind = type(error).__name__
+    return Failure(
+        f"unexpected {kind}{': ' if text else ''}{text}; run again with --debug for the traceback.",
+        FAILED,
+    )
+
+
+def _joined(text: str) -> str:
+    return " ".join(text.split())
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: NaN and infinities are null, what JSON does not know is text."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if hasattr(value, "tolist"):  # of NumPy, which is not imported for it
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, str | int | None) else str(value)
+
+
+class _Console(Console):
+    """A console whose log is made by its first event, so that refused input leaves no file."""
+
+    def __init__(self, *, quiet: bool, log: Path | None) -> None:
+        super().__init__(quiet=quiet)
+        self._path = log
+
+    def _write_log(self, event: dict[str, Any]) -> None:
+        if self._path is None:
+            return
+        if self._log is None:
+            self._log = self._path.open("a", encoding="utf-8")
+        self._log.write(json.dumps(plain({"time": time.time(), **event}), allow_nan=False) + "\n")
+        self._log.flush()

@@ -1,0 +1,97 @@
+"""Input of the commands, read with errors that name the file."""
+
+from collections.abc import Mapping
+import json
+import os
+from pathlib import Path
+import traceback
+from typing import Any
+
+__all__ = ["load_result", "model_file", "read_model", "said"]
+
+#: Root attributes without which a result cannot be worked with.
+NEEDED = ("model", "model_options", "converged", "ended")
+
+
+def model_file(model: str | None) -> str | None:
+    """The path, where a model is named by one."""
+    return model if model is not None and model.endswith(".py") else None
+
+
+def read_model(model: str) -> None:
+    """Run a model's file, so that what is wrong in it is said with its line.
+
+    :raises ValueError: the file cannot be run, or defines no model.
+    :raises FileNotFoundError: there is no such file.
+    """
+    from bayescg import workflow
+
+    if model_file(model) is None:
+        return
+    try:
+        workflow.load_model(model)
+    except (Exception, SystemExit) as error:
+        line = _line(error, model)
+        if line is None:
+            raise
+        text = error.msg if isinstance(error, SyntaxError) and _is(error, model) else str(error)
+        raise ValueError(f"{model}, line {line}: {type(error).__name__}: {text}") from error
+
+
+def _is(error: SyntaxError, path: str) -> bool:
+    return error.filename is not None and _same(error.filename, path)
+
+
+def _same(one: str, other: str) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _line(error: BaseException, path: str) -> int | None:
+    """The line of a file that an error comes from; None if from elsewhere."""
+    if isinstance(error, SyntaxError) and _is(error, path):
+        return error.lineno
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if _same(f.filename, path)]
+    return lines[-1] if lines else None
+
+
+def load_result(path: Path) -> Any:
+    """Read a result that is going to be worked with, not only shown.
+
+    :raises ValueError: it is none, or lacks attributes.
+    """
+    from bayescg import results
+
+    result = results.load(path)
+    attrs = results.attrs(result)
+    allowed = "allowed is a file that `bayescg fit` or `bayescg predict` wrote."
+    missing = [name for name in NEEDED if name not in attrs]
+    if missing:
+        raise ValueError(
+            f"{path} is not a whole result of bayescg: the root attributes {', '.join(missing)} "
+            f"are missing; {allowed}"
+        )
+    try:
+        options = json.loads(str(attrs["model_options"]))
+    except ValueError:
+        options = None
+    for name, right in (
+        ("model_options", isinstance(options, Mapping)),
+        ("converged", attrs["converged"] in (0, 1)),
+    ):
+        if not right:
+            raise ValueError(
+                f"{path} is not a result of bayescg: the root attribute {name} is "
+                f"{attrs[name]!r}; {allowed}"
+            )
+    read_model(str(attrs["model"]))
+    return result
+
+
+def said(attrs: Mapping[str, Any]) -> list[str]:
+    """What the fit had to say, from the attributes of its result."""
+    text = attrs.get("messages", [])
+    try:
+        found = json.loads(text) if isinstance(text, str) else text
+    except ValueError:
+        found = text
+    return [str(m) for m in found] if isinstance(found, list) else [str(found)]

@@ -1,0 +1,213 @@
+"""Whether to believe a fit: how it ended, and what to worry about."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.stats import binom
+
+from bayescg.infer.laplace import SUPPORT
+from bayescg.infer.run import BAD_KHAT, FEW_DRAWS
+from bayescg.report.case import Case, number
+from bayescg.report.curves import symbol
+from bayescg.report.traces import mixing
+
+__all__ = ["grouped", "status", "terms", "worries"]
+
+GOOD_RHAT = 1.01
+GOOD_ESS = 400.0
+WORDS = {"magnetization": "magnetisation", "correlation": "correlation"}
+#: Share of a band's variance that Monte Carlo error may make up.
+NOISY = 0.25
+#: A band is said to miss the reference below this probability.
+UNLIKELY = 0.05
+
+
+def _at(case: Case, chosen: np.ndarray) -> str:
+    """Members of a sweep in words."""
+    if case.dim is None:
+        return "these data"
+    at = case.sweep[np.flatnonzero(chosen)]
+    shown = ", ".join(number(float(v)) for v in at[:8])
+    return f"{symbol(case.dim)} = {shown}" + (f" and {at.size - 8} more" if at.size > 8 else "")
+
+
+def status(case: Case) -> dict[str, Any]:
+    """Whether a fit converged and whether its weights can be trusted, in words."""
+    ended = str(case.attrs.get("ended", "not recorded"))
+    of = ""
+    if case.has("map", "converged"):
+        good = np.atleast_1d(case.get("map", "converged").values).astype(bool)
+        if case.dim is not None:
+            of = f" {int(good.sum())} of {good.size} values of {symbol(case.dim)} met the stopping rule."
+            if not good.all():
+                of += f" Not converged: {_at(case, ~good)}."
+    if case.converged:
+        text = f"Converged.{of}{_rule(case)}"
+    elif case.converged is None:
+        text = "The file does not say whether the fit converged: treat it as unconverged."
+    else:
+        text = (
+            f"Did NOT converge (it ended: {ended}).{of} What follows is what it had, not a result."
+        )
+    doubt = _doubt(case)
+    return {
+        "label": case.label,
+        "good": bool(case.converged),
+        "kind": "bad" if not case.converged else "warn" if doubt else "",
+        "text": text,
+        "doubt": doubt,
+        "messages": case.messages,
+    }
+
+
+def _doubt(case: Case) -> str:
+    """What a fit that converged may still have wrong: the weights of its draws."""
+    khat, bad = case.khat, case.unreliable
+    if khat is None:
+        return ""
+    if bad is None:
+        return "The draws carry no importance weights: how good they are is not known."
+    if not bad.any():
+        return ""
+    where = ""
+    if case.dim is not None:
+        where = f" at {int(bad.sum())} of {bad.size} values of {symbol(case.dim)}"
+    why = f"k-hat, their tail index, above {BAD_KHAT:g}"
+    if (bad & (khat <= BAD_KHAT)).any():
+        why += f", or fewer than {FEW_DRAWS:g} effective draws"
+    return f"Importance weights unreliable{where} ({why}): intervals there are rough."
+
+
+def _rule(case: Case) -> str:
+    tolerance = case.method_options.get("tolerance")
+    if case.method in ("mcem", "rem") and isinstance(tolerance, int | float):
+        return (
+            f" The rule: the Newton step left is under {2 * tolerance:g} posterior standard deviations "
+            f"in every parameter, and its Monte Carlo error under {tolerance:g}."
+        )
+    if case.method == "nuts":
+        return f" The rule: every R-hat is under {GOOD_RHAT:g} and no transition diverged."
+    return ""
+
+
+def worries(case: Case) -> list[str]:
+    """What a reader should know before believing the figures."""
+    found = [f"The fit said: {m}" for m in case.messages]
+    found += _weights(case)
+    found += _indefinite(case)
+    found += _chains(case)
+    found += _noise(case)
+    found += _missed(case)
+    return found
+
+
+def _weights(case: Case) -> list[str]:
+    if case.khat is None:
+        return []
+    if case.unreliable is None:
+        return [
+            "Laplace draws carry no importance weights here, so nothing in this file tells how far "
+            "the approximation is from the posterior."
+        ]
+    if not case.unreliable.any() or any("k-hat" in m for m in case.messages):
+        return []
+    return [
+        f"Importance weights are unreliable (k-hat up to {number(float(np.nanmax(case.khat)))}, "
+        f"reliable below {BAD_KHAT:g}) for {_at(case, case.unreliable)}: the draws there are not to "
+        "be trusted."
+    ]
+
+
+def _indefinite(case: Case) -> list[str]:
+    found = []
+    for form in ("complete", "observed"):
+        said = any(f"{form} information is indefinite" in m for m in case.messages)
+        if said or case.is_point or not case.has(f"laplace_{form}", "smallest_eigenvalue"):
+            continue
+        smallest = np.atleast_1d(case.get(f"laplace_{form}", "smallest_eigenvalue").values)
+        bad = ~(smallest > 0)
+        if bad.any():
+            found.append(
+                f"The {form} Laplace form is indefinite (smallest eigenvalue "
+                f"{number(float(np.min(smallest)))}) for {_at(case, bad)}."
+            )
+    return found
+
+
+def _chains(case: Case) -> list[str]:
+    if case.method != "nuts":
+        return []
+    found = []
+    if case.has("sample_stats", "diverging"):
+        count = case.get("sample_stats", "diverging").sum(("chain", "draw"))
+        total = int(count.sum())
+        if total:
+            where = _at(case, np.atleast_1d(count.values) > 0)
+            found.append(
+                f"{total} divergent transitions, for {where}: the posterior is not explored."
+            )
+    for name, rhat, bulk, tail, where in mixing(case)[1:]:
+        if rhat == "not measured":
+            found.append(f"R-hat of {name} was not measured: it has too many elements.")
+            continue
+        if not float(rhat) <= GOOD_RHAT:
+            found.append(f"R-hat of {name} is {rhat} ({where}), above {GOOD_RHAT:g}.")
+        least = min(float(bulk), float(tail))
+        if not GOOD_ESS <= least < np.inf:
+            found.append(
+                f"Effective sample size of {name} is {least:.0f} ({where}), under {GOOD_ESS:.0f}."
+            )
+    return found
+
+
+def _noise(case: Case) -> list[str]:
+    """Monte Carlo error of a prediction adds to the spread of its draws."""
+    found = []
+    for name in WORDS:
+        if not (case.banded(name) and case.has("posterior_predictive", f"{name}_mcse")):
+            continue
+        value = case.get("posterior_predictive", name)
+        noise = float((case.get("posterior_predictive", f"{name}_mcse") ** 2).mean())
+        spread = float(value.var(("chain", "draw"), ddof=1).mean())
+        if spread > 0 and noise > NOISY * spread:
+            found.append(
+                f"Monte Carlo error makes up about {min(1.0, noise / spread):.0%} of the variance of the "
+                f"{WORDS[name]} draws: the band is wider than the posterior's; predict with longer simulations."
+            )
+    return found
+
+
+def _missed(case: Case) -> list[str]:
+    """Bands that hold less of the reference than chance allows, were the fields independent."""
+    found = []
+    for name in WORDS:
+        if not (case.predicted(name) and case.has("reference", name)):
+            continue
+        sizes = case.get("posterior_predictive", name).sizes
+        if case.is_point or sizes["chain"] * sizes["draw"] < 20:
+            continue
+        fields, held = max(1, case.sweep.size), case.held(name)
+        if binom.cdf(round(held * fields), fields, 0.9) < UNLIKELY:
+            found.append(
+                f"The 5–95 % band of the {WORDS[name]} holds only {held:.0%} of the reference points: the "
+                "uncertainty of the parameters, as it is approximated here, does not explain the "
+                "error."
+            )
+    return found
+
+
+def grouped(cases: Sequence[Case]) -> list[tuple[str, list[str]]]:
+    """Worries fit by fit, the main one's first; a compared fit that has none is left out."""
+    found = [(case.label, worries(case)) for case in cases]
+    return [(label, those) for i, (label, those) in enumerate(found) if those or i == 0]
+
+
+def terms(groups: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
+    """A line on each term of the worries that is not in common use."""
+    if any("no weight" in worry for _, those in groups for worry in those):
+        return [
+            "A draw without weight is a Laplace draw whose posterior density could not be estimated "
+            f"(fewer than {SUPPORT:g} effective samples reach it); the posterior leaves it out."
+        ]
+    return []
