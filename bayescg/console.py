@@ -1,12 +1,14 @@
 """What the command line shows: progress on stderr, a log file, a summary."""
 
+from collections.abc import Mapping
 import json
+import math
 from pathlib import Path
 import sys
 import time
 from typing import Any, TextIO
 
-__all__ = ["Console"]
+__all__ = ["Console", "plain"]
 
 
 class Console:
@@ -15,14 +17,16 @@ class Console:
     A terminal shows one line that is rewritten; elsewhere a line appears every ten seconds.
 
     :param quiet: show nothing but errors.
-    :param log: file to which every event is appended as a line of JSON.
+    :param log: file to which every event is appended as a line of JSON; made by the first, so that
+        refused input leaves none.
     """
 
     def __init__(self, *, quiet: bool = False, log: Path | None = None) -> None:
         self.quiet = quiet
         self._stream: TextIO = sys.stderr
         self._live = self._stream.isatty()
-        self._log = log.open("a", encoding="utf-8") if log is not None else None
+        self._path = log
+        self._log: TextIO | None = None
         self._began = time.monotonic()
         self._shown = -1e9
         self._open = False
@@ -66,6 +70,22 @@ class Console:
             self._open = False
 
     def _write_log(self, event: dict[str, Any]) -> None:
-        if self._log is not None:
-            self._log.write(json.dumps({"time": time.time(), **event}, default=float) + "\n")
-            self._log.flush()
+        if self._path is None:
+            return
+        if self._log is None:
+            self._log = self._path.open("a", encoding="utf-8")
+        self._log.write(json.dumps(plain({"time": time.time(), **event}), allow_nan=False) + "\n")
+        self._log.flush()
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: NaN and infinities are null, what JSON does not know is text."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if hasattr(value, "tolist"):  # of NumPy, which is not imported for it
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, str | int | None) else str(value)

@@ -1,15 +1,20 @@
 """Typed options from ``key=value`` words: one reader for models, methods and observables."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, Field, fields, replace
+from dataclasses import MISSING, Field, field, fields, replace
 from difflib import get_close_matches
 import math
 import types
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-__all__ = ["describe", "parse_options", "with_options"]
+__all__ = ["describe", "option", "parse_options", "with_options"]
 
 T = TypeVar("T")
+
+
+def option(default: Any, text: str) -> Any:
+    """A field of an options dataclass: its default, and the help that users read."""
+    return field(default=default, metadata={"help": text})
 
 
 def parse_options(base: T, words: Iterable[str], owner: str) -> T:

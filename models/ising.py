@@ -6,7 +6,7 @@ children equal it with probability ``p0`` (Eq. 51). Energies are in units of the
 and ``beta`` in its inverse.
 """
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -29,6 +29,7 @@ from bayescg.distributions import (
 )
 from bayescg.mapping import majority
 from bayescg.observables import correlation, magnetization
+from bayescg.options import option
 from bayescg.potentials import (
     SpinBasis,
     SpinPotential,
@@ -39,10 +40,6 @@ from bayescg.potentials import (
 from bayescg.samplers import Sampler, enumerated_sampler, lattice_gibbs, long_run
 
 SUMMARY = "one-dimensional Ising lattice, coarse-grained by 2, 4, 8, ... (PCG paper, Section 3.1)"
-
-
-def _option(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
 
 
 ENUMERATED = 10  # most coarse sites whose states are drawn from a table
@@ -57,39 +54,39 @@ REFERENCE_OPTIONS = ("n_f", *MADE_BY, "mu", "frames")
 class Options:
     """Everything that ``-s`` can set; defaults are the paper's."""
 
-    n_f: int = _option(64, "fine sites")
-    J0: float = _option(1.5, "overall strength of the fine couplings (Eq. 48)")
-    a: float = _option(0.8, "exponent of their decay (Eq. 47)")
-    L_f: int = _option(8, "largest interacting separation of the fine lattice, sites")
-    beta: float = _option(0.3, "inverse temperature")
-    mu: str | None = _option(
+    n_f: int = option(64, "fine sites")
+    J0: float = option(1.5, "overall strength of the fine couplings (Eq. 48)")
+    a: float = option(0.8, "exponent of their decay (Eq. 47)")
+    L_f: int = option(8, "largest interacting separation of the fine lattice, sites")
+    beta: float = option(0.3, "inverse temperature")
+    mu: str | None = option(
         None,
         "external field: a number, or a sweep as first:last:count or with commas; "
         "none: all that the data hold (reference: -4:4:41)",
     )
-    count: Literal["once", "ordered"] = _option(
+    count: Literal["once", "ordered"] = option(
         "once", "the sum over |i-j|=k in Eq. 46 counts each pair once, or (i,j) and (j,i)"
     )
-    exponent: Literal["a-1", "1-a"] = _option(
+    exponent: Literal["a-1", "1-a"] = option(
         "a-1", "power of L_f in Eq. 48: as printed, or its inverse"
     )
-    ratio: int = _option(2, "fine sites per coarse site")
-    L2: int | None = _option(None, "largest pair separation (Eq. 55); none: min(15, n_c/2)")
-    L3: int = _option(3, "largest step of a triple (Eq. 55)")
-    aliases: Literal["tie", "drop"] = _option(
+    ratio: int = option(2, "fine sites per coarse site")
+    L2: int | None = option(None, "largest pair separation (Eq. 55); none: min(15, n_c/2)")
+    L3: int = option(3, "largest step of a triple (Eq. 55)")
+    aliases: Literal["tie", "drop"] = option(
         "tie", "features that coincide: share a coefficient, or keep one"
     )
-    prior: Literal["ard", "normal", "horseshoe", "flat"] = _option(
+    prior: Literal["ard", "normal", "horseshoe", "flat"] = option(
         "ard", "prior of theta_c (Eq. 41)"
     )
-    prior_scale: float = _option(10.0, "standard deviation of the normal prior")
-    a0: float = _option(1e-5, "shape of ARD's Gamma")
-    b0: float = _option(1e-5, "rate of ARD's Gamma")
-    fine: Literal["flip", "majority"] = _option(
+    prior_scale: float = option(10.0, "standard deviation of the normal prior")
+    a0: float = option(1e-5, "shape of ARD's Gamma")
+    b0: float = option(1e-5, "rate of ARD's Gamma")
+    fine: Literal["flip", "majority"] = option(
         "flip", "coarse-to-fine map: spin flips (Eq. 51), or consistent with the majority (Eq. 7)"
     )
-    ties: Literal["up", "random"] = _option("up", "tie rule of the majority map (Eq. 56), for rem")
-    frames: int | None = _option(None, "use (reference: make) so many frames; none: all (100)")
+    ties: Literal["up", "random"] = option("up", "tie rule of the majority map (Eq. 56), for rem")
+    frames: int | None = option(None, "use (reference: make) so many frames; none: all (100)")
 
 
 @dataclass(frozen=True, eq=False)

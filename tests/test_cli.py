@@ -19,7 +19,8 @@ import xarray as xr
 
 from bayescg import __version__, io, results, workflow
 from bayescg.cli import cli
-from bayescg.cli.border import Done, Group, plain, shared
+from bayescg.cli.border import Done, Group, shared
+from bayescg.console import plain
 
 ATTRS = {
     "method": "mcem",

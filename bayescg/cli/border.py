@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import wraps
 import json
-import math
 from pathlib import Path
 import sys
-import time
 import traceback
 from typing import Any
 
 import click
 
-from bayescg.console import Console
+from bayescg.console import Console, plain
 
 __all__ = ["BAD", "FAILED", "OK", "Done", "Group", "fail", "plain", "shared"]
 
@@ -113,7 +111,7 @@ def shared(
         def run(
             quiet: bool, as_json: bool, log: Path | None, debug: bool, **options: Any
         ) -> int | None:
-            console = _Console(quiet=quiet, log=log)
+            console = Console(quiet=quiet, log=log)
             targets: dict[Path, object] = {}
             try:
                 # What a user's model prints would spoil the one object on stdout.
@@ -194,32 +192,3 @@ def _explained(error: Exception) -> Failure:
 
 def _joined(text: str) -> str:
     return " ".join(text.split())
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON has it: NaN and infinities are null, what JSON does not know is text."""
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
-    if hasattr(value, "tolist"):  # of NumPy, which is not imported for it
-        return plain(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if isinstance(value, str | int | None) else str(value)
-
-
-class _Console(Console):
-    """A console whose log is made by its first event, so that refused input leaves no file."""
-
-    def __init__(self, *, quiet: bool, log: Path | None) -> None:
-        super().__init__(quiet=quiet)
-        self._path = log
-
-    def _write_log(self, event: dict[str, Any]) -> None:
-        if self._path is None:
-            return
-        if self._log is None:
-            self._log = self._path.open("a", encoding="utf-8")
-        self._log.write(json.dumps(plain({"time": time.time(), **event}), allow_nan=False) + "\n")
-        self._log.flush()

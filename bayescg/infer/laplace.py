@@ -94,7 +94,8 @@ class Weighted:
     draws: np.ndarray  # (member, draw, u), raw
     log_weights: np.ndarray  # (member, draw), smoothed and normalised
     khat: np.ndarray  # (member,), Pareto shape; above 0.7 the weights are not reliable
-    resampled: np.ndarray = field(repr=False)  # (member, draw, u), equally weighted
+    resampled: np.ndarray = field(repr=False)  # (member, draw, u), equally weighted; NaN for none
+    lp: np.ndarray  # (member, draw), log posterior of ``resampled``, up to a constant
     error: np.ndarray  # (member, draw), Monte Carlo error of the log weights; 0 where exact
     unsupported: np.ndarray  # (member,), draws left out since too few samples stand behind them
 
@@ -176,17 +177,18 @@ def weigh(
     raw = np.where(supported, found.value, -np.inf) - approximation.log_prob(u)
     log_weights = np.full(raw.shape, -np.inf)
     khat = np.full(len(u), np.inf)
-    resampled = np.full(u.shape, np.nan)
+    resampled, lp = np.full(u.shape, np.nan), np.full(shape, np.nan)
     offsets = np.asarray(jax.random.uniform(pick_key, (len(u),)))
-    for m in np.flatnonzero(approximation.definite & supported.any(1)):
-        finite = np.where(np.isfinite(raw[m]), raw[m], -np.inf)
-        smooth, k = psis(finite)
+    raw = np.where(np.isfinite(raw), raw, -np.inf)
+    for m in np.flatnonzero(approximation.definite & np.isfinite(raw).any(1)):
+        smooth, k = psis(raw[m])
         log_weights[m], khat[m] = smooth, float(k)
         # Systematic resampling: the least added noise among unbiased schemes.
         edges = np.cumsum(np.exp(smooth))
         at = np.searchsorted(edges / edges[-1], (np.arange(draws) + offsets[m]) / draws)
-        resampled[m] = u[m, np.minimum(at, draws - 1)]
-    return Weighted(u, log_weights, khat, resampled, found.error, left_out.sum(1))
+        at = np.minimum(at, draws - 1)
+        resampled[m], lp[m] = u[m, at], found.value[m, at]
+    return Weighted(u, log_weights, khat, resampled, lp, found.error, left_out.sum(1))
 
 
 def _floats(conditions: dict[str, np.ndarray]) -> dict[str, Array]:

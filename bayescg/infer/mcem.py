@@ -22,7 +22,13 @@ from bayescg.infer.estimates import (
     start_chains,
 )
 from bayescg.infer.marginal import check_factorises
-from bayescg.infer.program import Program, ProgramError, loose_coordinates, read_program
+from bayescg.infer.program import (
+    Program,
+    ProgramError,
+    loose_coordinates,
+    read_program,
+    warn_of_single_precision,
+)
 from bayescg.infer.progress import Progress, Silent
 from bayescg.infer.schedules import Memory, Newton, Schedule, Step, start_memory
 from bayescg.samplers.base import Sampler
@@ -140,6 +146,7 @@ def run_mcem(
         reported as unbounded.
     :raises ProgramError: for a program whose latents cannot be sampled or whose mode means nothing.
     """
+    warn_of_single_precision()
     progress = progress or Silent()
     began = time.monotonic()
     x = jnp.asarray(batch.x, float)

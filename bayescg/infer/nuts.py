@@ -10,7 +10,7 @@ import numpy as np
 from numpyro.infer import MCMC, NUTS
 
 from bayescg.infer.marginal import check_exact, collapsed_program
-from bayescg.infer.program import Program, ProgramError
+from bayescg.infer.program import Program, ProgramError, warn_of_single_precision
 from bayescg.infer.progress import Progress, Silent
 
 __all__ = ["NUTSResult", "run_nuts"]
@@ -45,6 +45,7 @@ def run_nuts(
     :param x: data, ``(member, frame, ...)``.
     :raises ProgramError: if log Z or the sum over latents is not exact, or under ARD with a spike.
     """
+    warn_of_single_precision()
     progress = progress or Silent()
     first = {k: jnp.asarray(v[0], float) for k, v in conditions.items()}
     check_exact(program, jnp.asarray(x[0], float), first)

@@ -1,55 +1,48 @@
 """Options of the methods, as users set them."""
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 from bayescg.infer.robbins_monro import RobbinsMonro
 from bayescg.infer.schedules import Newton, Schedule
+from bayescg.options import option
 
 __all__ = ["MCEMOptions", "NUTSOptions"]
-
-
-def _option(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
 
 
 @dataclass(frozen=True)
 class MCEMOptions:
     """Options of MC-EM and of the Laplace approximation at its end."""
 
-    schedule: Literal["newton", "paper", "literal"] = _option(
+    schedule: Literal["newton", "paper", "literal"] = option(
         "newton",
         "newton (default); paper: Robbins-Monro of Eq. 33, scaled; literal: the same as printed",
     )
-    tolerance: float = _option(
+    tolerance: float = option(
         0.1, "stop when the Newton step is below twice this many posterior sd, its error below it"
     )
-    max_iterations: int = _option(200, "most iterations")
-    laplace: Literal["auto", "complete", "observed"] = _option(
+    max_iterations: int = option(200, "most iterations")
+    laplace: Literal["auto", "complete", "observed"] = option(
         "auto",
         "form that `posterior` holds; auto: the lower k-hat where weights exist, else complete",
     )
-    weights: bool = _option(
+    weights: bool = option(
         True, "correct draws by importance sampling, with log p(x | theta) exact or reweighted"
     )
-    integrate_tau: bool = _option(
-        False, "under ARD, weigh by the posterior with tau integrated out"
-    )
-    draws: int = _option(500, "posterior draws")
-    free_chains: int = _option(256, "persistent chains of p_c (newton)")
-    clamped_chains: int = _option(16, "persistent chains of each q_i (newton)")
-    max_sweeps: int = _option(2048, "most sweeps an iteration (newton)")
-    m_steps: int = _option(5, "M-steps per E-step (newton)")
-    A: float = _option(25.0, "offset of Eq. 33 (paper, literal)")
-    alpha: float | None = _option(
+    integrate_tau: bool = option(False, "under ARD, weigh by the posterior with tau integrated out")
+    draws: int = option(500, "posterior draws")
+    free_chains: int = option(256, "persistent chains of p_c (newton)")
+    clamped_chains: int = option(16, "persistent chains of each q_i (newton)")
+    max_sweeps: int = option(2048, "most sweeps an iteration (newton)")
+    m_steps: int = option(5, "M-steps per E-step (newton)")
+    A: float = option(25.0, "offset of Eq. 33 (paper, literal)")
+    alpha: float | None = option(
         None,
         "size of Eq. 33; none: 0.15 as printed (literal), or a first step of 0.3 Newton steps (paper)",
     )
-    rho: float = _option(0.75, "decay of Eq. 33 (paper, literal)")
-    m: int = _option(170, "samples of p_c and of each q_i an iteration (paper, literal)")
-    frames_per_step: int | None = _option(
-        None, "frames whose latents move in one E-step; none: all"
-    )
+    rho: float = option(0.75, "decay of Eq. 33 (paper, literal)")
+    m: int = option(170, "samples of p_c and of each q_i an iteration (paper, literal)")
+    frames_per_step: int | None = option(None, "frames whose latents move in one E-step; none: all")
 
     def __post_init__(self) -> None:
         for name in (
@@ -84,11 +77,11 @@ class MCEMOptions:
 class NUTSOptions:
     """Options of NUTS."""
 
-    chains: int = _option(4, "chains; at least 2, R-hat compares them")
-    warmup: int = _option(1000, "adaptation steps of each chain")
-    samples: int = _option(1000, "draws of each chain")
-    target_accept: float = _option(0.9, "target acceptance probability")
-    max_tree_depth: int = _option(10, "longest trajectory, as a power of two")
+    chains: int = option(4, "chains; at least 2, R-hat compares them")
+    warmup: int = option(1000, "adaptation steps of each chain")
+    samples: int = option(1000, "draws of each chain")
+    target_accept: float = option(0.9, "target acceptance probability")
+    max_tree_depth: int = option(10, "longest trajectory, as a power of two")
 
     def __post_init__(self) -> None:
         if min(self.warmup, self.samples, self.max_tree_depth) < 1 or self.chains < 2:

@@ -6,6 +6,7 @@ Every method sees the same :class:`Program`; nothing about a method leaks into t
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
+import warnings
 
 import jax
 from jax import Array
@@ -28,6 +29,7 @@ __all__ = [
     "loose_coordinates",
     "read_program",
     "replace_prior",
+    "warn_of_single_precision",
 ]
 
 
@@ -332,6 +334,16 @@ def coefficient_sites(program: Program, x: Array, conditions: dict[str, Array]) 
         if slope[program.coordinates(k)].any()
         and _base(program.supports[k]) is dist.constraints.real
     )
+
+
+def warn_of_single_precision() -> None:
+    """Warn where JAX computes in float32: ARD's spike and nearly singular informations need more."""
+    if not jax.config.read("jax_enable_x64"):
+        warnings.warn(
+            "JAX is in single precision, in which fits go wrong; call "
+            'jax.config.update("jax_enable_x64", True) before anything else.',
+            stacklevel=3,
+        )
 
 
 def _base(support: Any) -> Any:

@@ -17,11 +17,11 @@ from bayescg.infer.schedules import (
     Step,
     averaged,
     distance_to_optimum,
-    schedule_option,
     usable_information,
     without_negative_part,
 )
 from bayescg.linalg import eigh
+from bayescg.options import option
 
 __all__ = ["RobbinsMonro"]
 
@@ -49,24 +49,22 @@ class RobbinsMonro:
     here too some are cooled anew (``cooling=0`` leaves that out).
     """
 
-    A: float = schedule_option(25.0, "offset of Eq. 33")
-    alpha: float | None = schedule_option(
+    A: float = option(25.0, "offset of Eq. 33")
+    alpha: float | None = option(
         None, "size of Eq. 33; None: 0.15 as printed (literal), 0.3 A**rho (scaled)"
     )
-    rho: float = schedule_option(0.75, "decay of Eq. 33, in (0.5, 1]")
-    m: int = schedule_option(170, "samples of p_c and of each q_i an iteration")
-    form: Literal["scaled", "literal"] = schedule_option(
+    rho: float = option(0.75, "decay of Eq. 33, in (0.5, 1]")
+    m: int = option(170, "samples of p_c and of each q_i an iteration")
+    form: Literal["scaled", "literal"] = option(
         "scaled", "scaled blocks and implicit ARD, or Eq. 31 as printed"
     )
-    cooling: float = schedule_option(
+    cooling: float = option(
         1.0, "sweeps spent on cooling chains of p_c anew, as a fraction of those that sample"
     )
-    most_missing: float = schedule_option(
+    most_missing: float = option(
         0.95, "largest fraction of missing information that distances believe"
     )
-    drift: float = schedule_option(
-        2.0, "error of the quadratic that carries averages, for a step of 1 sd"
-    )
+    drift: float = option(2.0, "error of the quadratic that carries averages, for a step of 1 sd")
 
     def __post_init__(self) -> None:
         if not 0.5 < self.rho <= 1.0:

@@ -26,7 +26,17 @@ from bayescg.infer.program import (
 )
 from bayescg.infer.progress import Progress
 from bayescg.infer.schedules import Newton, Schedule
-from bayescg.infer.tables import Form, choose, held, laplace_group, map_group, quality, trace_group
+from bayescg.infer.tables import (
+    Form,
+    choose,
+    held,
+    laplace_group,
+    map_group,
+    quality,
+    stats_group,
+    trace_group,
+)
+from bayescg.options import with_options
 from bayescg.samplers.base import Sampler
 from bayescg.system import Batch, System
 
@@ -142,7 +152,7 @@ class MCEM:
         messages: list[str],
         progress: Progress | None,
     ) -> Fit:
-        options, program = self.options, result.program
+        program = result.program
         began = time.monotonic()
         if not result.converged.all():
             at = np.flatnonzero(~result.converged)
@@ -151,56 +161,15 @@ class MCEM:
                 f"{result.distance[at].max():.2g} posterior sd); raise -M max_iterations or max_sweeps, or use a "
                 "tighter prior."
             )
-        groups: dict[str, dict[str, Table]] = {}
         exact = not program.sites.latent_observed and is_exact(program, batch)
-        weighable = options.weights and not self.point and not program.sites.latent_observed
-        forms: dict[str, Form] = {}
-        for form, k in zip(FORMS, jax.random.split(key, len(FORMS)), strict=True):
-            normal, weighted = self._approximate(form, result, batch, k, weighable, exact, progress)
-            if weighted is not None:
-                raw = weighted.draws
-                if weighted.unsupported.any():
-                    at = np.flatnonzero(weighted.unsupported)
-                    messages.append(
-                        f"{weighted.unsupported.sum()} of {normal.definite.sum() * options.draws} {form} draws "
-                        f"got no weight, too few samples reach them ({_members(batch, at)})."
-                    )
-            else:
-                raw = normal.draw(k, options.draws)
-            forms[form] = (normal, weighted, raw)
-            groups[f"laplace_{form}"] = laplace_group(normal, weighted, raw)
-            if not normal.definite.all() and not self.point:
-                at = np.flatnonzero(~normal.definite)
-                messages.append(
-                    f"the {form} information is indefinite for {_members(batch, at)} (smallest eigenvalue "
-                    f"{normal.smallest[at].min():.2g}): no normal approximation of that form exists there."
-                )
-        chosen, name = choose(forms, options.laplace)
-        khat, effective = np.array([quality(forms[f], m) for m, f in enumerate(chosen)]).T
-        draws = np.stack([held(forms[f], m) for m, f in enumerate(chosen)], 1)[None]
-        none = np.flatnonzero(~np.isfinite(draws).all((0, 1, 3)))
-        if none.size and not self.point:
-            messages.append(
-                f"there are no usable Laplace draws for {_members(batch, none)}: draws there repeat the mode."
-            )
-        draws = np.where(np.isfinite(draws), draws, result.u[None, None])
-        bad = np.flatnonzero(weighable & ((khat > BAD_KHAT) | (effective < FEW_DRAWS)))
-        if bad.size:
-            messages.append(
-                f"importance weights are unreliable (k-hat up to {khat[bad].max():.2f}, reliable below "
-                f"{BAD_KHAT}; as few as {effective[bad].min():.0f} effective draws) for "
-                f"{_members(batch, bad)}: intervals there are rough; use -m nuts where it can run."
-            )
-        approximation = f"Laplace ({name}), "
-        if not weighable:
-            approximation += "unweighted draws"
-        else:
-            approximation += "Pareto-smoothed resampling" + ("" if exact else ", weights estimated")
-            if program.ard and not options.integrate_tau:
-                approximation += ", given tau = <tau>"
         if self.point:
+            groups: dict[str, dict[str, Table]] = {}
             draws, approximation = result.u[None, None], "one draw: the point estimate"
-        groups["map"] = map_group(result, prior_used, np.array(chosen), khat)
+            groups["map"] = map_group(result, prior_used, [], np.zeros(0))
+        else:
+            draws, approximation, groups = self._laplace(
+                result, batch, key, prior_used, exact, messages, progress
+            )
         groups["em_trace"] = trace_group(result)
         return Fit(
             method=self.method,
@@ -222,6 +191,68 @@ class MCEM:
                 "prior_used": ", ".join(sorted(set(map(str, prior_used)))),
             },
         )
+
+    def _laplace(
+        self,
+        result: MCEMResult,
+        batch: Batch,
+        key: Array,
+        prior_used: np.ndarray,
+        exact: bool,
+        messages: list[str],
+        progress: Progress | None,
+    ) -> tuple[np.ndarray, str, dict[str, dict[str, Table]]]:
+        """Draws around the mode, what they are, and the tables that say more; adds to ``messages``."""
+        options, program = self.options, result.program
+        groups: dict[str, dict[str, Table]] = {}
+        weighable = options.weights and not program.sites.latent_observed
+        forms: dict[str, Form] = {}
+        for form, k in zip(FORMS, jax.random.split(key, len(FORMS)), strict=True):
+            normal, weighted = self._approximate(form, result, batch, k, weighable, exact, progress)
+            if weighted is not None:
+                raw = weighted.draws
+                if weighted.unsupported.any():
+                    at = np.flatnonzero(weighted.unsupported)
+                    messages.append(
+                        f"{weighted.unsupported.sum()} of {normal.definite.sum() * options.draws} {form} draws "
+                        f"got no weight, too few samples reach them ({_members(batch, at)})."
+                    )
+            else:
+                raw = normal.draw(k, options.draws)
+            forms[form] = (normal, weighted, raw)
+            groups[f"laplace_{form}"] = laplace_group(normal, weighted, raw)
+            if not normal.definite.all():
+                at = np.flatnonzero(~normal.definite)
+                messages.append(
+                    f"the {form} information is indefinite for {_members(batch, at)} (smallest eigenvalue "
+                    f"{normal.smallest[at].min():.2g}): no normal approximation of that form exists there."
+                )
+        chosen, name = choose(forms, options.laplace)
+        khat, effective = np.array([quality(forms[f], m) for m, f in enumerate(chosen)]).T
+        draws = np.stack([held(forms[f], m) for m, f in enumerate(chosen)], 1)[None]
+        none = np.flatnonzero(~np.isfinite(draws).all((0, 1, 3)))
+        if none.size:
+            messages.append(
+                f"there are no usable Laplace draws for {_members(batch, none)}: draws there repeat the mode."
+            )
+        draws = np.where(np.isfinite(draws), draws, result.u[None, None])
+        bad = np.flatnonzero(weighable & ((khat > BAD_KHAT) | (effective < FEW_DRAWS)))
+        if bad.size:
+            messages.append(
+                f"importance weights are unreliable (k-hat up to {khat[bad].max():.2f}, reliable below "
+                f"{BAD_KHAT}; as few as {effective[bad].min():.0f} effective draws) for "
+                f"{_members(batch, bad)}: intervals there are rough; use -m nuts where it can run."
+            )
+        approximation = f"Laplace ({name}), "
+        if not weighable:
+            approximation += "unweighted draws"
+        else:
+            approximation += "Pareto-smoothed resampling" + ("" if exact else ", weights estimated")
+            if program.ard and not options.integrate_tau:
+                approximation += ", given tau = <tau>"
+        groups["map"] = map_group(result, prior_used, chosen, khat)
+        groups["sample_stats"] = stats_group(forms, chosen)
+        return draws, approximation, groups
 
     def _approximate(
         self,
@@ -339,12 +370,12 @@ class NUTS:
 
 def mcem(system: System, data: xr.Dataset, **options: Any) -> MCEM:
     """MC-EM with Laplace on ``system``; options are those of :class:`MCEMOptions`."""
-    return MCEM(system, data, replace(MCEMOptions(), **options))
+    return MCEM(system, data, with_options(MCEMOptions(), options, "mcem"))
 
 
 def nuts(system: System, data: xr.Dataset, **options: Any) -> NUTS:
     """NUTS on ``system``; options are those of :class:`NUTSOptions`."""
-    return NUTS(system, data, replace(NUTSOptions(), **options))
+    return NUTS(system, data, with_options(NUTSOptions(), options, "nuts"))
 
 
 def program_of(system: System, batch: Batch) -> Program:

@@ -1,8 +1,8 @@
 """How MC-EM turns estimates into a step; the default schedule, Newton."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import jax
 from jax import Array
@@ -14,6 +14,7 @@ from bayescg.infer.prior import prior_terms
 from bayescg.infer.program import Program
 from bayescg.infer.pruning import Trial, prune
 from bayescg.linalg import eigh, inverse_positive, solve_positive
+from bayescg.options import option
 
 __all__ = [
     "Memory",
@@ -22,7 +23,6 @@ __all__ = [
     "Step",
     "averaged",
     "distance_to_optimum",
-    "schedule_option",
     "start_memory",
     "usable_information",
     "without_negative_part",
@@ -109,10 +109,6 @@ class Schedule(Protocol):
         ...
 
 
-def schedule_option(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
-
-
 def usable_information(estimates: Estimates, most_missing: float, floor: float) -> Array:
     """Observed information made safe to divide by.
 
@@ -176,26 +172,22 @@ class Newton:
     averaged over iterations (:func:`averaged`), and each iteration samples a fraction of that.
     """
 
-    free_chains: int = schedule_option(256, "persistent chains of p_c")
-    cooling: float = schedule_option(
+    free_chains: int = option(256, "persistent chains of p_c")
+    cooling: float = option(
         1.0, "sweeps spent on cooling chains of p_c anew, as a fraction of those that sample"
     )
-    clamped_chains: int = schedule_option(16, "persistent chains of each q_i")
-    sweeps: int = schedule_option(4, "sweeps of the first iterations")
-    max_sweeps: int = schedule_option(2048, "most sweeps an iteration")
-    growth: float = schedule_option(
-        0.5, "sweeps of an iteration, as a fraction of those averaged so far"
-    )
-    drift: float = schedule_option(
-        2.0, "error of the quadratic that carries averages, for a step of 1 sd"
-    )
-    inner: int = schedule_option(5, "M-steps per E-step")
-    radius: float = schedule_option(0.5, "first radius of the trust region")
-    most_missing: float = schedule_option(
+    clamped_chains: int = option(16, "persistent chains of each q_i")
+    sweeps: int = option(4, "sweeps of the first iterations")
+    max_sweeps: int = option(2048, "most sweeps an iteration")
+    growth: float = option(0.5, "sweeps of an iteration, as a fraction of those averaged so far")
+    drift: float = option(2.0, "error of the quadratic that carries averages, for a step of 1 sd")
+    inner: int = option(5, "M-steps per E-step")
+    radius: float = option(0.5, "first radius of the trust region")
+    most_missing: float = option(
         0.95, "largest fraction of missing information that a step believes"
     )
-    warm: int = schedule_option(16, "iterations before ARD is at full strength")
-    warm_precision: float = schedule_option(1.0, "bound on ARD's precisions in those iterations")
+    warm: int = option(16, "iterations before ARD is at full strength")
+    warm_precision: float = option(1.0, "bound on ARD's precisions in those iterations")
 
     def start_sweeps(self) -> int:
         return self.sweeps

@@ -9,7 +9,16 @@ from bayescg.infer.laplace import FORMS, Laplace, Weighted
 from bayescg.infer.mcem import MCEMResult
 from bayescg.infer.prior import expected_precisions
 
-__all__ = ["Form", "choose", "held", "laplace_group", "map_group", "quality", "trace_group"]
+__all__ = [
+    "Form",
+    "choose",
+    "held",
+    "laplace_group",
+    "map_group",
+    "quality",
+    "stats_group",
+    "trace_group",
+]
 
 #: The approximation, its weighted draws where weights exist, and its raw draws.
 Form = tuple[Laplace, Weighted | None, np.ndarray]
@@ -25,6 +34,18 @@ def quality(form: Form, member: int) -> tuple[float, float]:
 def held(form: Form, member: int) -> np.ndarray:
     """Equally weighted draws of one member."""
     return form[2][member] if form[1] is None else form[1].resampled[member]
+
+
+def stats_group(forms: dict[str, Form], chosen: list[str]) -> dict[str, Table]:
+    """What is known of each draw in `posterior`, where draws are weighted."""
+    rows = []
+    for m, f in enumerate(chosen):
+        weighted = forms[f][1]
+        if weighted is None:
+            return {}
+        rows.append(weighted.lp[m])
+    text = "log posterior density of the unconstrained parameters, up to a constant"
+    return {"lp": Table(("chain", "draw", "member"), np.stack(rows, 1)[None], text)}
 
 
 def choose(forms: dict[str, Form], wanted: str) -> tuple[list[str], str]:
@@ -70,8 +91,12 @@ def laplace_group(normal: Laplace, weighted: Weighted | None, raw: np.ndarray) -
 
 
 def map_group(
-    result: MCEMResult, prior_used: np.ndarray, forms: np.ndarray, khat: np.ndarray
+    result: MCEMResult, prior_used: np.ndarray, forms: list[str], khat: np.ndarray
 ) -> dict[str, Table]:
+    """The mode of every member, and how it was found.
+
+    :param forms: the Laplace form that stands in `posterior`; none for a point method.
+    """
     tau = np.asarray(
         jax.vmap(lambda u: expected_precisions(result.program, u))(jnp.asarray(result.u))
     )
@@ -88,9 +113,10 @@ def map_group(
             ("member", "parameter"), result.noise, "Monte Carlo error of that step, in posterior sd"
         ),
         "prior_used": Table(("member",), prior_used.astype(str), "prior of the coefficients"),
-        "form": Table(("member",), forms.astype(str), "Laplace form in posterior"),
-        "khat": Table(("member",), khat, "Pareto k-hat of the weights in posterior"),
     }
+    if forms:
+        out["form"] = Table(("member",), np.array(forms, str), "Laplace form in posterior")
+        out["khat"] = Table(("member",), khat, "Pareto k-hat of the weights in posterior")
     if result.program.ard:
         out["tau_u"] = Table(
             ("member", "parameter"),

@@ -1,6 +1,5 @@
 """Relative-entropy minimisation (REM) as a limiting case of MC-EM."""
 
-from dataclasses import replace
 from typing import Any
 
 import jax
@@ -10,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from bayescg.infer.run import MCEM, MCEMOptions
+from bayescg.options import with_options
 from bayescg.system import Batch, System
 
 __all__ = ["REMOptions", "rem"]
@@ -25,7 +25,7 @@ def rem(system: System, data: xr.Dataset, **options: Any) -> MCEM:
     parameters (the flip map) is fitted along with it; one without (``fine=majority``, the
     consistent reconstruction of Eq. 7) is not.
 
-    :raises ValueError: if the system names no restriction map.
+    :raises ValueError: if the system names no restriction map, or for an unknown option.
     """
     restriction = system.restriction
     if restriction is None:
@@ -39,7 +39,7 @@ def rem(system: System, data: xr.Dataset, **options: Any) -> MCEM:
     return MCEM(
         system,
         data,
-        replace(REMOptions(), **options),
+        with_options(REMOptions(), options, "rem"),
         method="rem",
         fixed=mapped,
         flat=True,

@@ -213,6 +213,7 @@ def _reconstruction(
         start, key = jax.random.split(key)
         if given is None:
             h, _ = program.field(u, x, conditions)
+            start, run = jax.random.split(start)
             state = system.sampler.init(start, frames)
 
             def move(state: Any, k: Any) -> tuple[Any, None]:
@@ -220,7 +221,7 @@ def _reconstruction(
                     k, state, boltzmann.potential, jnp.asarray(boltzmann.beta), h[:frames].T
                 )[0], None
 
-            state, _ = jax.lax.scan(move, state, jax.random.split(start, 200))
+            state, _ = jax.lax.scan(move, state, jax.random.split(run, 200))
             latent = state.x.T.astype(u.dtype)
         else:
             latent = given[:frames]

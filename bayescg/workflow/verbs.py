@@ -70,6 +70,9 @@ def fit(
     idata = to_inference_data(done)
     if not isinstance(data, xr.Dataset):
         idata.attrs["data_source"] = str(data)
+    if model.endswith(".py"):
+        path = Path(model).resolve()  # found again from any folder
+        idata.attrs |= {"model": str(path), "model_sha256": sha256(path.read_bytes()).hexdigest()}
     if "sha256" in loaded.attrs:
         idata.attrs["data_source_sha256"] = loaded.attrs["sha256"]
     return idata
