@@ -67,7 +67,7 @@ print(whole.approximation, whole.converged, *whole.messages, sep="\n")
 
 # %%
 for name, each in (("Laplace", fit), ("NUTS", whole)):
-    idata = cg.predict(cg.to_inference_data(each), reference=data)
+    idata = cg.predict(each, reference=data)
     draws = idata.posterior_predictive["magnetization"]
     low, high = (draws.quantile(q, ("chain", "draw")).values for q in (0.05, 0.95))
     print(name, "90 % interval", low.round(3), high.round(3))
