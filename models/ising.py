@@ -8,7 +8,7 @@ and ``beta`` in its inverse.
 
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 from jax import Array
@@ -29,7 +29,7 @@ from bayescg.distributions import (
 )
 from bayescg.mapping import majority
 from bayescg.observables import correlation, magnetization
-from bayescg.options import option
+from bayescg.options import option, with_options
 from bayescg.potentials import (
     SpinBasis,
     SpinPotential,
@@ -214,9 +214,9 @@ def system(options: Options = Options()) -> cg.System:
 
 def options_from_data(options: Options, data: xr.Dataset) -> Options:
     """Fill in what the data decide: the lattice size, and how they were made."""
-    found: dict[str, Any] = {k: data.attrs[k] for k in MADE_BY if k in data.attrs}
-    found = {k: type(getattr(options, k))(v) for k, v in found.items()}
-    return replace(options, n_f=data.sizes["site"], **found)
+    cg.io.check(data)
+    found = {k: str(data.attrs[k]) for k in MADE_BY if k in data.attrs}
+    return replace(with_options(options, found, "the data"), n_f=data.sizes["site"])
 
 
 def _select(data: xr.Dataset, options: Options) -> xr.Dataset:

@@ -147,6 +147,7 @@ def test_a_reference_is_matched_by_field(fit: Fit) -> None:
     ("change", "text"),
     [
         (lambda d: d.assign_attrs(beta=0.9), "beta=0.9"),
+        (lambda d: cg.observe(d.assign_attrs(J0=3.0)), "J0=3"),
         (lambda d: d.isel(mu=0, drop=True), "no 'mu' dimension"),
         (lambda d: d.isel(mu=[0]), "does not hold"),
         (lambda d: d.isel(site=slice(0, 8)), "8 sites"),
@@ -170,6 +171,9 @@ def test_one_field_takes_its_own_from_a_sweep(system) -> None:
     sweep = data("0.5:2.5:3")
     beside = results.group(cg.predict(one, reference=sweep), "reference")
     assert float(beside["magnetization"]) == float(sweep["magnetization"][1])
+    # One field of a sweep keeps its dimension, and takes a reference at that field.
+    kept = replace(one, batch=batch._replace(dim="mu", coords=np.array([1.5])))
+    assert results.group(cg.predict(kept, reference=data("1.5")), "reference")["mu"].values == [1.5]
     other = replace(one, batch=batch._replace(conditions={"mu": np.array([0.7])}))
     with pytest.raises(ValueError, match="does not hold"):
         cg.predict(other, reference=sweep)

@@ -26,6 +26,7 @@ def endless(
     sampler: Sampler,
     batch: Batch,
     fixed: dict[str, np.ndarray],
+    coefficients: tuple[str, ...],
     key: Array,
     limit: float,
     progress: Progress | None = None,
@@ -46,13 +47,17 @@ def endless(
 
     :param sampler: kernel for the latent site.
     :param fixed: values the program is conditioned on, ``(member, ...)``.
+    :param coefficients: sites that the latent potential depends on; only improper ones are looked at.
     :param limit: in beta times the coefficient.
     """
     progress = progress or Silent()
     program = result.program
+    sites = [k for k in coefficients if k in program.improper]
     frames = batch.x.shape[1]
     chains = max(16, CLAMPED // frames)
-    loose = np.concatenate([program.coordinates(k) for k in program.improper])
+    loose = np.concatenate([np.zeros(0, int), *(program.coordinates(k) for k in sites)])
+    if not loose.size:
+        return np.zeros(len(result.u), bool)
 
     @jax.jit
     def sample(

@@ -73,6 +73,11 @@ class MCEMResult:
         return self.programs[0]
 
     @property
+    def interrupted(self) -> bool:
+        """Whether the user has asked for an end."""
+        return bool(np.any(self.ended == "interrupted"))
+
+    @property
     def unbounded(self) -> np.ndarray:
         """Members that were given up on their way to infinity, ``(member,)``."""
         return np.asarray(self.ended == "unbounded")
@@ -184,7 +189,7 @@ def run_mcem(
     full: _Member | None = None  # every member as it was last seen
     sweeps, total, moved, cooled, rows = schedule.start_sweeps(), 0, 0, 0, []
     group = min(FRESH, schedule.free_chains) * COOLING  # sweeps that cool one group of chains
-    loose = loose_coordinates(program)
+    loose = loose_coordinates(program, *first[:2])
     far_away = infinity / float(jnp.asarray(program.boltzmann(u[0], *first[:2]).beta))
     ended = np.full(count, "iterations", dtype=object)
     try:
@@ -242,7 +247,7 @@ def run_mcem(
                 inputs = jax.tree.map(partial(_take, keep), inputs)
                 active = active[keep]
     except KeyboardInterrupt:
-        if full is None:
+        if full is None or not rows:
             raise
         ended[ended == "iterations"] = "interrupted"
     assert full is not None

@@ -353,9 +353,10 @@ def _base(support: Any) -> Any:
     return support
 
 
-def loose_coordinates(program: Program) -> np.ndarray:
-    """Coordinates of ``u`` under a prior that does not hold them: improper, or ARD's heavy tail."""
-    sites = [*program.improper, *program.ard]
+def loose_coordinates(program: Program, x: Array, conditions: dict[str, Array]) -> np.ndarray:
+    """Where ``u`` holds coefficients that their prior does not hold: improper, or ARD's heavy tail."""
+    coefficients = coefficient_sites(program, x, conditions)
+    sites = [k for k in coefficients if k in program.improper or k in program.ard]
     return np.concatenate([np.zeros(0, int), *(program.coordinates(k) for k in sites)])
 
 

@@ -72,15 +72,21 @@ class MCEM:
 
         :param start: an earlier fit of the same system to begin from, perhaps of fewer frames.
         """
+        began = time.monotonic()
         batch = self.system.batch(self.data)
         fixed_key, fit_key, again_key, look_key, draw_key = jax.random.split(key, 5)
         fixed = {} if self.fixed is None else self.fixed(batch, fixed_key)
         function = self.system.program
+        conditions = {k: jnp.asarray(v[0], float) for k, v in batch.conditions.items()}
+        whole = program_of(self.system, batch)
+        coefficients = coefficient_sites(whole, jnp.asarray(batch.x[0], float), conditions)
         if self.flat:
-            first = {k: jnp.asarray(v[0], float) for k, v in batch.conditions.items()}
-            x = jnp.asarray(batch.x[0], float)
-            whole = program_of(self.system, batch)
-            function = replace_prior(function, coefficient_sites(whole, x, first))
+            function = replace_prior(function, coefficients)
+        first = None if start is None else start.mode
+        if start is not None and (first is None or first.shape != (len(batch.x), whole.size)):
+            raise ValueError(
+                "a fit can start only from the mode of another with the same members and parameters."
+            )
         options = self.options
         rule = options.rule()
         if start is not None and isinstance(rule, Newton):
@@ -111,36 +117,46 @@ class MCEM:
 
         sampler, independent = self.system.sampler, self.system.independent
         everyone = np.arange(len(batch.x))
-        result = search(
-            function, fit_key, everyone, rule, sampler, None if start is None else start.mode
-        )
+        result = search(function, fit_key, everyone, rule, sampler, first)
         messages: list[str] = []
         label = "flat" if self.flat else str(self.system.options.get("prior", "as in the program"))
         prior_used = np.full(len(batch.x), label, dtype=object)
-        unbounded = result.unbounded
-        if result.program.improper:
-            unbounded = unbounded | endless(
-                result, sampler, batch, fixed, look_key, INFINITY, progress
+        try:
+            unbounded = result.unbounded
+            if result.program.improper and not result.interrupted:
+                unbounded = unbounded | endless(
+                    result, sampler, batch, fixed, coefficients, look_key, INFINITY, progress
+                )
+            at = np.flatnonzero(unbounded)
+            if not at.size or result.interrupted:
+                pass
+            elif result.program.improper:
+                loose = set(coefficients) & set(result.program.improper)
+                held = replace_prior(function, loose, FALLBACK)
+                result = result.replaced(at, search(held, again_key, at, rule, sampler))
+                prior_used[at] = f"normal(0, {FALLBACK:g})"
+                messages.append(
+                    f"under the flat prior the optimum is at infinity for {_members(batch, at)}: some "
+                    "combination of features never occurs in the data (or does not matter); "
+                    f"normal(0, {FALLBACK:g}) is used there instead."
+                )
+            elif isinstance(rule, Newton):
+                gentle = replace(rule, warm=Newton.warm, warm_precision=10.0)
+                again = search(function, again_key, at, gentle, independent or sampler)
+                result = result.replaced(at, again)
+                messages.append(
+                    f"for {_members(batch, at)} a coefficient under ARD ran past {INFINITY:g} / beta, "
+                    "where the lattice freezes; these were started again from a stronger pull to zero."
+                )
+        except KeyboardInterrupt:
+            # What was found stands, and is not called converged: nothing has vouched for it.
+            result = replace(
+                result,
+                converged=np.zeros(len(everyone), bool),
+                ended=np.full(len(everyone), "interrupted", dtype=object),
             )
-        at = np.flatnonzero(unbounded)
-        if at.size and result.program.improper:
-            messages.append(
-                f"under the flat prior the optimum is at infinity for {_members(batch, at)}: some combination "
-                f"of features never occurs in the data; normal(0, {FALLBACK:g}) is used there instead."
-            )
-            held = replace_prior(function, result.program.improper, FALLBACK)
-            result = result.replaced(at, search(held, again_key, at, rule, sampler))
-            prior_used[at] = f"normal(0, {FALLBACK:g})"
-        elif at.size and isinstance(rule, Newton):
-            messages.append(
-                f"for {_members(batch, at)} a coefficient under ARD ran past {INFINITY:g} / beta, where "
-                "the lattice freezes; these were started again from a stronger pull to zero."
-            )
-            gentle = replace(rule, warm=Newton.warm, warm_precision=10.0)
-            again = search(function, again_key, at, gentle, independent or sampler)
-            result = result.replaced(at, again)
         fit = self._finish(result, batch, fixed, draw_key, prior_used, messages, progress)
-        return replace(fit, options=options, key=key)
+        return replace(fit, options=options, key=key, seconds=time.monotonic() - began)
 
     def _finish(
         self,
@@ -153,7 +169,6 @@ class MCEM:
         progress: Progress | None,
     ) -> Fit:
         program = result.program
-        began = time.monotonic()
         if not result.converged.all():
             at = np.flatnonzero(~result.converged)
             messages.append(
@@ -167,9 +182,16 @@ class MCEM:
             draws, approximation = result.u[None, None], "one draw: the point estimate"
             groups["map"] = map_group(result, prior_used, [], np.zeros(0))
         else:
-            draws, approximation, groups = self._laplace(
-                result, batch, key, prior_used, exact, messages, progress
-            )
+            weighted = self.options.weights and not program.sites.latent_observed
+            if result.interrupted and weighted:
+                weighted = False
+                messages.append("interrupted: draws are not weighted.")
+            arguments = (result, batch, key, prior_used, exact, progress)
+            try:
+                draws, approximation, groups = self._laplace(*arguments, weighted, messages)
+            except KeyboardInterrupt:
+                messages.append("interrupted while draws were weighted: they are not.")
+                draws, approximation, groups = self._laplace(*arguments, False, messages)
         groups["em_trace"] = trace_group(result)
         return Fit(
             method=self.method,
@@ -182,7 +204,7 @@ class MCEM:
             converged=result.converged,
             ended=_endings(result),
             messages=tuple(messages),
-            seconds=result.seconds + time.monotonic() - began,
+            seconds=result.seconds,
             exact=exact,
             fixed=fixed,
             groups=groups,
@@ -199,13 +221,13 @@ class MCEM:
         key: Array,
         prior_used: np.ndarray,
         exact: bool,
-        messages: list[str],
         progress: Progress | None,
+        weighable: bool,
+        messages: list[str],
     ) -> tuple[np.ndarray, str, dict[str, dict[str, Table]]]:
         """Draws around the mode, what they are, and the tables that say more; adds to ``messages``."""
         options, program = self.options, result.program
         groups: dict[str, dict[str, Table]] = {}
-        weighable = options.weights and not program.sites.latent_observed
         forms: dict[str, Form] = {}
         for form, k in zip(FORMS, jax.random.split(key, len(FORMS)), strict=True):
             normal, weighted = self._approximate(form, result, batch, k, weighable, exact, progress)
@@ -364,7 +386,11 @@ class NUTS:
             groups={"sample_stats": stats},
             options=o,
             key=key,
-            attrs={"r_hat": float(rhat.max()), "ess": float(ess.min())},
+            attrs={
+                "prior_used": str(self.system.options.get("prior", "as in the program")),
+                "r_hat": float(rhat.max()),
+                "ess": float(ess.min()),
+            },
         )
 
 

@@ -52,8 +52,8 @@ def predict(
 
     :param result: a fit, or its InferenceData.
     :param observables: what to measure; default: the system's own.
-    :param draws: posterior draws to use, spread evenly over the stored ones and equally over chains;
-        default 200, or all where there are fewer.
+    :param draws: posterior draws to use, spread evenly over the stored ones and equally over chains
+        (a few more where chains do not divide them); default 200, or all where there are fewer.
     :param reference: data, or observables measured on data, to store beside.
     :param system: the system, where it is not a named model.
     :raises ValueError: for unknown observables, and for a reference of another system.
@@ -122,7 +122,7 @@ def _pick(result: Any, program: Any, batch: Batch, draws: int | None) -> _Picked
         )
     wanted = min(200 if draws is None else draws, chains * stored)
     chains = min(chains, wanted)
-    at = np.linspace(0, stored - 1, wanted // chains).round().astype(int)
+    at = np.linspace(0, stored - 1, -(-wanted // chains)).round().astype(int)
     posterior = posterior.isel(chain=slice(chains), draw=at)
     return _Picked(
         _unconstrained(posterior, program, batch),
@@ -279,10 +279,15 @@ def _reference(
     :raises ValueError: if it is of another system, or does not hold the fit's members.
     """
     ds = reference if isinstance(reference, xr.Dataset) else io.load_observables(reference)
-    for name in ("beta", "temperature"):
-        ours, theirs = system.options.get(name), ds.attrs.get(name)
-        if ours is not None and theirs is not None and not np.isclose(float(theirs), float(ours)):
-            raise ValueError(f"the reference is at {name}={theirs}, the fit at {name}={ours}.")
+    for name, theirs in ds.attrs.items():
+        ours = system.options.get(name)
+        if ours is None or name in batch.conditions:
+            continue
+        same = theirs == ours if isinstance(ours, str) else np.isclose(float(theirs), float(ours))
+        if not same:
+            raise ValueError(
+                f"the reference was made at {name}={theirs}, the fit at {name}={ours}."
+            )
     if "site" in ds.sizes and ds.sizes["site"] != batch.x.shape[2]:
         raise ValueError(f"the reference has {ds.sizes['site']} sites, the fit {batch.x.shape[2]}.")
     for name, ours in batch.conditions.items():
@@ -306,7 +311,9 @@ def _members_of(reference: xr.Dataset, batch: Batch, own: set[str]) -> xr.Datase
     :param own: dimensions of the observables themselves.
     """
     if batch.dim is not None:
-        dim, wanted = str(batch.dim), batch.coords
+        dim, wanted = str(batch.dim), np.asarray(batch.coords)
+        if dim not in reference.dims and len(wanted) == 1 and dim in batch.conditions:
+            reference = reference.expand_dims({dim: wanted})  # its own value has been compared
         if dim not in reference.dims:
             raise ValueError(f"the reference has no {dim!r} dimension, which the fit has.")
     else:

@@ -107,9 +107,7 @@ def observe(data: xr.Dataset, observables: Sequence[str | Observable] = ()) -> x
     x = data["x"].transpose(..., "frame", "site")
     lead = x.dims[:-2]
     values = np.asarray(x.values, float).reshape(-1, x.sizes["frame"], x.sizes["site"])
-    out = xr.Dataset(
-        attrs={k: data.attrs[k] for k in ("beta", "mu", "source", "sha256") if k in data.attrs}
-    )
+    out = xr.Dataset(attrs=dict(data.attrs))
     out.attrs["frames"] = x.sizes["frame"]
     for o in chosen:
         each = np.stack([np.asarray(o(jnp.asarray(v.T))) for v in values])  # (member, *dims, frame)

@@ -1,6 +1,9 @@
 """Optima at infinity: found where linear programming says they are, and fitted under another prior."""
 
+from dataclasses import replace
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
@@ -8,7 +11,7 @@ import scipy.optimize
 from bayescg import results
 from bayescg.infer.existence import endless
 from bayescg.infer.mcem import run_mcem
-from bayescg.infer.program import coefficient_sites, replace_prior
+from bayescg.infer.program import coefficient_sites, read_program, replace_prior
 from bayescg.infer.run import INFINITY, MCEM, MCEMOptions, program_of
 from bayescg.limits import rem
 from bayescg.workflow import to_inference_data
@@ -53,7 +56,7 @@ def test_optima_at_infinity_are_those_that_linear_programming_finds() -> None:
     result = run_mcem(
         function, system.sampler, batch, jax.random.key(0), fixed=fixed, infinity=INFINITY
     )
-    found = endless(result, system.sampler, batch, fixed, jax.random.key(2), INFINITY)
+    found = endless(result, system.sampler, batch, fixed, ("theta_c",), jax.random.key(2), INFINITY)
     found |= result.unbounded
     exact = [
         not has_an_optimum(whole, batch.x[0] + 0.0, first, fixed["X"][m]) for m in range(len(MUS))
@@ -72,12 +75,50 @@ def test_a_flat_fit_with_no_optimum_falls_back_and_keeps_its_result() -> None:
     assert list(used) == ["flat", "normal(0, 10)"]
     assert any("optimum is at infinity for mu = 3" in m for m in fit.messages)
     assert fit.attrs["prior_used"] == "flat, normal(0, 10)"
-    # The flat member's precision has nothing of the other's prior in it.
-    alone = MCEM(system, some.isel(mu=[0]), MCEMOptions(draws=50)).run(jax.random.key(0))
-    assert list(alone.groups["map"]["prior_used"].values) == ["flat"]
     result = to_inference_data(fit)
     assert results.attrs(result)["converged"] == int(fit.converged.all())
     assert np.isfinite(results.group(result, "posterior")["theta_c"].values).all()
+
+
+def test_each_member_is_approximated_under_its_own_prior() -> None:
+    """Two members with the same estimates, one flat and one under normal(0, 10): their precisions
+    differ by that prior's, and by nothing else."""
+    system = ising.system(ising.Options(ratio=8, prior="flat", L2=2, L3=0))
+    some = data("0.2:0.3:2")
+    batch = system.batch(some)
+    one = run_mcem(system.program, system.sampler, batch, jax.random.key(0), max_iterations=2)
+    normal = replace_prior(system.program, ("theta_c",), 10.0)
+    x, given = jnp.asarray(batch.x[0], float), {"mu": jnp.asarray(0.2)}
+    twice = replace(
+        one,
+        programs=(one.program, read_program(normal, x, given)),
+        which=np.array([0, 1]),
+        u=np.stack([one.u[0]] * 2),
+        estimates=jax.tree.map(lambda a: np.stack([a[0]] * 2), one.estimates),
+    )
+    run = MCEM(system, some, MCEMOptions(weights=False))
+    found, _ = run._approximate("complete", twice, batch, jax.random.key(0), False, True, None)
+    expected = np.zeros_like(found.precision[0])
+    at = one.program.coordinates("theta_c")
+    expected[at, at] = 0.01
+    np.testing.assert_allclose(found.precision[1] - found.precision[0], expected, atol=1e-9)
+
+
+def test_an_interrupted_fit_starts_nothing_new() -> None:
+    """Neither the look for infinity, nor a second search, nor weights, once the user asks for an end."""
+
+    class Impatient:
+        def update(self, task: str, done: float, numbers: dict[str, float]) -> None:
+            assert task == "mcem"
+            raise KeyboardInterrupt
+
+    some = data("0.2:3.0:2")
+    some["x"][1] = 1.0
+    system = ising.system(ising.Options(ratio=8, prior="flat", L2=2, L3=0))
+    fit = MCEM(system, some, MCEMOptions(draws=20)).run(jax.random.key(0), progress=Impatient())
+    assert fit.ended == "interrupted" and not fit.converged.any()
+    assert "unweighted" in fit.approximation
+    assert any("interrupted" in m for m in fit.messages)
 
 
 def test_a_prior_that_is_a_scale_mixture_has_no_mode_worth_finding() -> None:

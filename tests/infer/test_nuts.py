@@ -57,6 +57,11 @@ def test_ards_spike_is_refused_in_words() -> None:
         NUTS(system(prior="ard"), data()).run(jax.random.key(0))
 
 
+def test_a_flat_prior_is_refused_in_words() -> None:
+    with pytest.raises(ProgramError, match="use prior=normal"):
+        NUTS(system(prior="flat"), data()).run(jax.random.key(0))
+
+
 def test_an_inexact_program_is_refused_in_words() -> None:
     fine = ising.system(ising.Options(ratio=2, prior="normal"))
     with pytest.raises(ProgramError, match="log Z is not known exactly"):
