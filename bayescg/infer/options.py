@@ -38,7 +38,7 @@ class MCEMOptions:
     A: float = option(25.0, "offset of Eq. 33 (paper, literal)")
     alpha: float | None = option(
         None,
-        "size of Eq. 33; none: 0.15 as printed (literal), or a first step of 0.3 Newton steps (paper)",
+        "size of Eq. 33; none: 0.15 as printed (literal), or a first step of Newton's length (paper)",
     )
     rho: float = option(0.75, "decay of Eq. 33 (paper, literal)")
     m: int = option(170, "samples of p_c and of each q_i an iteration (paper, literal)")

@@ -18,14 +18,13 @@ from bayescg.infer.schedules import (
     averaged,
     distance_to_optimum,
     usable_information,
+    within,
     without_negative_part,
 )
 from bayescg.linalg import eigh
 from bayescg.options import option
 
 __all__ = ["RobbinsMonro"]
-
-FIRST = 0.3  # first step of the scaled form, as a fraction of a Newton step
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,8 @@ class RobbinsMonro:
     :math:`\langle\tau\rangle` up to 5e4, throws coefficients across zero. The default
     form scales each block of parameters by :math:`D`, one over the largest eigenvalue of its
     information (which also makes the gradients ones per datum), so that with
-    :math:`\alpha = A^\rho` the first step would be at most a Newton step in any direction; it is
-    0.3 of that, since whole ones can overshoot to where the lattice freezes. It takes
+    :math:`\alpha = A^\rho` the first step is at most a Newton step in any direction. It cuts steps
+    to ``reach``, since early ones overshoot to where the lattice freezes, and takes
     ARD's term implicitly,
     :math:`\theta \leftarrow (\theta + \eta D G)/(1 + \eta D\langle\tau\rangle)`.
 
@@ -51,7 +50,7 @@ class RobbinsMonro:
 
     A: float = option(25.0, "offset of Eq. 33")
     alpha: float | None = option(
-        None, "size of Eq. 33; None: 0.15 as printed (literal), 0.3 A**rho (scaled)"
+        None, "size of Eq. 33; None: 0.15 as printed (literal), A**rho (scaled)"
     )
     rho: float = option(0.75, "decay of Eq. 33, in (0.5, 1]")
     m: int = option(170, "samples of p_c and of each q_i an iteration")
@@ -63,6 +62,9 @@ class RobbinsMonro:
     )
     most_missing: float = option(
         0.95, "largest fraction of missing information that distances believe"
+    )
+    reach: float = option(
+        0.5, "longest step of the scaled form, in the metric of Newton's trust region"
     )
     drift: float = option(2.0, "error of the quadratic that carries averages, for a step of 1 sd")
 
@@ -101,7 +103,7 @@ class RobbinsMonro:
         r""":math:`\eta_t` of Eq. 33, ``t`` from 0."""
         alpha = self.alpha
         if alpha is None:
-            alpha = 0.15 if self.form == "literal" else FIRST * self.A**self.rho
+            alpha = 0.15 if self.form == "literal" else self.A**self.rho
         return jnp.asarray(alpha / (self.A + t) ** self.rho)
 
     def update(
@@ -131,6 +133,7 @@ class RobbinsMonro:
             pull = eta * self._scale(program, mean)
             # ARD's part of the gradient is taken implicitly, any other prior's explicitly.
             new = (u + pull * (estimates.score + gradient + tau * u)) / (1.0 + pull * tau)
+            new = u + within(new - u, mean, len(x), self.reach)
         h = usable_information(mean, self.most_missing, 1e-2)
         distance, error, gain = distance_to_optimum(
             h, without_negative_part(held), mean.score + gradient, mean.noise

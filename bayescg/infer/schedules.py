@@ -25,6 +25,7 @@ __all__ = [
     "distance_to_optimum",
     "start_memory",
     "usable_information",
+    "within",
     "without_negative_part",
 ]
 
@@ -159,6 +160,16 @@ def averaged(
     return mixed, worth + sweeps
 
 
+def within(step: Array, estimates: Estimates, frames: int, radius: Array | float) -> Array:
+    r"""A step cut to ``radius`` in :math:`d^T(\beta^2\operatorname{Cov}[\phi] + \kappa) d`, root taken.
+
+    Twice the relative entropy by which it changes p_c, and a bound where p_c does not tell.
+    """
+    metric = estimates.complete / frames + 0.25 * jnp.eye(len(step))
+    length = jnp.sqrt(jnp.maximum(step @ metric @ step, 1e-30))
+    return step * jnp.minimum(1.0, radius / length)
+
+
 @dataclass(frozen=True)
 class Newton:
     r"""Newton steps with the observed information of Louis' identity; the default.
@@ -233,9 +244,7 @@ class Newton:
         radius = jnp.where(t == self.warm, self.radius, jnp.clip(radius, 1e-3, 1.0))
 
         step = self._m_steps(program, u, h, estimates.score, x, conditions, cap)
-        metric = estimates.complete / len(x) + 0.25 * jnp.eye(len(u))
-        length = jnp.sqrt(jnp.maximum(step @ metric @ step, 1e-30))
-        step = step * jnp.minimum(1.0, radius / length)
+        step = within(step, estimates, len(x), radius)
         forward = Memory(
             radius, u, step, jnp.maximum(gradient @ step, 0.0), estimates, effort, memory.trial
         )

@@ -56,26 +56,37 @@ def test_the_printed_schedule_is_eq_31_with_eq_33() -> None:
     assert not step.rejected
 
 
-def test_the_scaled_schedule_takes_ard_implicitly_and_starts_with_part_of_a_newton_step() -> None:
+def test_the_scaled_schedule_takes_ard_implicitly_and_starts_with_a_newton_step() -> None:
     """theta <- (theta + eta D G) / (1 + eta D tau); D is one over a block's largest eigenvalue."""
     p = program()
     u = jnp.asarray(np.random.default_rng(2).normal(size=p.size))
     e = estimates(p.size)
-    step = RobbinsMonro().update(
+    step = RobbinsMonro(reach=1e6).update(
         p, u, start_memory(u, e, 0.0), jnp.asarray(0), e, jnp.asarray(1), X, MU
     )
     for site in p.shapes:
         at = p.coordinates(site)
-        d = 0.3 / np.linalg.eigvalsh(np.asarray(e.complete)[np.ix_(at, at)])[-1]  # eta_0 = 0.3
+        d = 1.0 / np.linalg.eigvalsh(np.asarray(e.complete)[np.ix_(at, at)])[-1]  # eta_0 = 1
         tau = np.asarray(expected_precisions(p, u))[at]
         expected = (u[at] + d * e.score[at]) / (1.0 + d * tau)
         np.testing.assert_allclose(step.u[at], expected, rtol=1e-9)
 
 
+def test_the_scaled_schedule_cuts_its_steps() -> None:
+    p = program("normal")
+    u = jnp.zeros(p.size)
+    e = estimates(p.size)
+    arguments = (p, u, start_memory(u, e, 0.0), jnp.asarray(0), e, jnp.asarray(1), X, MU)
+    whole = RobbinsMonro(reach=1e6).update(*arguments).u
+    short = RobbinsMonro(reach=0.01).update(*arguments).u
+    metric = np.asarray(e.complete) / len(X) + 0.25 * np.eye(p.size)
+    np.testing.assert_allclose(short, 0.01 * whole / np.sqrt(whole @ metric @ whole), rtol=1e-9)
+
+
 def test_alpha_scales_the_paper_s_steps() -> None:
     assert RobbinsMonro(form="literal").step_size(0) == pytest.approx(0.15 / 25.0**0.75)
-    assert RobbinsMonro().step_size(0) == pytest.approx(0.3)
-    half = RobbinsMonro(A=25.0, alpha=0.15 * 25.0**0.75)
+    assert RobbinsMonro().step_size(0) == pytest.approx(1.0)
+    half = RobbinsMonro(A=25.0, alpha=0.5 * 25.0**0.75)
     assert half.step_size(7) == pytest.approx(0.5 * RobbinsMonro().step_size(7))
 
 
