@@ -369,6 +369,9 @@ def test_a_fit_that_is_interrupted_in_its_iterations_keeps_what_it_had(folder: P
 def test_compiled_code_that_does_not_return_is_ended(folder: Path) -> None:
     with fitting(STUCK, "--json") as process:
         wait_for(process, "ready")
+        time.sleep(
+            2.0
+        )  # from its word to the compiled call, where alone the signal is not answered
         process.send_signal(signal.SIGINT)
         wait_for(process, "bayescg: interrupting as soon as the running computation returns;")
         process.send_signal(signal.SIGINT)
