@@ -15,7 +15,7 @@ from bayescg.workflow import make_reference, make_system
 
 NEAR = (1.0, 0.3, 0.1)  # posterior standard deviations, in the worst coordinate
 SEEDS = 3
-PAPER_ITERATIONS = 3000
+PAPER_ITERATIONS = 8000
 
 
 def run() -> dict[str, Any]:
