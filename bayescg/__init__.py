@@ -12,19 +12,24 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Derived": "bayescg.system",
     "System": "bayescg.system",
+    "adf": "bayescg.observables.liquid",
+    "coordination": "bayescg.observables.liquid",
     "correlation": "bayescg.observables.lattice",
     "io": "bayescg.io",
     "limits": "bayescg.limits",
     "magnetization": "bayescg.observables.lattice",
     "mcem": "bayescg.infer.run",
-    "nuts": "bayescg.infer.run",
+    "nuts": "bayescg.infer.nuts_run",
     "observe": "bayescg.workflow",
     "plot": "bayescg.plot",
     "predict": "bayescg.workflow",
+    "rdf": "bayescg.observables.liquid",
     "results": "bayescg.results",
     "save": "bayescg.results",
     "system": "bayescg.workflow",
+    "tetrahedral_order": "bayescg.observables.liquid",
     "to_inference_data": "bayescg.workflow",
 }
 __all__ = sorted([*_HOMES, "__version__"])

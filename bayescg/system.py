@@ -4,13 +4,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from jax import Array
 import numpy as np
 import xarray as xr
 
 from bayescg.observables.base import Observable
 from bayescg.samplers.base import Sampler
 
-__all__ = ["Batch", "System"]
+__all__ = ["Batch", "Derived", "System"]
+
+#: Attributes of selected data that go into the result.
+RECORDED = ("statistical_inefficiency", "effective_frames", "frames_given")
 
 
 class Batch(NamedTuple):
@@ -20,11 +24,25 @@ class Batch(NamedTuple):
     conditions: dict[str, np.ndarray]  # program arguments that vary over the sweep, (member,)
     dim: str | None  # name of the sweep's dimension, None for a single data set
     coords: np.ndarray | None  # its coordinate
+    notices: tuple[str, ...] = ()  # what was done to the data before they are fitted
+    attrs: Mapping[str, Any] = {}  # what is known of them, for the result
 
     def of(self, at: np.ndarray) -> "Batch":
         """Some members only."""
         some = {k: v[at] for k, v in self.conditions.items()}
-        return Batch(self.x[at], some, self.dim, None if self.coords is None else self.coords[at])
+        coords = None if self.coords is None else self.coords[at]
+        return self._replace(x=self.x[at], conditions=some, coords=coords)
+
+
+class Derived(NamedTuple):
+    """A function of the parameters on an axis of its own, such as a pair potential."""
+
+    dim: str
+    coords: np.ndarray
+    value: Array  # (dim,)
+    long_name: str
+    units: str
+    dim_units: str
 
 
 @dataclass(frozen=True)
@@ -37,6 +55,16 @@ class System:
     :param sampler: Markov kernel for the latent site.
     :param independent: draws that need no chain, where there are any: slower, but no coupling
         freezes them. A fit that ran away is started again with it.
+    :param latent_sampler: kernel for q_i(X), where another suits it better.
+    :param start: values of parameters that a fit starts from; the others start at the origin of
+        their unconstrained coordinates.
+    :param start_from: the same from one data set ``(frame, ...)``; what it names comes first.
+    :param runaway: beta times a coefficient that passes this under a flat or ARD prior is on its way
+        to infinity, as on a lattice it can be; None where a search never ends there.
+    :param method_defaults: options of methods that suit this system better than their own defaults.
+    :param box: edges of the periodic box of sites in space, angstrom.
+    :param units: of parameters; those not named are pure numbers.
+    :param derived: further quantities of one draw of the parameters, for ``posterior``.
     :param conditions: program arguments that come with the data (a coordinate or an attribute of
         that name) and may differ over a sweep.
     :param options: the options that made this system, for the record.
@@ -64,6 +92,14 @@ class System:
     select: Callable[[xr.Dataset], xr.Dataset] = lambda data: data
     frames: int | None = None
     independent: Sampler | None = None
+    latent_sampler: Sampler | None = None
+    start: Mapping[str, Any] = field(default_factory=dict)
+    start_from: Callable[[np.ndarray], Mapping[str, Any]] | None = None
+    runaway: float | None = 6.0
+    method_defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    box: tuple[float, ...] | None = None
+    units: Mapping[str, str] = field(default_factory=dict)
+    derived: Callable[[Mapping[str, Array]], Mapping[str, Derived]] | None = None
 
     def batch(self, data: xr.Dataset) -> Batch:
         """The data set as arrays with a leading sweep axis.
@@ -93,4 +129,7 @@ class System:
             if source is None:
                 raise ValueError(f"the data have neither a coordinate nor an attribute {name!r}.")
             conditions[name] = np.broadcast_to(np.asarray(source, float), values.shape[:1]).copy()
-        return Batch(values, conditions, dim, None if dim is None else np.asarray(data[dim].values))
+        coords = None if dim is None else np.asarray(data[dim].values)
+        notices = tuple(data.attrs.get("notices", ()))
+        known = {k: data.attrs[k] for k in RECORDED if k in data.attrs}
+        return Batch(values, conditions, dim, coords, notices, known)

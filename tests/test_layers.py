@@ -28,6 +28,7 @@ ROOMS = (
     "limits",
     "predict",
     "io",
+    "engines",
     "workflow",
     "plot",
     "report",

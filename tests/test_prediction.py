@@ -7,8 +7,8 @@ import pytest
 
 import bayescg as cg
 from bayescg import results
+from bayescg.infer.begin import program_of
 from bayescg.infer.fit import Fit
-from bayescg.infer.run import program_of
 from bayescg.predict import Simulation, posterior_predictive
 from models import ising
 from tests.brute_force import spins

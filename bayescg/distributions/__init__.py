@@ -1,7 +1,7 @@
 """Boltzmann distributions, log-partition strategies, priors and coarse-to-fine likelihoods."""
 
 from bayescg.distributions.boltzmann import Boltzmann, spin
-from bayescg.distributions.coarse_to_fine import SpinFlip, half_to_one
+from bayescg.distributions.coarse_to_fine import PeriodicNormal, SpinFlip, half_to_one
 from bayescg.distributions.log_partition import (
     Enumeration,
     ExactLogPartition,
@@ -12,7 +12,15 @@ from bayescg.distributions.log_partition import (
     effective_sample_size,
     exact_for,
 )
-from bayescg.distributions.priors import PRIORS, ard, coefficients, flat, horseshoe, normal
+from bayescg.distributions.priors import (
+    PRIORS,
+    ard,
+    coefficients,
+    flat,
+    flat_positive,
+    horseshoe,
+    normal,
+)
 from bayescg.distributions.reconstruction import MajorityReconstruction
 
 __all__ = [
@@ -22,6 +30,7 @@ __all__ = [
     "ExactLogPartition",
     "LogPartition",
     "MajorityReconstruction",
+    "PeriodicNormal",
     "Reweighted",
     "SpinFlip",
     "Tracked",
@@ -31,6 +40,7 @@ __all__ = [
     "effective_sample_size",
     "exact_for",
     "flat",
+    "flat_positive",
     "half_to_one",
     "horseshoe",
     "normal",

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
 
-__all__ = ["PRIORS", "ard", "coefficients", "flat", "horseshoe", "normal"]
+__all__ = ["PRIORS", "ard", "coefficients", "flat", "flat_positive", "horseshoe", "normal"]
 
 PRIORS = ("ard", "normal", "horseshoe", "flat")
 
@@ -43,6 +43,17 @@ def normal(name: str, size: int, *, scale: float = 10.0) -> Array:
 def flat(name: str, size: int) -> Array:
     """Improper uniform on the real line: the maximum of the posterior is the MLE."""
     return numpyro.sample(name, dist.ImproperUniform(dist.constraints.real, (), (size,)))
+
+
+def flat_positive(name: str) -> Array:
+    """Improper uniform on the positive numbers, a scalar; methods move its logarithm.
+
+    The prior is flat in the value (PCG paper, Section 3.2.3), so the density of the logarithm has
+    the Jacobian. A mode is that of the logarithm's density (hint ``mode``): of the value's it may lie
+    at zero, where a normal approximation means nothing.
+    """
+    prior = dist.ImproperUniform(dist.constraints.positive, (), ())
+    return numpyro.sample(name, prior, infer={"mode": "unconstrained"})
 
 
 def horseshoe(

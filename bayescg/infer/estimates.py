@@ -16,8 +16,8 @@ __all__ = ["Chains", "Estimates", "Reader", "estimate", "likelihood_coordinates"
 class Chains(NamedTuple):
     """Persistent chains of one data set."""
 
-    free: ChainState  # of p_c(X | theta_c), (site, chain)
-    clamped: ChainState  # of q_i(X), (site, frame * chain), the chains of a frame side by side
+    free: Any  # of p_c(X | theta_c), a sampler's state
+    clamped: Any  # of q_i(X), frame * chain of them, those of a frame side by side
 
 
 class Estimates(NamedTuple):
@@ -25,10 +25,12 @@ class Estimates(NamedTuple):
 
     score: Array  # (u,), gradient of sum_i log p(x_i | u), Eq. 39
     complete: Array  # (u, u), complete-data information, the likelihood's part of Eq. 45
+    fisher: Array  # (u, u), the same where natural parameters are linear in u; never negative
     missing: Array  # (u, u), sum_i Cov_{q_i}[score of (x_i, X_i)], Louis' missing information
     spread: Array  # (u, chain), a root of ``noise``: what each chain adds to the error of ``score``
     features: Array  # (term,), model average of the statistics
-    latent_change: Array  # fraction of latent coordinates that a sweep of q_i changes
+    latent_change: Array  # fraction of latent coordinates (HMC: of proposals) that a sweep changes
+    latent_gap: Array  # mean square of x - X of a coordinate under q_i, sites in space; else 0
 
     @property
     def noise(self) -> Array:
@@ -46,6 +48,7 @@ class Reader(NamedTuple):
 
     program: Program
     sampler: Sampler
+    latent_sampler: Sampler  # of q_i
     fine: np.ndarray  # coordinates of u that the likelihood p_cf depends on, given X
     block: int | None = None  # frames whose latents move in one E-step; None: all
 
@@ -66,11 +69,19 @@ def likelihood_coordinates(program: Program, x: Array, conditions: dict[str, Arr
     return np.flatnonzero(touched)
 
 
-def start_chains(reader: Reader, key: Array, frames: int, free: int, clamped: int) -> Chains:
-    """Fresh chains: ``free`` of p_c and ``clamped`` for every frame."""
+def start_chains(reader: Reader, key: Array, x: Array, free: int, clamped: int) -> Chains:
+    """Fresh chains: ``free`` of p_c and ``clamped`` for every frame of ``x``.
+
+    Sites in space start where the data are; no liquid comes from random places.
+    """
     k_free, k_clamped = jax.random.split(key)
+    frames = len(x)
+    sampler, latent = reader.sampler, reader.latent_sampler
+    if sampler.at is None or latent.at is None:
+        return Chains(sampler.init(k_free, free), latent.init(k_clamped, frames * clamped))
     return Chains(
-        reader.sampler.init(k_free, free), reader.sampler.init(k_clamped, frames * clamped)
+        sampler.at(k_free, x[jnp.arange(free) % frames].T),
+        latent.at(k_clamped, jnp.repeat(x, clamped, axis=0).T),
     )
 
 
@@ -81,6 +92,7 @@ class _Sums(NamedTuple):
     clamped_outer: Array  # (score, score)
     curvature: Array  # (fine, fine)
     changed: Array
+    gap: Array
 
 
 def estimate(
@@ -111,7 +123,7 @@ def estimate(
     :param fresh: groups of ``FRESH`` chains of p_c that are cooled anew first: the number of the
         first group, counted around the chains, and how many.
     """
-    program, sampler, fine, block = reader
+    program, sampler, latent_sampler, fine, block = reader
     boltzmann = program.boltzmann(u, x, conditions)
     potential, beta = boltzmann.potential, jnp.asarray(boltzmann.beta)
 
@@ -120,34 +132,56 @@ def estimate(
 
     slope = jax.jacfwd(natural)(u)  # (term, u)
     frames = len(x)
-    per_frame = chains.clamped.x.shape[1] // frames
+    per_frame = chains.clamped.x.shape[-1] // frames
     observed = program.sites.latent_observed
     tiled = jnp.repeat(x, per_frame, axis=0)
-    field = None
+    field: Any = None
+    ready, latent_ready = sampler.prepare(potential, beta), latent_sampler.prepare(potential, beta)
     if not observed:
-        h, _ = program.field(u, x, conditions)
-        field = jnp.repeat(h, per_frame, axis=0).T  # (site, frame * chain)
+        pull = program.pull(u, x, conditions)
+        field = jax.tree.map(lambda a: jnp.repeat(a, per_frame, axis=0).T, pull)
     latent = program.fixed[program.sites.latent] if observed else None
+
+    control = latent is None and latent_sampler.force is not None
+
+    def controlled(x: Array, z: Array) -> Array:
+        r"""What has mean 0 under q_i and nearly all of the variance of the score of p_cf.
+
+        With :math:`d = X - x`, :math:`k = 1/\sigma^2` and n coordinates, Stein's identity gives
+        :math:`\langle k|d|^2 - n + \beta\,d\cdot\nabla U\rangle_{q_i} = 0`, so that
+        :math:`\partial\log p_{cf}/\partial\log\sigma^2 = \tfrac12(k|d|^2 - n)` has the mean of
+        :math:`-\tfrac12\beta\,d\cdot\nabla U`, small where the data hold the latents tightly.
+        """
+        assert latent_sampler.force is not None and widths is not None and field is not None
+        pull = latent_sampler.force(x, latent_ready[0]).astype(u.dtype)
+        d = z - field.centre
+        size = d.shape[0] * d.shape[1]
+        h = field.stiffness * jnp.sum(d * d, (0, 1)) - size - jnp.sum(d * pull, (0, 1))
+        return 0.5 * jnp.repeat(widths, per_frame, axis=0).T * h
+
+    def log_width(v: Array) -> Array:
+        return -jnp.log(program.pull(u.at[fine].set(v), x, conditions).stiffness)
+
+    widths = jax.jacfwd(log_width)(u[fine]) if control else None  # (frame, fine)
 
     def fine_log_likelihood(v: Array, latent: Array) -> Array:
         return program.log_likelihood(u.at[fine].set(v), latent, tiled, conditions)
 
-    def step_clamped(key: Array, state: ChainState) -> tuple[ChainState, Array]:
+    def step_clamped(key: Array, state: Any) -> tuple[Any, Array]:
         if block is None:
-            moved, info = sampler.step(key, state, potential, beta, field)
+            moved, info = latent_sampler.step(key, state, *latent_ready, field)
             return moved, info.changed
-        assert field is not None  # there are latents to move
         order = (jnp.arange(block) + first_frame) % frames
         columns = (order[:, None] * per_frame + jnp.arange(per_frame)).ravel()
-        part, info = sampler.step(
-            key, ChainState(state.x[:, columns]), potential, beta, field[:, columns]
-        )
-        return ChainState(state.x.at[:, columns].set(part.x)), info.changed
+        part, pull = jax.tree.map(lambda a: a[..., columns], (state, field))
+        part, info = latent_sampler.step(key, part, *latent_ready, pull)
+        put = jax.tree.map(lambda a, b: a.at[..., columns].set(b), state, part)
+        return put, info.changed
 
     def sweep(i: Array, carry: tuple[Chains, _Sums]) -> tuple[Chains, _Sums]:
         chains, sums = carry
         k_free, k_clamped = jax.random.split(jax.random.fold_in(key, i))
-        free, _ = sampler.step(k_free, chains.free, potential, beta)
+        free, _ = sampler.step(k_free, chains.free, *ready)
         phi = potential.statistics(free.x).astype(u.dtype)
         if latent is None:
             clamped, changed = step_clamped(k_clamped, chains.clamped)
@@ -158,25 +192,30 @@ def estimate(
         value = u[fine]
         s_fine = jax.jacfwd(fine_log_likelihood)(value, z.T).T  # (fine, frame * chain)
         curvature = -jax.hessian(lambda v: jnp.sum(fine_log_likelihood(v, z.T)))(value)
+        calm = s_fine - controlled(clamped.x, z) if control else s_fine
         both = jnp.concatenate([psi, s_fine])
+        gap = jnp.mean((z.T - tiled) ** 2) if z.ndim == 3 else jnp.zeros(())
         return Chains(free, clamped), _Sums(
             sums.free + phi,
             sums.free_outer + phi @ phi.T,
-            sums.clamped + both.reshape(-1, frames, per_frame),
-            sums.clamped_outer + both @ both.T,
+            sums.clamped + jnp.concatenate([both, calm]).reshape(-1, frames, per_frame),
+            sums.clamped_outer + both @ jnp.concatenate([both, calm]).T,
             sums.curvature + curvature,
             sums.changed + changed,
+            sums.gap + gap,
         )
 
-    chains = chains._replace(free=_renewed(reader, key, chains.free, potential, beta, fresh))
-    terms, free_chains = slope.shape[0], chains.free.x.shape[1]
+    if sampler.at is None:
+        chains = chains._replace(free=_renewed(reader, key, chains.free, potential, beta, fresh))
+    terms, free_chains = slope.shape[0], chains.free.x.shape[-1]
     width = terms + fine.size
     zero = _Sums(
         jnp.zeros((terms, free_chains), u.dtype),
         jnp.zeros((terms, terms), u.dtype),
-        jnp.zeros((width, frames, per_frame), u.dtype),
-        jnp.zeros((width, width), u.dtype),
+        jnp.zeros((width + fine.size, frames, per_frame), u.dtype),
+        jnp.zeros((width, width + fine.size), u.dtype),
         jnp.zeros((fine.size, fine.size), u.dtype),
+        jnp.zeros((), u.dtype),
         jnp.zeros((), u.dtype),
     )
     chains, sums = jax.lax.fori_loop(0, sweeps, sweep, (chains, zero))
@@ -188,21 +227,33 @@ def estimate(
     # The square of an estimated mean is too large by the mean's own error, here and below.
     covariance = sums.free_outer / count - jnp.outer(mean, mean) + free_spread @ free_spread.T
 
-    by_chain = sums.clamped / sweeps  # (score, frame, chain)
+    by_chain = sums.clamped / sweeps  # (score, then the calm one of p_cf; frame; chain)
     by_frame = jnp.mean(by_chain, 2)
-    spread = (by_chain - by_frame[:, :, None]).reshape(width, -1)
+    spread = (by_chain - by_frame[:, :, None]).reshape(len(by_frame), -1)
     spread = spread / np.sqrt(per_frame * max(per_frame - 1, 1))
-    within = sums.clamped_outer / (sweeps * per_frame) - by_frame @ by_frame.T + spread @ spread.T
+    within = sums.clamped_outer / (sweeps * per_frame) - by_frame[:width] @ by_frame.T
+    within = within + spread[:width] @ spread.T
+    curvature = sums.curvature / (sweeps * per_frame)
+    if control:
+        # The observed information of the width is -Cov[calm score, score].
+        cross = within[terms:width, width:]
+        within = within.at[terms:width, terms:width].set(curvature + 0.5 * (cross + cross.T))
+    within = within[:, :width]
+    # From here on the score of p_cf is the calm one.
+    by_frame, spread = (jnp.concatenate([a[:terms], a[width:]]) for a in (by_frame, spread))
 
     # From (statistics, score of p_cf) to coordinates of u.
     to_u = jnp.concatenate([beta * slope, jnp.eye(program.size, dtype=u.dtype)[fine]])  # (score, u)
     residual = jnp.sum(by_frame[:terms], 1) - frames * mean
     score = to_u.T @ jnp.concatenate([residual, jnp.sum(by_frame[terms:], 1)])
     bend = jax.hessian(lambda v: beta * (natural(v) @ residual))(u)
-    complete = frames * beta**2 * slope.T @ covariance @ slope - bend
-    complete = complete.at[jnp.ix_(fine, fine)].add(sums.curvature / (sweeps * per_frame))
+    fisher = frames * beta**2 * slope.T @ covariance @ slope
+    fisher = fisher.at[jnp.ix_(fine, fine)].add(curvature)
+    complete = fisher - bend
     root = jnp.concatenate([frames * beta * slope.T @ free_spread, to_u.T @ spread], 1)
-    out = Estimates(score, complete, to_u.T @ within @ to_u, root, mean, sums.changed / sweeps)
+    missing = to_u.T @ within @ to_u
+    moved, gap = sums.changed / sweeps, sums.gap / sweeps
+    out = Estimates(score, complete, fisher, missing, root, mean, moved, gap)
     return out, chains
 
 

@@ -38,10 +38,12 @@ def check_exact(program: Program, x: Array, conditions: dict[str, Array]) -> Non
 
 
 def check_factorises(program: Program, x: Array, conditions: dict[str, Array]) -> None:
-    """Raise ``ProgramError`` unless ``log p_cf`` is a finite field on the latent spins.
+    """Raise ``ProgramError`` unless ``log p_cf`` is a finite field on spins, or a tether of sites.
 
     Looked at for several parameters and latents, since a coupling may vanish at one of them.
     """
+    if len(program.latent_shape) > 1:
+        return _check_tethers(program, x, conditions)
     for seed in range(4):
         u_key, x_key = jax.random.split(jax.random.key(seed))
         u = 0.5 * jax.random.normal(u_key, (program.size,))
@@ -57,6 +59,28 @@ def check_factorises(program: Program, x: Array, conditions: dict[str, Array]) -
             raise ProgramError(
                 "the likelihood does not factorise over coarse sites, so latents are neither sampled nor "
                 "summed out right."
+            )
+
+
+def _check_tethers(program: Program, x: Array, conditions: dict[str, Array]) -> None:
+    """Raise ``ProgramError`` unless each frame's likelihood is an isotropic normal of its latents."""
+    if x.shape[1:] != program.latent_shape:
+        raise ProgramError(
+            f"latent sites have shape {program.latent_shape}, the data {x.shape[1:]} a frame: sites in space "
+            "need one latent for each, x ~ N(X, sigma^2)."
+        )
+    for seed in range(2):
+        u_key, x_key = jax.random.split(jax.random.key(seed))
+        u = 0.5 * jax.random.normal(u_key, (program.size,))
+        pull = program.pull(u, x, conditions)
+        latent = x + 0.3 * jax.random.normal(x_key, x.shape)
+        direct = program.log_likelihood(u, latent, x, conditions)
+        top = program.log_likelihood(u, pull.centre, x, conditions)
+        gap = jnp.sum((latent - pull.centre) ** 2, (1, 2))
+        if not np.allclose(direct, top - 0.5 * pull.stiffness * gap, rtol=1e-6, atol=1e-6):
+            raise ProgramError(
+                "the likelihood is not a normal of the latent sites with one variance a frame, so latents "
+                "cannot be sampled."
             )
 
 

@@ -126,6 +126,7 @@ def run_mcem(
     fixed: dict[str, np.ndarray] | None = None,
     frames_per_step: int | None = None,
     infinity: float = np.inf,
+    latent_sampler: Sampler | None = None,
     progress: Progress | None = None,
 ) -> MCEMResult:
     """Find the maximum of the posterior of every member of a sweep, in one vectorised run.
@@ -139,7 +140,7 @@ def run_mcem(
     given up where it last was, and the others go on.
 
     :param function: the program, ``function(x, **conditions)``.
-    :param sampler: kernel for the latent site.
+    :param sampler: kernel for p_c; ``latent_sampler`` for q_i, the same where None.
     :param batch: data with a leading sweep axis.
     :param start: where to start, ``(member, u)``; default: the origin of ``u``.
     :param fixed: values the program is conditioned on, each with a leading sweep axis; the latent
@@ -173,12 +174,13 @@ def run_mcem(
         raise ValueError(f"frames_per_step must lie between 1 and {frames}, got {frames_per_step}.")
 
     block = None if frames_per_step == frames else frames_per_step
-    reader = Reader(program, sampler, likelihood_coordinates(program, *first[:2]), block)
+    latent = latent_sampler or sampler
+    reader = Reader(program, sampler, latent, likelihood_coordinates(program, *first[:2]), block)
     step = jax.jit(partial(_iterate, reader, schedule))
     init_key, loop_key = jax.random.split(key)
-    chains = jax.vmap(
-        lambda k: start_chains(reader, k, frames, schedule.free_chains, schedule.clamped_chains)
-    )(jax.random.split(init_key, count))
+    chains = over_members(
+        lambda k, x: start_chains(reader, k, x, schedule.free_chains, schedule.clamped_chains)
+    )(jax.random.split(init_key, count), x)
     u = jnp.zeros((count, program.size)) if start is None else jnp.asarray(start, float)
     inputs = (x, conditions, given)
     shapes = jax.eval_shape(partial(_estimates, reader), init_key, u, chains, *inputs, 1)
@@ -283,7 +285,21 @@ def _estimates(
         member = reader._replace(program=reader.program.given(fixed))
         return estimate(member, key, u, chains, x, conditions, jnp.asarray(sweeps))[0]
 
-    return jax.vmap(one)(u, chains, x, conditions, fixed)
+    return over_members(one)(u, chains, x, conditions, fixed)
+
+
+def over_members(f: Callable[..., Any]) -> Callable[..., Any]:
+    """``f`` over a leading axis of members; a single one is spared the batching.
+
+    Look-ups with a batch axis in front are many times slower on a CPU.
+    """
+
+    def mapped(*args: Any) -> Any:
+        if jax.tree.leaves(args)[0].shape[0] > 1:
+            return jax.vmap(f)(*args)
+        return jax.tree.map(lambda a: a[None], f(*jax.tree.map(lambda a: a[0], args)))
+
+    return mapped
 
 
 class _Member(NamedTuple):
@@ -321,6 +337,7 @@ def _row(full: _Member, sweeps: int, moves: int) -> dict[str, Any]:
         "sweeps": np.asarray(sweeps),
         "moves": np.asarray(moves),
         "latent_change": full.estimates.latent_change,
+        "latent_gap": full.estimates.latent_gap,
     }
 
 
@@ -358,7 +375,7 @@ def _iterate(
         return kept, kept, new
 
     keys = jax.random.split(key, state.u.shape[0])
-    chains, last, new = jax.vmap(one)(
+    chains, last, new = over_members(one)(
         keys, state.u, state.memory, state.chains, state.last_chains, x, conditions, fixed
     )
     u = jnp.where(state.done[:, None], state.u, new.u)

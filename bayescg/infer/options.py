@@ -35,6 +35,17 @@ class MCEMOptions:
     clamped_chains: int = option(16, "persistent chains of each q_i (newton)")
     max_sweeps: int = option(2048, "most sweeps an iteration (newton)")
     m_steps: int = option(5, "M-steps per E-step (newton)")
+    sweeps: int = option(4, "sweeps of the first iterations (newton)")
+    warm: int = option(16, "iterations before ARD is at full strength (newton)")
+    warm_precision: float = option(1.0, "bound on ARD's precisions in those iterations (newton)")
+    radius: float = option(0.5, "first radius of the trust region (newton)")
+    longest: float = option(1.0, "its largest radius (newton)")
+    most_missing: float = option(
+        0.95, "largest fraction of missing information that a step believes (newton)"
+    )
+    cooling: float = option(
+        1.0, "sweeps spent on cooling chains anew, as a fraction of those that sample (lattices)"
+    )
     A: float = option(25.0, "offset of Eq. 33 (paper, literal)")
     alpha: float | None = option(
         None,
@@ -53,6 +64,9 @@ class MCEMOptions:
             "clamped_chains",
             "max_sweeps",
             "m_steps",
+            "sweeps",
+            "radius",
+            "longest",
         ):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}.")
@@ -68,9 +82,18 @@ class MCEMOptions:
                 clamped_chains=self.clamped_chains,
                 max_sweeps=self.max_sweeps,
                 inner=self.m_steps,
+                sweeps=self.sweeps,
+                warm=self.warm,
+                warm_precision=self.warm_precision,
+                radius=self.radius,
+                longest=self.longest,
+                most_missing=self.most_missing,
+                cooling=self.cooling,
             )
         form: Literal["scaled", "literal"] = "scaled" if self.schedule == "paper" else "literal"
-        return RobbinsMonro(A=self.A, alpha=self.alpha, rho=self.rho, m=self.m, form=form)
+        return RobbinsMonro(
+            A=self.A, alpha=self.alpha, rho=self.rho, m=self.m, form=form, cooling=self.cooling
+        )
 
 
 @dataclass(frozen=True)

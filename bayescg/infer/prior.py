@@ -34,7 +34,7 @@ def prior_terms(
     """
 
     def log_prior(v: Array) -> Array:
-        return program.log_prior(v, x, conditions)
+        return program.log_prior(v, x, conditions) + program.log_jacobian(v, program.free_modes)
 
     exact = -jax.hessian(log_prior)(u)
     gradient = jax.grad(log_prior)(u)

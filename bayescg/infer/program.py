@@ -20,6 +20,7 @@ from numpyro.primitives import Messenger
 
 from bayescg.distributions.boltzmann import Boltzmann
 from bayescg.potentials.base import ExponentialFamily
+from bayescg.samplers.forces import Tether
 
 __all__ = [
     "Program",
@@ -127,6 +128,7 @@ class Program:
     shapes: dict[str, tuple[int, ...]]
     improper: tuple[str, ...]  # sites under an improper prior
     ard: dict[str, tuple[float, float]]  # a0, b0 of each site with an ARD prior
+    free_modes: tuple[str, ...]  # sites whose mode is that of their unconstrained density
     scales: tuple[str, ...]  # sites that scale other sites, as the horseshoe's do
     fixed: dict[str, Array]  # values that the program is conditioned on, the latent among them
     unravel: Callable[[Array], dict[str, Array]]
@@ -148,12 +150,16 @@ class Program:
         inner = {k: biject_to(self.supports[k]).inv(jnp.asarray(values[k])) for k in self.shapes}
         return ravel_pytree(inner)[0]
 
-    def log_jacobian(self, u: Array) -> Array:
-        """Log volume of :meth:`constrain`, which turns a density of values into one of ``u``."""
+    def log_jacobian(self, u: Array, sites: Collection[str] | None = None) -> Array:
+        """Log volume of :meth:`constrain`, which turns a density of values into one of ``u``.
+
+        :param sites: only these; None: all.
+        """
         total = jnp.zeros(())
         for k, v in self.unravel(u).items():
-            t = biject_to(self.supports[k])
-            total = total + jnp.sum(t.log_abs_det_jacobian(v, t(v)))
+            if sites is None or k in sites:
+                t = biject_to(self.supports[k])
+                total = total + jnp.sum(t.log_abs_det_jacobian(v, t(v)))
         return total
 
     def coordinates(self, site: str) -> np.ndarray:
@@ -232,6 +238,24 @@ class Program:
         h = 0.5 * (jax.vmap(raised, out_axes=1)(jnp.arange(down.shape[1])) - base[:, None])
         return h, base + jnp.sum(h, 1)
 
+    def pull(self, u: Array, x: Array, conditions: dict[str, Array]) -> Any:
+        """What the data exert on latents, as samplers take it; the leading axis is ``frame``.
+
+        Spins: the field ``h`` of :meth:`field`. Sites in space: the
+        :class:`~bayescg.samplers.forces.Tether` of a normal likelihood, read from its first two
+        derivatives at ``X = x``.
+        """
+        if len(self.latent_shape) == 1:
+            return self.field(u, x, conditions)[0]
+
+        def total(latent: Array) -> Array:
+            return jnp.sum(self.log_likelihood(u, latent, x, conditions))
+
+        one = jnp.zeros_like(x).at[:, 0, 0].set(1.0)
+        force, change = jax.jvp(jax.grad(total), (x,), (one,))
+        stiffness = -change[:, 0, 0]
+        return Tether(x + force / stiffness[:, None, None], stiffness)
+
     def sample_fine(
         self, key: Array, u: Array, latent: Array, conditions: dict[str, Array]
     ) -> Array:
@@ -308,6 +332,9 @@ def read_program(
         shapes=shapes,
         improper=tuple(
             k for k in parameters if isinstance(unwrapped(sampled[k]["fn"]), dist.ImproperUniform)
+        ),
+        free_modes=tuple(
+            k for k in parameters if (sampled[k].get("infer") or {}).get("mode") == "unconstrained"
         ),
         scales=tuple(k for k in parameters if "scale" in (sampled[k].get("infer") or {})),
         ard={k: v["infer"]["ard"] for k, v in sampled.items() if "ard" in (v.get("infer") or {})},

@@ -11,17 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from bayescg.infer.begin import is_exact, members_in_words, origin, program_of
 from bayescg.infer.existence import endless
 from bayescg.infer.fit import Fit, Table
 from bayescg.infer.laplace import FORMS, Laplace, Weighted, joined, laplace, weigh
 from bayescg.infer.mcem import MCEMResult, run_mcem
-from bayescg.infer.nuts import run_nuts
-from bayescg.infer.options import MCEMOptions, NUTSOptions
+from bayescg.infer.options import MCEMOptions
 from bayescg.infer.program import (
-    Program,
-    ProgramError,
     coefficient_sites,
-    read_program,
     replace_prior,
 )
 from bayescg.infer.progress import Progress
@@ -40,10 +37,8 @@ from bayescg.options import with_options
 from bayescg.samplers.base import Sampler
 from bayescg.system import Batch, System
 
-__all__ = ["MCEM", "NUTS", "MCEMOptions", "NUTSOptions", "mcem", "nuts"]
+__all__ = ["MCEM", "MCEMOptions", "mcem"]
 
-#: Beta times a coefficient that passes this under a flat or ARD prior is on its way to infinity.
-INFINITY = 6.0
 FALLBACK = 10.0  # scale of the normal prior used instead
 BAD_KHAT = 0.7
 FEW_DRAWS = 100  # effective draws below which intervals are said to be rough
@@ -82,7 +77,7 @@ class MCEM:
         coefficients = coefficient_sites(whole, jnp.asarray(batch.x[0], float), conditions)
         if self.flat:
             function = replace_prior(function, coefficients)
-        first = None if start is None else start.mode
+        first = origin(self.system, whole, batch.x) if start is None else start.mode
         if start is not None and (first is None or first.shape != (len(batch.x), whole.size)):
             raise ValueError(
                 "a fit can start only from the mode of another with the same members and parameters."
@@ -111,21 +106,23 @@ class MCEM:
                 start=start,
                 fixed={k: v[at] for k, v in fixed.items()},
                 frames_per_step=options.frames_per_step,
-                infinity=INFINITY,
+                infinity=infinity,
+                latent_sampler=self.system.latent_sampler,
                 progress=progress,
             )
 
+        infinity = np.inf if self.system.runaway is None else self.system.runaway
         sampler, independent = self.system.sampler, self.system.independent
         everyone = np.arange(len(batch.x))
         result = search(function, fit_key, everyone, rule, sampler, first)
-        messages: list[str] = []
+        messages = list(batch.notices)
         label = "flat" if self.flat else str(self.system.options.get("prior", "as in the program"))
         prior_used = np.full(len(batch.x), label, dtype=object)
         try:
             unbounded = result.unbounded
-            if result.program.improper and not result.interrupted:
+            if result.program.improper and not result.interrupted and np.isfinite(infinity):
                 unbounded = unbounded | endless(
-                    result, sampler, batch, fixed, coefficients, look_key, INFINITY, progress
+                    result, sampler, batch, fixed, coefficients, look_key, infinity, progress
                 )
             at = np.flatnonzero(unbounded)
             if not at.size or result.interrupted:
@@ -136,7 +133,7 @@ class MCEM:
                 result = result.replaced(at, search(held, again_key, at, rule, sampler))
                 prior_used[at] = f"normal(0, {FALLBACK:g})"
                 messages.append(
-                    f"under the flat prior the optimum is at infinity for {_members(batch, at)}: some "
+                    f"under the flat prior the optimum is at infinity for {members_in_words(batch, at)}: some "
                     "combination of features never occurs in the data (or does not matter); "
                     f"normal(0, {FALLBACK:g}) is used there instead."
                 )
@@ -145,7 +142,7 @@ class MCEM:
                 again = search(function, again_key, at, gentle, independent or sampler)
                 result = result.replaced(at, again)
                 messages.append(
-                    f"for {_members(batch, at)} a coefficient under ARD ran past {INFINITY:g} / beta, "
+                    f"for {members_in_words(batch, at)} a coefficient under ARD ran past {infinity:g} / beta, "
                     "where the lattice freezes; these were started again from a stronger pull to zero."
                 )
         except KeyboardInterrupt:
@@ -172,7 +169,7 @@ class MCEM:
         if not result.converged.all():
             at = np.flatnonzero(~result.converged)
             messages.append(
-                f"MC-EM did not converge for {_members(batch, at)} ({_endings(result)}, distance "
+                f"MC-EM did not converge for {members_in_words(batch, at)} ({_endings(result)}, distance "
                 f"{result.distance[at].max():.2g} posterior sd); raise -M max_iterations or max_sweeps, or use a "
                 "tighter prior."
             )
@@ -183,6 +180,7 @@ class MCEM:
             groups["map"] = map_group(result, prior_used, [], np.zeros(0))
         else:
             weighted = self.options.weights and not program.sites.latent_observed
+            weighted = weighted and self.system.sampler.at is None  # no cooling of sites in space
             if result.interrupted and weighted:
                 weighted = False
                 messages.append("interrupted: draws are not weighted.")
@@ -210,6 +208,7 @@ class MCEM:
             groups=groups,
             attrs={
                 "sweeps_per_chain": result.sweeps,
+                **batch.attrs,
                 "prior_used": ", ".join(sorted(set(map(str, prior_used)))),
             },
         )
@@ -237,7 +236,7 @@ class MCEM:
                     at = np.flatnonzero(weighted.unsupported)
                     messages.append(
                         f"{weighted.unsupported.sum()} of {normal.definite.sum() * options.draws} {form} draws "
-                        f"got no weight, too few samples reach them ({_members(batch, at)})."
+                        f"got no weight, too few samples reach them ({members_in_words(batch, at)})."
                     )
             else:
                 raw = normal.draw(k, options.draws)
@@ -246,7 +245,7 @@ class MCEM:
             if not normal.definite.all():
                 at = np.flatnonzero(~normal.definite)
                 messages.append(
-                    f"the {form} information is indefinite for {_members(batch, at)} (smallest eigenvalue "
+                    f"the {form} information is indefinite for {members_in_words(batch, at)} (smallest eigenvalue "
                     f"{normal.smallest[at].min():.2g}): no normal approximation of that form exists there."
                 )
         chosen, name = choose(forms, options.laplace)
@@ -255,7 +254,7 @@ class MCEM:
         none = np.flatnonzero(~np.isfinite(draws).all((0, 1, 3)))
         if none.size:
             messages.append(
-                f"there are no usable Laplace draws for {_members(batch, none)}: draws there repeat the mode."
+                f"there are no usable Laplace draws for {members_in_words(batch, none)}: draws there repeat the mode."
             )
         draws = np.where(np.isfinite(draws), draws, result.u[None, None])
         bad = np.flatnonzero(weighable & ((khat > BAD_KHAT) | (effective < FEW_DRAWS)))
@@ -263,7 +262,7 @@ class MCEM:
             messages.append(
                 f"importance weights are unreliable (k-hat up to {khat[bad].max():.2f}, reliable below "
                 f"{BAD_KHAT}; as few as {effective[bad].min():.0f} effective draws) for "
-                f"{_members(batch, bad)}: intervals there are rough; use -m nuts where it can run."
+                f"{members_in_words(batch, bad)}: intervals there are rough; use -m nuts where it can run."
             )
         approximation = f"Laplace ({name}), "
         if not weighable:
@@ -314,122 +313,12 @@ class MCEM:
         return joined(normals, order), joined(weights, order) if weighable else None
 
 
-@dataclass(frozen=True)
-class NUTS:
-    """NUTS on a system and data; ``run(key)`` does it."""
-
-    system: System
-    data: xr.Dataset
-    options: NUTSOptions = NUTSOptions()  # noqa: RUF009 - frozen
-
-    def run(self, key: Array, *, progress: Progress | None = None) -> Fit:
-        """Sample the full posterior."""
-        from bayescg.results import diagnostics, to_dataset
-
-        batch = self.system.batch(self.data)
-        program = program_of(self.system, batch)
-        o = self.options
-        result = run_nuts(
-            program,
-            batch.x,
-            batch.conditions,
-            key,
-            chains=o.chains,
-            warmup=o.warmup,
-            samples=o.samples,
-            target_accept=o.target_accept,
-            max_tree_depth=o.max_tree_depth,
-            progress=progress,
-        )
-        found = diagnostics(to_dataset({"u": result.u}, dims={"u": ("member", "parameter")}))
-        rhat = np.asarray(found["r_hat"]["u"].max("parameter", skipna=False))
-        ess = np.minimum(
-            *(np.asarray(found[k]["u"].min("parameter")) for k in ("ess_bulk", "ess_tail"))
-        )
-        divergent = result.stats["diverging"].sum((0, 1))
-        # R-hat and the effective sample size as Vehtari et al., Bayesian Anal. 16, 667 (2021), ask for.
-        good = (rhat < 1.01) & (ess >= 100 * o.chains) & (divergent == 0)
-        messages = []
-        if not good.all():
-            at = np.flatnonzero(~good)
-            messages.append(
-                f"NUTS is not to be trusted for {_members(batch, at)}: R-hat up to {rhat[at].max():.3f}, "
-                f"as few as {ess[at].min():.0f} effective draws of one parameter, "
-                f"{int(divergent[at].sum())} divergences; raise -M samples, chains or target_accept."
-            )
-        stats = {
-            k: Table(("chain", "draw", "member"), v, text)
-            for k, text in (
-                ("diverging", "divergent transition"),
-                ("num_steps", "leapfrog steps"),
-                ("accept_prob", "acceptance probability"),
-                ("energy", "Hamiltonian"),
-            )
-            for v in [result.stats[k]]
-        }
-        stats["lp"] = Table(
-            ("chain", "draw", "member"), -result.stats["potential_energy"], "log posterior density"
-        )
-        return Fit(
-            method="nuts",
-            system=self.system,
-            batch=batch,
-            program=program,
-            draws=result.u,
-            mode=None,
-            approximation="NUTS, latents summed out exactly",
-            converged=good,
-            ended="converged" if good.all() else "not mixed",
-            messages=tuple(messages),
-            seconds=result.seconds,
-            exact=True,
-            groups={"sample_stats": stats},
-            options=o,
-            key=key,
-            attrs={
-                "prior_used": str(self.system.options.get("prior", "as in the program")),
-                "r_hat": float(rhat.max()),
-                "ess": float(ess.min()),
-            },
-        )
-
-
 def mcem(system: System, data: xr.Dataset, **options: Any) -> MCEM:
     """MC-EM with Laplace on ``system``; options are those of :class:`MCEMOptions`."""
-    return MCEM(system, data, with_options(MCEMOptions(), options, "mcem"))
-
-
-def nuts(system: System, data: xr.Dataset, **options: Any) -> NUTS:
-    """NUTS on ``system``; options are those of :class:`NUTSOptions`."""
-    return NUTS(system, data, with_options(NUTSOptions(), options, "nuts"))
-
-
-def program_of(system: System, batch: Batch) -> Program:
-    """The system's program, read on the first member of the data."""
-    first = {k: jnp.asarray(v[0], float) for k, v in batch.conditions.items()}
-    return read_program(system.program, jnp.asarray(batch.x[0], float), first)
-
-
-def is_exact(program: Program, batch: Batch) -> bool:
-    """Whether log p(x | theta) can be evaluated exactly."""
-    from bayescg.infer.marginal import check_exact
-
-    first = {k: jnp.asarray(v[0], float) for k, v in batch.conditions.items()}
-    try:
-        check_exact(program, jnp.asarray(batch.x[0], float), first)
-    except ProgramError:
-        return False
-    return True
+    base = with_options(MCEMOptions(), system.method_defaults.get("mcem", {}), "mcem")
+    return MCEM(system, data, with_options(base, options, "mcem"))
 
 
 def _endings(result: MCEMResult) -> str:
     """How a run ended: "converged", or all the ways in which members did not."""
     return ", ".join(sorted(set(result.ended) - {"converged"})) or "converged"
-
-
-def _members(batch: Batch, at: np.ndarray) -> str:
-    """Which members of a sweep, in words."""
-    if batch.dim is None or batch.coords is None:
-        return "these data"
-    shown = ", ".join(f"{batch.coords[i]:g}" for i in at[:6])
-    return f"{batch.dim} = {shown}" + (f" and {len(at) - 6} more" if len(at) > 6 else "")

@@ -117,7 +117,7 @@ def usable_information(estimates: Estimates, most_missing: float, floor: float) 
     error and a flat direction can push them past 1, where a Newton step would run away. They are
     held below ``most_missing``, so a step is at most ``1 / (1 - most_missing)`` EM steps long.
     """
-    complete = 0.5 * (estimates.complete + estimates.complete.T)
+    complete = 0.5 * (estimates.fisher + estimates.fisher.T)
     missing = 0.5 * (estimates.missing + estimates.missing.T)
     values, vectors = eigh(complete)
     root = jnp.sqrt(jnp.maximum(values, floor))
@@ -165,7 +165,7 @@ def within(step: Array, estimates: Estimates, frames: int, radius: Array | float
 
     Twice the relative entropy by which it changes p_c, and a bound where p_c does not tell.
     """
-    metric = estimates.complete / frames + 0.25 * jnp.eye(len(step))
+    metric = estimates.fisher / frames + 0.25 * jnp.eye(len(step))
     length = jnp.sqrt(jnp.maximum(step @ metric @ step, 1e-30))
     return step * jnp.minimum(1.0, radius / length)
 
@@ -194,6 +194,7 @@ class Newton:
     drift: float = option(2.0, "error of the quadratic that carries averages, for a step of 1 sd")
     inner: int = option(5, "M-steps per E-step")
     radius: float = option(0.5, "first radius of the trust region")
+    longest: float = option(1.0, "its largest radius")
     most_missing: float = option(
         0.95, "largest fraction of missing information that a step believes"
     )
@@ -241,7 +242,7 @@ class Newton:
             jnp.where(tried & (ratio > 0.3), 2.0, jnp.where(tried & (ratio < -0.3), 0.5, 1.0))
             * memory.radius
         )
-        radius = jnp.where(t == self.warm, self.radius, jnp.clip(radius, 1e-3, 1.0))
+        radius = jnp.where(t == self.warm, self.radius, jnp.clip(radius, 1e-3, self.longest))
 
         step = self._m_steps(program, u, h, estimates.score, x, conditions, cap)
         step = within(step, estimates, len(x), radius)

@@ -141,6 +141,11 @@ def trace_group(result: MCEMResult) -> dict[str, Table]:
         ),
         "sweeps": Table(("iteration",), t["sweeps"], "sweeps of each chain"),
         "latent_change": Table(
-            ("iteration", "member"), t["latent_change"], "latent spins changed by a sweep"
+            ("iteration", "member"),
+            t["latent_change"],
+            "latent spins changed by a sweep, or acceptance of moves of latent sites",
+        ),
+        "latent_gap": Table(
+            ("iteration", "member"), t["latent_gap"], "mean square of x - X under q_i"
         ),
     }

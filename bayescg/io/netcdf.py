@@ -152,8 +152,8 @@ def _check_topology(ds: xr.Dataset) -> None:
         if name in ds.variables:
             _check_dims(ds, name, [("site",)])
     for name, width in _SITES_IN_A_TUPLE.items():
-        if name not in ds.variables:
-            continue
+        if name not in ds.variables or name in ds.indexes:
+            continue  # an index is the axis of an observable, as the angle of an ADF
         table = ds.variables[name]
         if table.ndim != 2 or table.shape[1] != width or table.dtype.kind not in "iu":
             raise ValueError(

@@ -39,7 +39,9 @@ def rem(system: System, data: xr.Dataset, **options: Any) -> MCEM:
     return MCEM(
         system,
         data,
-        with_options(REMOptions(), options, "rem"),
+        with_options(
+            with_options(REMOptions(), system.method_defaults.get("rem", {}), "rem"), options, "rem"
+        ),
         method="rem",
         fixed=mapped,
         flat=True,

@@ -2,14 +2,21 @@
 
 from bayescg.samplers.base import ChainInfo, ChainState, Sampler, long_run
 from bayescg.samplers.exact import enumerated_sampler, transfer_matrix_sampler
+from bayescg.samplers.forces import Tether, closest_distance
 from bayescg.samplers.gibbs import lattice_gibbs
+from bayescg.samplers.particles import Dynamics, ParticleState, particle_sampler
 
 __all__ = [
     "ChainInfo",
     "ChainState",
+    "Dynamics",
+    "ParticleState",
     "Sampler",
+    "Tether",
+    "closest_distance",
     "enumerated_sampler",
     "lattice_gibbs",
     "long_run",
+    "particle_sampler",
     "transfer_matrix_sampler",
 ]

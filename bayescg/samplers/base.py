@@ -12,7 +12,7 @@ __all__ = ["ChainInfo", "ChainState", "Sampler", "cooled", "long_run"]
 
 
 class ChainState(NamedTuple):
-    """Everything the next step needs."""
+    """Everything the next step needs; the chain axis of every array is the last one."""
 
     x: Array  # configurations, (site, chain): the chain axis is last, so vector units run over it
 
@@ -20,19 +20,29 @@ class ChainState(NamedTuple):
 class ChainInfo(NamedTuple):
     """What one step reports."""
 
-    changed: Array  # fraction of coordinates that the step changed, scalar
+    changed: Array  # fraction of coordinates (of proposals, for HMC) that moved, scalar
+    failed: Array | float = 0.0  # fraction of chains that blew up and were put back, scalar
+
+
+def _as_it_is(potential: Any, beta: Array) -> tuple[Any, Array]:
+    return potential, beta
 
 
 class Sampler(NamedTuple):
-    """A Markov kernel that leaves ``exp{-beta U(x) + h.x}`` invariant, for a batch of chains.
+    """A Markov kernel that leaves ``exp{-beta U(x) + pull(x)}`` invariant, for a batch of chains.
 
     ``init(key, chains)`` starts the chains; ``step(key, state, potential, beta, field)`` moves
-    each once. ``field`` is ``h``, of shape ``(site, chain)``, or None: with the field that a datum
-    exerts on its latent configuration the same kernel samples q_i(X) of Eq. 24.
+    each once, under what ``prepare(potential, beta)`` made of the potential. ``field`` is the pull
+    of data on their latent configurations, with which the same kernel samples q_i(X) of Eq. 24: for
+    spins ``h`` of ``h.x``, ``(site, chain)``; for sites in space a
+    :class:`~bayescg.samplers.forces.Tether`; or None.
     """
 
-    init: Callable[..., ChainState]
-    step: Callable[..., tuple[ChainState, ChainInfo]]
+    init: Callable[..., Any]
+    step: Callable[..., tuple[Any, ChainInfo]]
+    prepare: Callable[[Any, Array], tuple[Any, Array]] = _as_it_is
+    at: Callable[[Array, Array], Any] | None = None  # (key, x): chains that start at ``x``
+    force: Callable[..., Array] | None = None  # (x, potential): forces in kT, without a tether
 
 
 def cooled(
@@ -49,6 +59,7 @@ def cooled(
     Cooled, not quenched: strong couplings would freeze in whatever the chains started from.
     """
     init_key, key = jax.random.split(key)
+    assert sampler.prepare is _as_it_is  # a prepared potential has its temperature in it
 
     def cool(state: ChainState, inputs: tuple[Array, Array]) -> tuple[ChainState, None]:
         key, heat = inputs
@@ -68,9 +79,10 @@ def long_run(sampler: Sampler, sweeps: int = 200) -> Callable[[Array, Any, Array
 
     def draw(key: Array, potential: Any, beta: Array, samples: int) -> Array:
         init_key, key = jax.random.split(key)
+        ready = sampler.prepare(potential, beta)
 
         def move(state: ChainState, key: Array) -> tuple[ChainState, None]:
-            return sampler.step(key, state, potential, beta)[0], None
+            return sampler.step(key, state, *ready)[0], None
 
         state, _ = jax.lax.scan(
             move, sampler.init(init_key, samples), jax.random.split(key, sweeps)

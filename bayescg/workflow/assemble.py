@@ -21,8 +21,6 @@ from bayescg.infer.program import Program, collapse_precisions
 
 __all__ = ["to_inference_data"]
 
-UNITS = {"theta_c": "1", "p0": "1"}
-
 
 def to_inference_data(fit: Fit, *, prior_draws: int = 500) -> Any:
     """Label a fit: groups, dims, coordinates, and attributes that let it be repeated."""
@@ -106,6 +104,7 @@ class _Labels:
             "parameter": np.array(fit.program.labels, dtype=str),
             "parameter_2": np.array(fit.program.labels, dtype=str),
         }
+        self.coord_units: dict[str, str] = {}
         if fit.batch.dim is not None:
             self.coords[fit.batch.dim] = fit.batch.coords
         self.sites = ("site",) if fit.batch.x.ndim == 3 else ("site", "axis")
@@ -127,8 +126,27 @@ class _Labels:
                 (*dims, *extra),
                 np.moveaxis(v, 0, member),
                 f"parameter {name}",
-                UNITS.get(name, "1"),
+                self.fit.system.units.get(name, "1"),
             )
+        return out | self._derived(values, moved.shape[:-1], dims)
+
+    def _derived(
+        self, values: dict[str, Any], lead: tuple[int, ...], dims: tuple[str, ...]
+    ) -> dict[str, Table]:
+        """What the system derives from each draw of the parameters, on axes of its own."""
+        function = self.fit.system.derived
+        if function is None:
+            return {}
+        form = function({k: v[0, 0] for k, v in values.items()})
+        made = jax.jit(jax.vmap(jax.vmap(lambda v: {k: d.value for k, d in function(v).items()})))(
+            {k: jnp.asarray(v) for k, v in values.items()}
+        )
+        out = {}
+        for name, d in form.items():
+            self.coords[d.dim] = d.coords
+            self.coord_units[d.dim] = d.dim_units
+            v = np.moveaxis(np.asarray(made[name]).reshape(*lead, -1), 0, dims.index("member"))
+            out[name] = Table((*dims, d.dim), v, d.long_name, d.units)
         return out
 
     def _axis(self, name: str, size: int) -> str:
@@ -146,7 +164,11 @@ class _Labels:
             variables[name], dims[name] = values, axes
             attrs[name] = {"long_name": table.long_name, "units": table.units}
         coords = {k: v for k, v in self.coords.items() if any(k in d for d in dims.values())}
-        return results.to_dataset(variables, dims=dims, coords=coords, sample_dims=(), attrs=attrs)
+        made = results.to_dataset(variables, dims=dims, coords=coords, sample_dims=(), attrs=attrs)
+        for name, units in self.coord_units.items():
+            if name in made.coords:
+                made[name].attrs["units"] = units
+        return made
 
 
 def _log_likelihood(fit: Fit) -> Table:
@@ -187,7 +209,9 @@ def _prior(fit: Fit, seed: int, draws: int) -> dict[str, Table] | None:
     if not names:
         return None
     conditions = {k: v[0] for k, v in fit.batch.conditions.items()}
-    blank = {k: jnp.zeros(program.shapes[k]) for k in wild}
+    blank = {k: jnp.ones(program.shapes[k]) for k in wild}
+    if fit.batch.x.ndim > 3:  # no liquid is simulated for draws of parameters
+        blank[program.sites.latent] = jnp.zeros((1, *program.latent_shape))
     one = {k: jnp.asarray(v[0]) for k, v in fit.fixed.items()}
     frames = fit.batch.x.shape[1]
     function = substitute(collapse_precisions(program.function), data=blank | one)

@@ -11,11 +11,17 @@ import numpy as np
 import xarray as xr
 
 from bayescg import io, results
+from bayescg.infer.begin import program_of
 from bayescg.infer.fit import Fit
 from bayescg.infer.progress import Progress
-from bayescg.infer.run import program_of
 from bayescg.observables.base import Observable
-from bayescg.predict import Simulation, posterior_predictive
+from bayescg.predict import (
+    Prediction,
+    Production,
+    Simulation,
+    particle_predictive,
+    posterior_predictive,
+)
 from bayescg.system import Batch, System
 from bayescg.workflow.assemble import to_inference_data
 from bayescg.workflow.choices import choose_observables
@@ -23,6 +29,9 @@ from bayescg.workflow.registry import restored_system
 from bayescg.workflow.verbs import observe
 
 __all__ = ["predict"]
+
+
+FEWEST_CHAINS = 32  # of particles; with fewer draws each is simulated more than once
 
 
 class _Picked(NamedTuple):
@@ -44,6 +53,7 @@ def predict(
     model: str | None = None,
     system: System | None = None,
     simulation: Simulation = Simulation(),  # noqa: B008 - a tuple
+    production: Production = Production(),  # noqa: B008 - a tuple
 ) -> Any:
     """Add ``posterior_predictive`` (and ``reference``) to a result.
 
@@ -68,11 +78,43 @@ def predict(
     batch = _batch_of(result, system)
     program = program_of(system, batch)
     chosen = choose_observables(
-        observables, system.known_observables, system.name, batch.x.shape[2]
+        observables, system.known_observables, system.name, batch.x.shape[2], system.box
     ) or list(system.observables)
     picked = _pick(result, program, batch, draws)
     beside = None if reference is None else _reference(reference, chosen, batch, system)
     key = jax.random.fold_in(jax.random.key(seed), 2)
+    arguments = (program, system, chosen, key, picked, batch, result, progress)
+    groups, notes = (
+        _lattice_groups(*arguments, simulation)
+        if system.sampler.at is None
+        else _particle_groups(*arguments, production)
+    )
+    if beside is not None:
+        groups["reference"] = beside
+    earlier = ("posterior_predictive", "map_predictive", "reconstruction", "reference")
+    kept = {g: results.group(result, g) for g in results.groups(result) if g not in earlier}
+    attrs |= {
+        "predict_seed": seed,
+        "predict_draws": len(picked.u),
+        "predict_observables": [o if isinstance(o, str) else o.name for o in observables],
+        "predict_reference": str(reference) if isinstance(reference, str | Path) else "",
+        **notes,
+    }
+    return results.inference_data({**kept, **groups}, **attrs)
+
+
+def _lattice_groups(
+    program: Any,
+    system: System,
+    chosen: Sequence[Observable],
+    key: Any,
+    picked: _Picked,
+    batch: Batch,
+    result: Any,
+    progress: Progress | None,
+    simulation: Simulation,
+) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
+    """What a prediction adds to the result of a lattice."""
     longer = simulation._replace(chains=8 * simulation.chains, warmup=8 * simulation.warmup)
     done = posterior_predictive(
         program,
@@ -99,17 +141,60 @@ def predict(
         )
         groups["map_predictive"] = _predictive_group(point, chosen, batch, None)
     groups["reconstruction"] = _reconstruction(program, system, batch, picked.u, key, result)
-    if beside is not None:
-        groups["reference"] = beside
-    earlier = ("posterior_predictive", "map_predictive", "reconstruction", "reference")
-    kept = {g: results.group(result, g) for g in results.groups(result) if g not in earlier}
-    attrs |= {
-        "predict_seed": seed,
-        "predict_draws": len(picked.u),
-        "predict_observables": [o if isinstance(o, str) else o.name for o in observables],
-        "predict_reference": str(reference) if isinstance(reference, str | Path) else "",
-    }
-    return results.inference_data({**kept, **groups}, **attrs)
+    return groups, {}
+
+
+def _particle_groups(
+    program: Any,
+    system: System,
+    chosen: Sequence[Observable],
+    key: Any,
+    picked: _Picked,
+    batch: Batch,
+    result: Any,
+    progress: Progress | None,
+    production: Production,
+) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
+    """What a prediction adds to the result of particles: draws and mode share their samples."""
+    u, simulated = picked.u[:, 0], len(picked.u)
+    with_mode = results.has_group(result, "map")
+    if with_mode:
+        u = np.concatenate([u, _mode(result, batch)])
+    copies = max(1, FEWEST_CHAINS // simulated)
+    done = particle_predictive(
+        program,
+        system.sampler,
+        chosen,
+        key,
+        np.concatenate([np.repeat(u[:simulated], copies, axis=0), u]),
+        simulated * copies,
+        batch.x[0],
+        {k: jnp.asarray(v[0], float) for k, v in batch.conditions.items()},
+        production=production,
+        progress=progress,
+    )
+    first = simulated * copies
+
+    def part(rows: slice) -> Prediction:
+        return Prediction(
+            {k: v[rows][None] for k, v in done.values.items()},
+            {k: v[rows][None] for k, v in done.errors.items()},
+        )
+
+    group = _predictive_group(part(slice(first, first + simulated)), chosen, batch, picked)
+    shape = (len(picked.chain), len(picked.draw))
+    group["effective_samples"] = (
+        ("chain", "draw"),
+        done.effective[first : first + simulated].reshape(shape),
+        {"units": "1", "long_name": "effective number of pooled samples behind a draw"},
+    )
+    groups = {"posterior_predictive": group}
+    if with_mode:
+        point = part(slice(first + simulated, None))
+        groups["map_predictive"] = _predictive_group(point, chosen, batch, None)
+    failed = int(np.sum(done.failures))
+    notes: dict[str, Any] = {"predict_failures": failed}
+    return groups, notes
 
 
 def _pick(result: Any, program: Any, batch: Batch, draws: int | None) -> _Picked:

@@ -13,7 +13,8 @@ from typing import Any
 
 import xarray as xr
 
-from bayescg.infer.run import MCEM, NUTS, MCEMOptions, NUTSOptions
+from bayescg.infer.nuts_run import NUTS, NUTSOptions
+from bayescg.infer.run import MCEM, MCEMOptions
 from bayescg.limits.rem import REMOptions, rem
 from bayescg.options import parse_options, with_options
 from bayescg.system import System
@@ -132,5 +133,5 @@ def method_options(method: str) -> Any:
 
 def run_of(method: str, system: System, data: xr.Dataset, words: Sequence[str] = ()) -> Any:
     """A method's run on a system and data, under ``key=value`` options."""
-    options = parse_options(method_options(method), words, method)
-    return METHODS[method].make(system, data, options)
+    base = with_options(method_options(method), system.method_defaults.get(method, {}), method)
+    return METHODS[method].make(system, data, parse_options(base, words, method))

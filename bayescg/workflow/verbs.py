@@ -1,7 +1,9 @@
 """What users do: make reference data, fit, predict, observe. Notebooks and the shell share it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from hashlib import sha256
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,10 @@ from bayescg import io
 from bayescg.infer.fit import Fit
 from bayescg.infer.progress import Progress
 from bayescg.observables import lattice as lattice_observables
+from bayescg.observables import liquid as liquid_observables
 from bayescg.observables.base import Observable
+from bayescg.observables.blocking import blocked_error
+from bayescg.observables.liquid import COORDINATE_ATTRS, LiquidObservable
 from bayescg.options import parse_options
 from bayescg.workflow.assemble import to_inference_data
 from bayescg.workflow.choices import choose_observables
@@ -28,7 +33,12 @@ from bayescg.workflow.registry import (
 __all__ = ["fit", "make_reference", "observe"]
 
 
-def make_reference(model: str, options: Sequence[str] = (), seed: int = 0) -> xr.Dataset:
+def make_reference(
+    model: str,
+    options: Sequence[str] = (),
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> xr.Dataset:
     """Fine-grained data of a shipped system, with their exact or long-run observables."""
     module = load_model(model)
     if not hasattr(module, "reference"):
@@ -41,7 +51,14 @@ def make_reference(model: str, options: Sequence[str] = (), seed: int = 0) -> xr
                 f"reference data of {model} do not depend on {word.partition('=')[0]!r}; "
                 f"known: {', '.join(read)}."
             )
-    data = module.reference(chosen, jax.random.key(seed))
+    if progress is not None and "progress" in inspect.signature(module.reference).parameters:
+
+        def tell(stage: str, done: float) -> None:
+            progress.update(stage, done, {})
+
+        data = module.reference(chosen, jax.random.key(seed), progress=tell)
+    else:
+        data = module.reference(chosen, jax.random.key(seed))
     x = np.ascontiguousarray(data["x"].values)
     return data.assign_attrs(seed=seed, sha256=sha256(x.tobytes()).hexdigest())
 
@@ -82,21 +99,35 @@ LATTICE = {
     "magnetization": lattice_observables.magnetization,
     "correlation": lattice_observables.correlation,
 }
+LIQUID = {
+    "rdf": liquid_observables.rdf,
+    "adf": liquid_observables.adf,
+    "coordination": liquid_observables.coordination,
+    "tetrahedral_order": liquid_observables.tetrahedral_order,
+}
+_BLOCK = 64  # particle frames measured at once, few enough for the cache
 
 
 def observe(data: xr.Dataset, observables: Sequence[str | Observable] = ()) -> xr.Dataset:
-    """Observables averaged over the frames of a data set, with standard errors of independent frames.
+    """Observables averaged over the frames of a data set, with their standard errors.
 
-    :param observables: names with their options, or observables; default: all that spins have.
-    :raises ValueError: for data that are no spins or hold fewer than two frames.
+    Frames of spins count as independent. Frames of particles follow each other in time: their
+    errors come from blocking (``blocked_error``).
+
+    :param observables: names with their options, or observables; default: all that spins have, the
+        radial and angular distribution functions of particles.
+    :raises ValueError: for fewer than two frames, observables or options that the data do not
+        have, and particles in a box that changes.
     """
     io.check(data)
-    if "axis" in data["x"].dims:
-        raise ValueError(
-            "observables of particle data are not known here; spins x (frame, site) are."
-        )
     if data.sizes["frame"] < 2:
         raise ValueError(f"standard errors need at least 2 frames, got {data.sizes['frame']}.")
+    measure = _observe_particles if "axis" in data["x"].dims else _observe_spins
+    out = measure(data, observables)
+    return out.assign_attrs(data.attrs, frames=data.sizes["frame"])
+
+
+def _observe_spins(data: xr.Dataset, observables: Sequence[str | Observable]) -> xr.Dataset:
     sites = data.sizes["site"]
     chosen = choose_observables(
         observables or ["magnetization", f"correlation:max={max(1, sites // 2)}"],
@@ -105,18 +136,60 @@ def observe(data: xr.Dataset, observables: Sequence[str | Observable] = ()) -> x
         sites,
     )
     x = data["x"].transpose(..., "frame", "site")
-    lead = x.dims[:-2]
+    lead = tuple(str(d) for d in x.dims[:-2])
     values = np.asarray(x.values, float).reshape(-1, x.sizes["frame"], x.sizes["site"])
-    out = xr.Dataset(attrs=dict(data.attrs))
-    out.attrs["frames"] = x.sizes["frame"]
+    out = xr.Dataset()
     for o in chosen:
         each = np.stack([np.asarray(o(jnp.asarray(v.T))) for v in values])  # (member, *dims, frame)
         mean = each.mean(-1).reshape([x.sizes[d] for d in lead] + list(each.shape[1:-1]))
         error = (each.std(-1, ddof=1) / np.sqrt(each.shape[-1])).reshape(mean.shape)
-        for name, v, text in (
-            (o.name, mean, o.long_name),
-            (f"{o.name}_se", error, f"standard error of {o.name}"),
-        ):
-            out[name] = ((*lead, *o.dims), v, {"units": o.units, "long_name": text})
-        out = out.assign_coords(o.coords())
+        out = _with_observable(out, o, lead, mean, error)
     return out.assign_coords({d: data[d] for d in lead if d in data.coords})
+
+
+def _observe_particles(data: xr.Dataset, observables: Sequence[str | Observable]) -> xr.Dataset:
+    box = np.asarray(data["box"].values, float)
+    if box.ndim == 2:
+        if (box != box[0]).any():
+            raise ValueError(
+                "the box changes from frame to frame; observables need the same box in all frames."
+            )
+        box = box[0]
+    longest = liquid_observables.longest_rdf(box)
+    known = LIQUID | {"rdf": partial(liquid_observables.rdf, max=longest)}
+    chosen = choose_observables(
+        observables or ["rdf", "adf"], known, "particles", data.sizes["site"], box
+    )
+    x = np.asarray(data["x"].values, float)
+    out = xr.Dataset()
+    for o in chosen:
+        each = _frame_by_frame(o, x)
+        out = _with_observable(out, o, (), each.mean(0), blocked_error(each))
+    return out
+
+
+def _frame_by_frame(observable: Observable, x: np.ndarray) -> np.ndarray:
+    """Values ``(frame, *dims)`` on configurations ``(frame, site, axis)``, a block at a time."""
+    run = jax.jit(observable)
+    block = min(_BLOCK, len(x))
+    rows = []
+    for start in range(0, len(x), block):
+        stop = min(start + block, len(x))
+        # The last block overlaps, so that one shape is compiled.
+        values = np.asarray(run(jnp.asarray(x[stop - block : stop].T)))  # (*dims, frame)
+        rows.append(np.moveaxis(values, -1, 0)[start - stop :])
+    return np.concatenate(rows)
+
+
+def _with_observable(
+    out: xr.Dataset, o: Observable, lead: tuple[str, ...], mean: np.ndarray, error: np.ndarray
+) -> xr.Dataset:
+    """``out`` and one observable more, with its standard error and coordinates."""
+    settings: Mapping[str, Any] = o.settings() if isinstance(o, LiquidObservable) else {}
+    for name, v, text in (
+        (o.name, mean, o.long_name),
+        (f"{o.name}_se", error, f"standard error of {o.name}"),
+    ):
+        out[name] = ((*lead, *o.dims), v, {"units": o.units, "long_name": text, **settings})
+    coords = {k: (k, v, COORDINATE_ATTRS.get(k, {})) for k, v in o.coords().items()}
+    return out.assign_coords(coords)

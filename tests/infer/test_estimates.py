@@ -42,7 +42,7 @@ class Exact(NamedTuple):
 def reader(fixed: dict[str, Array] | None = None) -> Reader:
     system = ising.system(OPTIONS)
     program = read_program(system.program, X, MU, fixed)
-    return Reader(program, system.sampler, likelihood_coordinates(program, X, MU))
+    return Reader(program, system.sampler, system.sampler, likelihood_coordinates(program, X, MU))
 
 
 def point(program: Program) -> Array:
@@ -98,7 +98,7 @@ def compiled(fixed: bool) -> Callable[[Array, Array], Runs]:
 
     def one(key: Array, sweeps: Array) -> Runs:
         start, warm, run = jax.random.split(key, 3)
-        chains = start_chains(r, start, FRAMES, free=16, clamped=8)
+        chains = start_chains(r, start, X, free=16, clamped=8)
 
         def again(i: Array, carry: tuple[Estimates, Chains, Chains]) -> Any:
             # One body for running in and for the run: it is compiled once.

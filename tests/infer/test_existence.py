@@ -9,10 +9,11 @@ import pytest
 import scipy.optimize
 
 from bayescg import results
+from bayescg.infer.begin import program_of
 from bayescg.infer.existence import endless
 from bayescg.infer.mcem import run_mcem
 from bayescg.infer.program import coefficient_sites, read_program, replace_prior
-from bayescg.infer.run import INFINITY, MCEM, MCEMOptions, program_of
+from bayescg.infer.run import MCEM, MCEMOptions
 from bayescg.limits import rem
 from bayescg.workflow import to_inference_data
 from models import ising
@@ -54,9 +55,9 @@ def test_optima_at_infinity_are_those_that_linear_programming_finds() -> None:
     first = {k: v[0] for k, v in batch.conditions.items()}
     function = replace_prior(system.program, coefficient_sites(whole, batch.x[0] + 0.0, first))
     result = run_mcem(
-        function, system.sampler, batch, jax.random.key(0), fixed=fixed, infinity=INFINITY
+        function, system.sampler, batch, jax.random.key(0), fixed=fixed, infinity=system.runaway
     )
-    found = endless(result, system.sampler, batch, fixed, ("theta_c",), jax.random.key(2), INFINITY)
+    found = endless(result, system.sampler, batch, fixed, ("theta_c",), jax.random.key(2), system.runaway)
     found |= result.unbounded
     exact = [
         not has_an_optimum(whole, batch.x[0] + 0.0, first, fixed["X"][m]) for m in range(len(MUS))

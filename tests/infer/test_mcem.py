@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import scipy.optimize
 
+from bayescg.infer.begin import program_of
 from bayescg.infer.estimates import Reader, estimate, likelihood_coordinates, start_chains
 from bayescg.infer.laplace import laplace
 from bayescg.infer.marginal import log_posterior
 from bayescg.infer.mcem import MCEMResult, run_mcem
 from bayescg.infer.program import read_program
 from bayescg.infer.robbins_monro import RobbinsMonro
-from bayescg.infer.run import MCEM, MCEMOptions, program_of
+from bayescg.infer.run import MCEM, MCEMOptions
 from bayescg.infer.schedules import Newton
 from bayescg.limits import rem
 from models import ising
@@ -143,8 +144,10 @@ def test_rem_is_the_limiting_case_to_round_off() -> None:
     mapped = jnp.asarray(run.fixed(batch, jax.random.key(0))["X"][0])
     x, given = jnp.asarray(batch.x[0], float), {"mu": jnp.asarray(batch.conditions["mu"][0])}
     program = read_program(system.program, x, given, {"X": mapped})
-    reader = Reader(program, system.sampler, likelihood_coordinates(program, x, given))
-    chains = start_chains(reader, jax.random.key(1), len(x), 64, 2)
+    reader = Reader(
+        program, system.sampler, system.sampler, likelihood_coordinates(program, x, given)
+    )
+    chains = start_chains(reader, jax.random.key(1), x, 64, 2)
     u = 0.3 * jax.random.normal(jax.random.key(2), (program.size,))
     found, _ = estimate(reader, jax.random.key(3), u, chains, x, given, jnp.asarray(10))
     boltzmann = program.boltzmann(u, x, given)

@@ -6,8 +6,8 @@ import pytest
 
 from bayescg import results
 from bayescg.infer.fit import Fit
+from bayescg.infer.nuts_run import NUTS, NUTSOptions
 from bayescg.infer.program import ProgramError
-from bayescg.infer.run import NUTS, NUTSOptions
 from models import ising
 
 

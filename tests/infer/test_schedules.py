@@ -34,10 +34,12 @@ def estimates(size: int, seed: int = 0, error: float = 0.1) -> Estimates:
     return Estimates(
         score=jnp.asarray(rng.normal(size=size)),
         complete=jnp.asarray(complete),
+        fisher=jnp.asarray(complete),
         missing=jnp.asarray(0.3 * complete),
         spread=jnp.asarray(error * rng.normal(size=(size, 8))),
         features=jnp.zeros(3),
         latent_change=jnp.asarray(0.5),
+        latent_gap=jnp.asarray(0.0),
     )
 
 

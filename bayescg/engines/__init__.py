@@ -1,0 +1,1 @@
+"""Other people's engines, driven to make fine-grained data; each is imported only when it runs."""

@@ -1,0 +1,49 @@
+"""What every method does first with a system and data."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from bayescg.infer.marginal import check_exact
+from bayescg.infer.program import Program, ProgramError, read_program
+from bayescg.system import Batch, System
+
+__all__ = ["is_exact", "members_in_words", "origin", "program_of"]
+
+
+def program_of(system: System, batch: Batch) -> Program:
+    """The system's program, read on the first member of the data."""
+    first = {k: jnp.asarray(v[0], float) for k, v in batch.conditions.items()}
+    return read_program(system.program, jnp.asarray(batch.x[0], float), first)
+
+
+def origin(system: System, program: Program, x: np.ndarray) -> np.ndarray:
+    """Where a fit of ``x (member, ...)`` starts, ``(member, u)``."""
+    out = []
+    for data in x:
+        found = {} if system.start_from is None else system.start_from(data)
+        given = {**system.start, **found}
+        unknown = set(given) - set(program.shapes)
+        if unknown:
+            raise ValueError(f"start names no parameter: {', '.join(sorted(unknown))}.")
+        values = program.constrain(jnp.zeros(program.size))
+        values |= {k: jnp.broadcast_to(v, program.shapes[k]) for k, v in given.items()}
+        out.append(np.asarray(program.unconstrain(values)))
+    return np.stack(out)
+
+
+def is_exact(program: Program, batch: Batch) -> bool:
+    """Whether log p(x | theta) can be evaluated exactly."""
+    first = {k: jnp.asarray(v[0], float) for k, v in batch.conditions.items()}
+    try:
+        check_exact(program, jnp.asarray(batch.x[0], float), first)
+    except ProgramError:
+        return False
+    return True
+
+
+def members_in_words(batch: Batch, at: np.ndarray) -> str:
+    """Which members of a sweep, in words."""
+    if batch.dim is None or batch.coords is None:
+        return "these data"
+    shown = ", ".join(f"{batch.coords[i]:g}" for i in at[:6])
+    return f"{batch.dim} = {shown}" + (f" and {len(at) - 6} more" if len(at) > 6 else "")

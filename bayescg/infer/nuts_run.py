@@ -1,0 +1,103 @@
+"""NUTS as a run: a system and data in, a :class:`Fit` out."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from jax import Array
+import numpy as np
+import xarray as xr
+
+from bayescg.infer.begin import members_in_words, program_of
+from bayescg.infer.fit import Fit, Table
+from bayescg.infer.nuts import run_nuts
+from bayescg.infer.options import NUTSOptions
+from bayescg.infer.progress import Progress
+from bayescg.options import with_options
+from bayescg.system import System
+
+__all__ = ["NUTS", "NUTSOptions", "nuts"]
+
+
+@dataclass(frozen=True)
+class NUTS:
+    """NUTS on a system and data; ``run(key)`` does it."""
+
+    system: System
+    data: xr.Dataset
+    options: NUTSOptions = NUTSOptions()  # noqa: RUF009 - frozen
+
+    def run(self, key: Array, *, progress: Progress | None = None) -> Fit:
+        """Sample the full posterior."""
+        from bayescg.results import diagnostics, to_dataset
+
+        batch = self.system.batch(self.data)
+        program = program_of(self.system, batch)
+        o = self.options
+        result = run_nuts(
+            program,
+            batch.x,
+            batch.conditions,
+            key,
+            chains=o.chains,
+            warmup=o.warmup,
+            samples=o.samples,
+            target_accept=o.target_accept,
+            max_tree_depth=o.max_tree_depth,
+            progress=progress,
+        )
+        found = diagnostics(to_dataset({"u": result.u}, dims={"u": ("member", "parameter")}))
+        rhat = np.asarray(found["r_hat"]["u"].max("parameter", skipna=False))
+        ess = np.minimum(
+            *(np.asarray(found[k]["u"].min("parameter")) for k in ("ess_bulk", "ess_tail"))
+        )
+        divergent = result.stats["diverging"].sum((0, 1))
+        # R-hat and the effective sample size as Vehtari et al., Bayesian Anal. 16, 667 (2021), ask for.
+        good = (rhat < 1.01) & (ess >= 100 * o.chains) & (divergent == 0)
+        messages = []
+        if not good.all():
+            at = np.flatnonzero(~good)
+            messages.append(
+                f"NUTS is not to be trusted for {members_in_words(batch, at)}: R-hat up to {rhat[at].max():.3f}, "
+                f"as few as {ess[at].min():.0f} effective draws of one parameter, "
+                f"{int(divergent[at].sum())} divergences; raise -M samples, chains or target_accept."
+            )
+        stats = {
+            k: Table(("chain", "draw", "member"), v, text)
+            for k, text in (
+                ("diverging", "divergent transition"),
+                ("num_steps", "leapfrog steps"),
+                ("accept_prob", "acceptance probability"),
+                ("energy", "Hamiltonian"),
+            )
+            for v in [result.stats[k]]
+        }
+        stats["lp"] = Table(
+            ("chain", "draw", "member"), -result.stats["potential_energy"], "log posterior density"
+        )
+        return Fit(
+            method="nuts",
+            system=self.system,
+            batch=batch,
+            program=program,
+            draws=result.u,
+            mode=None,
+            approximation="NUTS, latents summed out exactly",
+            converged=good,
+            ended="converged" if good.all() else "not mixed",
+            messages=tuple(messages),
+            seconds=result.seconds,
+            exact=True,
+            groups={"sample_stats": stats},
+            options=o,
+            key=key,
+            attrs={
+                "prior_used": str(self.system.options.get("prior", "as in the program")),
+                "r_hat": float(rhat.max()),
+                "ess": float(ess.min()),
+            },
+        )
+
+
+def nuts(system: System, data: xr.Dataset, **options: Any) -> NUTS:
+    """NUTS on ``system``; options are those of :class:`NUTSOptions`."""
+    return NUTS(system, data, with_options(NUTSOptions(), options, "nuts"))

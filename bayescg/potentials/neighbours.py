@@ -1,0 +1,44 @@
+"""Lists of near neighbours, of many configurations at once."""
+
+import jax
+from jax import Array
+import jax.numpy as jnp
+import numpy as np
+
+from bayescg.space import Box, minimum_image
+
+__all__ = ["capacity_for", "neighbours"]
+
+
+def capacity_for(sites: int, box: tuple[float, ...], reach: float) -> int:
+    """Neighbours that a list must hold: half as many again as at the mean density, and four."""
+    mean = sites / float(np.prod(box)) * 4.0 / 3.0 * np.pi * reach**3
+    return min(sites - 1, int(np.ceil(1.5 * mean)) + 4)
+
+
+def neighbours(x: Array, box: Box, reach: float, capacity: int) -> tuple[Array, Array]:
+    """Places of the sites within ``reach`` of each site.
+
+    :param x: ``(axis, site, chain)``.
+    :return: ``(capacity, site, chain)`` places in the flattened ``(site, chain)`` array, a site's own
+        place where there are fewer neighbours; and the most neighbours that any site of a chain has,
+        ``(chain,)``, which must not exceed the capacity.
+    """
+    sites, chains = x.shape[1:]
+    twice = jnp.concatenate([x, x], 1)
+    chain = jnp.arange(chains, dtype=jnp.int32)
+    site = jnp.arange(sites, dtype=jnp.int32)[:, None]
+    own = site * chains + chain
+
+    def shift(s: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        places, count = carry
+        d = minimum_image(jax.lax.dynamic_slice_in_dim(twice, s, sites, 1) - x, box)
+        close = jnp.sum(d * d, 0) < reach * reach
+        other = ((site + s.astype(jnp.int32)) % sites) * chains + chain
+        row = jnp.where(close, count, capacity)
+        places = places.at[row, site, chain].set(other, mode="drop")
+        return places, count + close.astype(jnp.int32)
+
+    start = jnp.broadcast_to(own, (capacity, sites, chains))
+    places, count = jax.lax.fori_loop(1, sites, shift, (start, jnp.zeros_like(own)))
+    return places, jnp.max(count, 0)

@@ -1,0 +1,352 @@
+r"""Pair potentials: functions of distance, most of them linear in their coefficients.
+
+A basis is a set of functions of the distance r; what a method needs of a configuration are their
+sums over its pairs. Lengths are in angstrom, energies in kcal/mol.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from jax import Array
+import jax.numpy as jnp
+from jax.tree_util import register_dataclass
+from jax.typing import ArrayLike
+import numpy as np
+from scipy.interpolate import CubicSpline, PPoly
+
+__all__ = [
+    "WCA",
+    "BSplines",
+    "FixedPair",
+    "InversePowers",
+    "LennardJones",
+    "LinearPair",
+    "PairBasis",
+    "PairTerm",
+    "Table",
+    "Wall",
+    "WindowedFourier",
+    "smooth_step",
+]
+
+
+class PairBasis(Protocol):
+    """Functions of the distance between two sites."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Name of each function."""
+        ...
+
+    @property
+    def cutoff(self) -> float:
+        """Distance beyond which every function is zero, angstrom."""
+        ...
+
+    @property
+    def scale(self) -> float:
+        """A length over which the functions are smooth, angstrom."""
+        ...
+
+    def __call__(self, r: Array, /) -> Array:
+        """Values, ``(term, *r.shape)``."""
+        ...
+
+
+class PairTerm(Protocol):
+    """A part of a pair potential; a pytree whose leaves are exactly its parameters."""
+
+    @property
+    def basis(self) -> PairBasis:
+        """Its functions of the distance."""
+        ...
+
+    def natural(self) -> Array:
+        """Coefficients of the basis in the energy with their sign turned, ``(term,)``."""
+        ...
+
+
+def smooth_step(r: Array, low: float, high: float) -> Array:
+    """0 below ``low``, 1 above ``high``, twice differentiable between."""
+    t = jnp.clip((r - low) / (high - low), 0.0, 1.0)
+    return t**3 * (10.0 - 15.0 * t + 6.0 * t**2)
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
+
+
+@dataclass(frozen=True)
+class InversePowers:
+    r"""Inverse powers :math:`r^{-n}`, cut off at ``cutoff``.
+
+    :param ending: ``smooth``: taken to zero over the last ``width`` angstrom, twice differentiable
+        (default); ``shift``: lowered to zero at the cut-off, where the force still jumps; ``cut``: as
+        is, with a jump at the cut-off that no gradient sampler can follow.
+    """
+
+    powers: tuple[int, ...] = (12, 6)
+    cutoff: float = 7.0
+    ending: Literal["smooth", "shift", "cut"] = "smooth"
+    width: float = 1.0
+    scale: float = 0.4
+
+    def __post_init__(self) -> None:
+        _one_of("ending", self.ending, ("smooth", "shift", "cut"))
+        if not 0.0 < self.cutoff < np.inf:
+            raise ValueError(f"the cut-off must be positive, in angstrom, got {self.cutoff:g}.")
+        if self.ending == "smooth" and not 0.0 < self.width < self.cutoff:
+            raise ValueError(
+                f"the width of the ending must lie between 0 and the cut-off, got {self.width:g}."
+            )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(f"r^-{n}" for n in self.powers)
+
+    def __call__(self, r: Array) -> Array:
+        values = jnp.stack([r ** -float(n) for n in self.powers])
+        if self.ending == "smooth":
+            return values * (1.0 - smooth_step(r, self.cutoff - self.width, self.cutoff))
+        if self.ending == "shift":
+            ends = jnp.array([self.cutoff ** -float(n) for n in self.powers])
+            values = values - ends.reshape(-1, *(1,) * jnp.ndim(r))
+        return jnp.where(r < self.cutoff, values, 0.0)
+
+
+@dataclass(frozen=True)
+class WindowedFourier:
+    r"""Sines and cosines on a window (PCG paper, Eqs. 66-67).
+
+    :param count: K, functions in all; even: a sine and a cosine for each wave-number.
+    :param window: the interval :math:`I_c`, angstrom.
+    :param wave_numbers: ends of the uniform grid of Eq. 67, :math:`1 + \tfrac{19}{K/2}k'` as
+        printed: its last point lies one spacing below the second of them.
+    :param unit: what they count: periods per window, with the phase zero at its lower end, or
+        periods per angstrom, with the phase zero at r = 0 (Eq. 66 to the letter).
+    :param edges: ``smooth``: the indicator rises and falls over ``taper`` angstrom, twice
+        differentiable; ``literal``: it jumps, and the energy with it.
+    """
+
+    count: int = 100
+    window: tuple[float, float] = (2.0, 6.0)
+    wave_numbers: tuple[float, float] = (1.0, 20.0)
+    unit: Literal["window", "angstrom"] = "window"
+    edges: Literal["smooth", "literal"] = "smooth"
+    taper: float = 0.5
+
+    def __post_init__(self) -> None:
+        _one_of("unit", self.unit, ("window", "angstrom"))
+        _one_of("edges", self.edges, ("smooth", "literal"))
+        if self.count < 2 or self.count % 2:
+            raise ValueError(
+                f"features must be an even number of at least 2 (a sine and a cosine each), got {self.count}."
+            )
+        low, high = self.window
+        if not 0.0 < low < high:
+            raise ValueError(f"the window must have 0 < Rmin < Rmax, got {low:g} to {high:g}.")
+        if not 0.0 < self.taper <= 0.5 * (high - low):
+            raise ValueError(
+                f"the taper must lie between 0 and half the window, got {self.taper:g}."
+            )
+
+    @property
+    def nu(self) -> np.ndarray:
+        """Wave-number of each function, ``(count,)``, in its unit."""
+        half = self.count // 2
+        first, last = self.wave_numbers
+        return np.repeat(first + (last - first) / half * np.arange(half), 2)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        kinds = ("sin", "cos")
+        return tuple(f"{kinds[k % 2]} {v:.4g}" for k, v in enumerate(self.nu))
+
+    @property
+    def cutoff(self) -> float:
+        return self.window[1]
+
+    @property
+    def scale(self) -> float:
+        low, high = self.window
+        length = (high - low) if self.unit == "window" else 1.0
+        shortest = length / float(self.nu[-1])
+        return min(shortest, self.taper)
+
+    def __call__(self, r: Array) -> Array:
+        low, high = self.window
+        phase = (r - low) / (high - low) if self.unit == "window" else r
+        nu = jnp.asarray(self.nu[::2]).reshape(-1, *(1,) * jnp.ndim(r))
+        angle = 2.0 * jnp.pi * nu * phase
+        waves = jnp.stack([jnp.sin(angle), jnp.cos(angle)], 1).reshape(-1, *jnp.shape(r))
+        if self.edges == "literal":
+            return jnp.where((r >= low) & (r <= high), waves, 0.0)
+        rise = smooth_step(r, low, low + self.taper)
+        return waves * (rise - smooth_step(r, high - self.taper, high))
+
+
+@dataclass(frozen=True, eq=False)
+class _Piecewise:
+    """Piecewise polynomials of the distance."""
+
+    names: tuple[str, ...]
+    breaks: np.ndarray  # (piece + 1,)
+    coefficients: np.ndarray  # (power, piece, term), highest power first
+
+    @property
+    def cutoff(self) -> float:
+        return float(self.breaks[-1])
+
+    @property
+    def scale(self) -> float:
+        return float(np.diff(self.breaks).min())
+
+    def __call__(self, r: Array) -> Array:
+        inside = (r >= self.breaks[0]) & (r < self.breaks[-1])
+        piece = jnp.clip(jnp.searchsorted(self.breaks, r, "right") - 1, 0, len(self.breaks) - 2)
+        t = r - jnp.asarray(self.breaks)[piece]
+        table = jnp.asarray(self.coefficients)
+        value = jnp.zeros((*jnp.shape(r), table.shape[2]))
+        for c in table:
+            value = value * t[..., None] + c[piece]
+        return jnp.moveaxis(jnp.where(inside[..., None], value, 0.0), -1, 0)
+
+
+class BSplines(_Piecewise):
+    """Cubic B-splines on any knots; all that end smoothly at the last knot.
+
+    The first functions do not vanish at the first knot; below it they keep their value there, so
+    that a potential is flat, not gone, where they end.
+
+    :param knots: increasing distances, angstrom; the last is the cut-off.
+    """
+
+    def __init__(self, knots: ArrayLike, degree: int = 3) -> None:
+        at = np.asarray(knots, float)
+        if at.ndim != 1 or len(at) < 2 or np.any(np.diff(at) <= 0.0) or at[0] < 0.0:
+            raise ValueError("knots must be at least two increasing distances.")
+        padded = np.concatenate([np.repeat(at[0], degree), at, np.repeat(at[-1], degree)])
+        count = len(at) + degree - 1
+        # The last ``degree`` functions have a value or a derivative at the cut-off.
+        keep = count - degree
+        polys = [PPoly.from_spline((padded, unit, degree)) for unit in np.eye(count)[:keep]]
+        pieces = np.flatnonzero(np.diff(polys[0].x) > 0.0)
+        coefficients = np.stack([p.c[:, pieces] for p in polys], -1)
+        super().__init__(tuple(f"spline {k}" for k in range(keep)), at, coefficients)
+
+    def __call__(self, r: Array) -> Array:
+        return super().__call__(jnp.maximum(r, self.breaks[0]))
+
+
+class Table(_Piecewise):
+    """Values on a grid of distances, zero at its last point and beyond; one function a point.
+
+    Below the first point the value there is kept.
+
+    :param grid: increasing distances, angstrom.
+    :param order: ``linear`` or ``cubic`` (a natural spline at the first point, flat at the last).
+    """
+
+    def __init__(self, grid: ArrayLike, order: Literal["linear", "cubic"] = "cubic") -> None:
+        at = np.asarray(grid, float)
+        if at.ndim != 1 or len(at) < 3 or np.any(np.diff(at) <= 0.0) or at[0] < 0.0:
+            raise ValueError("a table's grid must be at least three increasing distances.")
+        _one_of("order", order, ("linear", "cubic"))
+        values = np.eye(len(at))[:, :-1]
+        if order == "linear":
+            slope = np.diff(values, axis=0) / np.diff(at)[:, None]
+            coefficients = np.stack([slope, values[:-1]])
+        else:
+            ends = ((2, np.zeros(len(at) - 1)), (1, np.zeros(len(at) - 1)))
+            coefficients = CubicSpline(at, values, bc_type=ends).c
+        super().__init__(tuple(f"u({r:.4g})" for r in at[:-1]), at, coefficients)
+
+    def __call__(self, r: Array) -> Array:
+        return super().__call__(jnp.maximum(r, self.breaks[0]))
+
+
+@dataclass(frozen=True)
+class Wall:
+    r"""A repulsive core, :math:`(r_0 - r)^3` below :math:`r_0`: keeps sites apart where no data are.
+
+    :param start: :math:`r_0`, angstrom; at or below the smallest distance in the data.
+    """
+
+    start: float
+    names: tuple[str, ...] = ("core",)
+    scale: float = 0.4
+
+    @property
+    def cutoff(self) -> float:
+        return self.start
+
+    def __call__(self, r: Array) -> Array:
+        return jnp.maximum(self.start - r, 0.0)[None] ** 3
+
+
+@dataclass(frozen=True)
+class WCA:
+    r"""The repulsive part of a Lennard-Jones potential, raised to end smoothly at its minimum.
+
+    Its range moves with sigma, so it is no linear function of anything: a known term.
+    """
+
+    epsilon: float
+    sigma: float
+    names: tuple[str, ...] = ("WCA",)
+    scale: float = 0.4
+
+    @property
+    def cutoff(self) -> float:
+        return 2.0 ** (1.0 / 6.0) * self.sigma
+
+    def __call__(self, r: Array) -> Array:
+        s6 = (self.sigma / r) ** 6
+        return jnp.where(r < self.cutoff, 4.0 * self.epsilon * (s6**2 - s6) + self.epsilon, 0.0)[
+            None
+        ]
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class LennardJones:
+    r"""Lennard-Jones (PCG paper, Eq. 68), linear in :math:`4\epsilon\sigma^{12}` and :math:`4\epsilon\sigma^6`.
+
+    :param epsilon: kcal/mol; ``sigma``: angstrom; scalars.
+    """
+
+    epsilon: ArrayLike
+    sigma: ArrayLike
+    basis: InversePowers = field(default=InversePowers(), metadata={"static": True})
+
+    def natural(self) -> Array:
+        s6 = jnp.asarray(self.sigma) ** 6
+        return 4.0 * jnp.asarray(self.epsilon) * jnp.stack([-(s6**2), s6])
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class LinearPair:
+    """A linear combination of a basis.
+
+    :param coefficients: ``(term,)``, kcal/mol.
+    """
+
+    coefficients: Array
+    basis: PairBasis = field(metadata={"static": True})
+
+    def natural(self) -> Array:
+        return -self.coefficients
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class FixedPair:
+    """A known function of the distance, with a known strength."""
+
+    basis: PairBasis = field(metadata={"static": True})
+    strength: float = field(default=1.0, metadata={"static": True})
+
+    def natural(self) -> Array:
+        return jnp.full(1, -self.strength)

@@ -1,0 +1,121 @@
+"""Sums of pair and three-body terms in a periodic box."""
+
+from dataclasses import dataclass, field
+
+import jax
+from jax import Array
+import jax.numpy as jnp
+from jax.tree_util import register_dataclass
+import numpy as np
+
+from bayescg.potentials.pair import PairTerm
+from bayescg.potentials.three_body import StillingerWeber
+from bayescg.space import minimum_image, pair_distances
+
+__all__ = ["CLOSEST", "ParticlePotential"]
+
+CLOSEST = 1.0  # angstrom; below, statistics keep the value they have here
+RESOLUTION = 40.0  # nodes over the length on which a basis is smooth
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class ParticlePotential:
+    r"""Energy of like sites in a periodic box,
+
+    .. math:: U(X) = \sum_{j<k} u(R_{jk}) + U_{\mathrm{SW}}(X)
+
+    (PCG paper, Eqs. 63-64); linear in its natural parameters, kcal/mol.
+
+    :param pairs: terms of the pair potential.
+    :param box: edges, angstrom; static.
+    :param three_body: the three-body term, or None.
+    """
+
+    pairs: tuple[PairTerm, ...]
+    box: tuple[float, float, float] = field(metadata={"static": True})
+    three_body: StillingerWeber | None = None
+
+    @property
+    def cutoff(self) -> float:
+        """Largest distance at which sites interact."""
+        return max(t.basis.cutoff for t in self.pairs)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Name of each term."""
+        pairs = tuple(n for t in self.pairs for n in t.basis.names)
+        return pairs if self.three_body is None else (*pairs, "three-body")
+
+    def natural(self) -> Array:
+        parts = [t.natural() for t in self.pairs]
+        if self.three_body is not None:
+            parts.append(self.three_body.natural())
+        return jnp.concatenate(parts)
+
+    def pair_basis(self, r: Array) -> Array:
+        """Functions of the distance, ``(term, *r.shape)``."""
+        return jnp.concatenate([t.basis(r) for t in self.pairs])
+
+    def pair_energy(self, r: Array) -> Array:
+        """The pair potential u(r), kcal/mol, of any shape."""
+        count = sum(len(t.basis.names) for t in self.pairs)
+        return -jnp.tensordot(self.natural()[:count], self.pair_basis(r), 1)
+
+    def statistics(self, x: Array) -> Array:
+        """Sums of the functions over pairs and triples, ``(term, *batch)``, of ``x (axis, site, *batch)``.
+
+        Pairs are counted on fine nodes with cubic weights, and the functions summed over the nodes,
+        at a cost that does not depend on how many there are. A pair is counted to 2e-5 of the fastest
+        function of its basis and much better of slow ones; where a function jumps (literal edges of a
+        window, a potential that is cut), the jump is smeared over two nodes.
+        """
+        batch = x.shape[2:]
+        x = x.reshape(*x.shape[:2], -1).astype(jnp.result_type(float))
+        nodes, step = self._nodes()
+        counts = _counts_on(x, self.box, nodes[0], step, len(nodes))
+        out = self.pair_basis(jnp.asarray(nodes)) @ counts
+        if self.three_body is not None:
+            out = jnp.concatenate([out, self.three_body.statistics(x, self.box)])
+        return out.reshape(-1, *batch)
+
+    def _nodes(self) -> tuple[np.ndarray, float]:
+        step = min(0.02, min(t.basis.scale for t in self.pairs) / RESOLUTION)
+        # Three nodes beyond the cut-off: cubic weights reach over it.
+        return np.arange(CLOSEST, self.cutoff + 4 * step, step), step
+
+    def __call__(self, x: Array) -> Array:
+        """Energy, kcal/mol, of one configuration ``(site, axis)``; exact and differentiable."""
+        x = jnp.asarray(x, jnp.result_type(float)).T
+        energy = jnp.sum(self.pair_energy(pair_distances(x, self.box)))
+        if self.three_body is not None:
+            strength = -self.three_body.natural()[0]
+            energy = energy + strength * self.three_body.statistics(x, self.box)[0]
+        return energy
+
+
+def _counts_on(x: Array, box: tuple[float, ...], first: float, step: float, nodes: int) -> Array:
+    """How often each node is met by a pair's distance, ``(node, batch)``, with cubic weights."""
+    sites, batch = x.shape[1], x.shape[2]
+    twice = jnp.concatenate([x, x], 1)
+    chain = jnp.arange(batch)[None]
+
+    def shift(s: Array, counts: Array) -> Array:
+        d = minimum_image(jax.lax.dynamic_slice_in_dim(twice, s, sites, 1) - x, box)
+        r = jnp.sqrt(jnp.sum(d * d, 0))
+        place = jnp.clip((r - first) / step, 0.0, nodes - 3.0)
+        left = jnp.clip(jnp.floor(place), 1.0, nodes - 3.0)
+        t = place - left
+        at = left.astype(jnp.int32)
+        weight = jnp.where(2 * s == sites, 0.5, 1.0).astype(x.dtype)
+        lagrange = (
+            -t * (t - 1.0) * (t - 2.0) / 6.0,
+            (t + 1.0) * (t - 1.0) * (t - 2.0) / 2.0,
+            -(t + 1.0) * t * (t - 2.0) / 2.0,
+            (t + 1.0) * t * (t - 1.0) / 6.0,
+        )
+        for k, w in enumerate(lagrange):
+            counts = counts.at[at + (k - 1), chain].add(weight * w, mode="promise_in_bounds")
+        return counts
+
+    return jax.lax.fori_loop(1, sites // 2 + 1, shift, jnp.zeros((nodes, batch), x.dtype))

@@ -1,0 +1,162 @@
+"""Posterior predictive of observables of particles: one chain a draw, all chains pooled."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+from jax import Array
+import jax.numpy as jnp
+import numpy as np
+
+from bayescg.infer.program import Program
+from bayescg.infer.progress import Progress, Silent
+from bayescg.observables.base import Observable
+from bayescg.predict.pooling import pool
+from bayescg.samplers.base import Sampler
+
+__all__ = ["ParticlePrediction", "Production", "particle_predictive"]
+
+NODES = 3  # fine-scale widths at which each sample is measured
+
+
+class Production(NamedTuple):
+    """How long the model is simulated; a trajectory is one step of the sampler."""
+
+    warmup: int = 300  # trajectories of each chain before the first measurement
+    measurements: int = 100  # of each chain
+    thin: int = 5  # trajectories from one to the next
+
+
+class ParticlePrediction(NamedTuple):
+    """Observables at every draw, by name, and what stands behind them."""
+
+    values: dict[str, np.ndarray]  # (draw, *dims)
+    errors: dict[str, np.ndarray]  # Monte Carlo standard error, same shape
+    effective: np.ndarray  # (draw,), effective number of pooled samples
+    failures: np.ndarray  # (simulated,), trajectories of each chain that blew up
+    statistics: np.ndarray  # (sample, term)
+    chain: np.ndarray  # (sample,), which chain a sample is of
+
+
+def particle_predictive(
+    program: Program,
+    sampler: Sampler,
+    observables: Sequence[Observable],
+    key: Array,
+    u: np.ndarray,
+    simulated: int,
+    x: np.ndarray,
+    conditions: dict[str, Array],
+    *,
+    production: Production = Production(),  # noqa: B008 - a tuple
+    progress: Progress | None = None,
+) -> ParticlePrediction:
+    r"""Estimate :math:`\hat a(\theta) = E[a(x)]` at many parameter values.
+
+    The first ``simulated`` values are simulated, one chain each; every value is then estimated
+    from all samples by multistate reweighting (:func:`~bayescg.predict.pooling.pool`), which lowers
+    the Monte Carlo error as far as the values overlap. The fine scale is drawn with the variance of
+    the coarse-to-fine map: each sample is measured with the same noise at three variances, and the
+    observable interpolated between them.
+
+    :param u: unconstrained parameters, ``(draw, u)``.
+    :param x: configurations to start from, ``(frame, site, axis)``.
+    """
+    progress = progress or Silent()
+    draws = jnp.asarray(u)
+    frames = jnp.asarray(x, float)
+    widths = _widths(program, draws, frames, conditions)
+    nodes = jnp.asarray(_nodes_of(np.asarray(widths)))
+    start_key, warm_key, run_key = jax.random.split(key, 3)
+    order = jnp.arange(simulated) % len(x)
+    state = sampler.at(start_key, frames[order].T)  # type: ignore[misc]
+
+    def prepare(v: Array) -> Any:
+        boltzmann = program.boltzmann(v, frames[:1], conditions)
+        return sampler.prepare(boltzmann.potential, jnp.asarray(boltzmann.beta))
+
+    # What does not depend on the draw (the grid, the box) has no chain axis.
+    one = jax.eval_shape(prepare, draws[0])
+    axes = jax.tree.map(lambda a: -1, one)
+    tables, unit = jax.jit(jax.vmap(prepare, out_axes=axes))(draws[:simulated])
+    ready = (tables._replace(step=tables.step[0], box=tables.box[:, 0]), unit[0])
+    potential = program.boltzmann(draws[0], frames[:1], conditions).potential
+
+    @partial(jax.jit, static_argnames="count")
+    def run(key: Array, state: Any, count: int) -> tuple[Any, Array]:
+        def move(state: Any, k: Array) -> tuple[Any, Array]:
+            state, info = sampler.step(k, state, *ready)
+            return state, jnp.asarray(info.failed)
+
+        return jax.lax.scan(move, state, jax.random.split(key, count))
+
+    @jax.jit
+    def measure(key: Array, x: Array) -> tuple[Array, dict[str, Array]]:
+        wide = x.astype(jnp.result_type(float))
+        noise = jax.random.normal(key, wide.shape)
+        values = [{o.name: o(wide + jnp.sqrt(s) * noise) for o in observables} for s in nodes]
+        stacked = jax.tree.map(lambda *v: jnp.stack(v), *values)  # (node, *dims, chain)
+        return potential.statistics(wide), stacked
+
+    block = 10
+    for i in range(0, production.warmup, block):
+        state, _ = run(jax.random.fold_in(warm_key, i), state, block)
+        progress.update("equilibrate", (i + block) / production.warmup, {"draws": simulated})
+    phi, seen = [], []
+    for i in range(production.measurements):
+        move, look = jax.random.split(jax.random.fold_in(run_key, i))
+        state, _ = run(move, state, production.thin)
+        statistics, values = jax.tree.map(np.asarray, measure(look, state.x))
+        phi.append(statistics.T)
+        seen.append({k: np.moveaxis(v, -1, 0) for k, v in values.items()})  # (chain, node, *dims)
+        progress.update("predict", (i + 1) / production.measurements, {"measurements": i + 1})
+    statistics = np.concatenate(phi)
+    chain = np.tile(np.arange(simulated), production.measurements)
+    measured = {k: np.concatenate([s[k] for s in seen]) for k in seen[0]}
+
+    def natural(v: Array) -> Array:
+        boltzmann = program.boltzmann(v, frames[:1], conditions)
+        return jnp.asarray(boltzmann.beta) * boltzmann.potential.natural()
+
+    eta = np.asarray(jax.jit(jax.vmap(natural))(draws))
+    pooled = pool(eta @ statistics.T, chain, simulated)
+    share = _interpolation(np.asarray(nodes), np.asarray(widths))  # (draw, node)
+    values, errors = {}, {}
+    for name, a in measured.items():
+        flat = a.reshape(len(a), NODES, -1)
+        value = np.empty((len(u), flat.shape[2]))
+        error = np.empty_like(value)
+        for d in range(len(u)):
+            mine = np.einsum("n,snk->sk", share[d], flat)
+            value[d] = pooled.weights[d] @ mine
+            off = pooled.weights[d][:, None] * (mine - value[d])
+            by_chain = off.reshape(production.measurements, simulated, -1).sum(0)
+            error[d] = np.sqrt(np.sum(by_chain**2, 0))
+        shape = (len(u), *a.shape[2:])
+        values[name], errors[name] = value.reshape(shape), error.reshape(shape)
+    return ParticlePrediction(
+        values, errors, pooled.effective, np.asarray(state.failures), statistics, chain
+    )
+
+
+def _widths(program: Program, u: Array, x: Array, conditions: dict[str, Array]) -> Array:
+    """Variance of a fine coordinate about its coarse one at each draw, ``(draw,)``."""
+    return jax.jit(jax.vmap(lambda v: 1.0 / program.pull(v, x[:1], conditions).stiffness[0]))(u)
+
+
+def _nodes_of(widths: np.ndarray) -> np.ndarray:
+    low, high = widths.min(), widths.max()
+    gap = max(high - low, 0.02 * high)
+    middle = 0.5 * (low + high)
+    return middle + 0.5 * gap * np.array([-0.9, 0.0, 0.9])
+
+
+def _interpolation(nodes: np.ndarray, widths: np.ndarray) -> np.ndarray:
+    """Lagrange weights of the nodes at each width, ``(draw, node)``."""
+    out = np.ones((len(widths), len(nodes)))
+    for i in range(len(nodes)):
+        for j in range(len(nodes)):
+            if i != j:
+                out[:, i] *= (widths - nodes[j]) / (nodes[i] - nodes[j])
+    return out

@@ -1,0 +1,150 @@
+r"""Forces on many configurations at once, from tables, every pair visited.
+
+A pair potential becomes a table over :math:`s = r^2`, linear between its nodes, so that the force of a
+pair is one look-up, :math:`-\mathrm{d}u/\mathrm{d}s`, and exactly the slope of the tabulated energy. Sites
+are visited by cyclic shifts of the whole batch; with the chain axis last the vector units run over
+chains. Everything is in units of kT and angstrom.
+"""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import jax
+from jax import Array
+import jax.numpy as jnp
+import numpy as np
+
+from bayescg.potentials.particles import ParticlePotential
+from bayescg.potentials.three_body import (
+    StillingerWeber,
+    three_body_energy,
+    three_body_forces,
+    three_body_parts,
+)
+from bayescg.space import minimum_image
+
+__all__ = ["Tables", "Tether", "closest_distance", "energy", "forces", "tabulate"]
+
+NODES = 4096
+FIRST = 1.0  # angstrom; below, the table goes on with the slope it has here
+
+
+class Tether(NamedTuple):
+    r"""The pull of data on latent sites, :math:`-\tfrac12 k\,|X - x|^2` of the log-likelihood."""
+
+    centre: Array  # (axis, site, chain), angstrom
+    stiffness: Array  # (chain,), 1/angstrom^2
+
+
+class Tables(NamedTuple):
+    """A potential in units of kT; every leaf may have a trailing chain axis."""
+
+    value: Array  # (node,) or (node, chain): u at the node
+    slope: Array  # same: du/ds from this node to the next
+    step: Array  # of s = r^2 between nodes, angstrom^2
+    box: Array  # (axis,)
+    three_body: Array | None  # lambda epsilon / kT, scalar or (chain,)
+    form: StillingerWeber | None  # the three-body term; its strength is not looked at
+
+
+def tabulate(potential: ParticlePotential, beta: Array, dtype: jnp.dtype | type) -> Tables:
+    """Tables of a potential in units of kT.
+
+    A potential that does not end at zero is lowered to end there, which no force notices.
+    """
+    last = potential.cutoff
+    s = jnp.linspace(FIRST**2, last**2, NODES)
+    u = beta * potential.pair_energy(jnp.sqrt(s) * (1.0 - 1e-12))
+    step = (last**2 - FIRST**2) / (NODES - 1)
+    slope = jnp.concatenate([jnp.diff(u) / step, jnp.zeros(1)])
+    three = potential.three_body
+    return Tables(
+        (u - u[-1]).astype(dtype),
+        slope.astype(dtype),
+        jnp.asarray(step, dtype),
+        jnp.asarray(potential.box, dtype),
+        None if three is None else (-beta * three.natural()[0]).astype(dtype),
+        None if three is None else replace(three, strength=None),
+    )
+
+
+def _at(table: Array, index: Array) -> Array:
+    if table.ndim == 1:
+        return table.at[index].get(mode="promise_in_bounds")
+    return table.at[index, jnp.arange(index.shape[-1])].get(mode="promise_in_bounds")
+
+
+def _places(tables: Tables, s: Array) -> tuple[Array, Array]:
+    """Node below ``s``, and how far past it, in units of ``s``."""
+    first = jnp.asarray(FIRST**2, s.dtype)
+    place = (s - first) / tables.step
+    node = jnp.clip(place, 0.0, NODES - 1.0).astype(jnp.int32)
+    return node, s - first - node.astype(s.dtype) * tables.step
+
+
+def forces(
+    tables: Tables, x: Array, near: Array | None = None, tether: Tether | None = None
+) -> Array:
+    """Forces in kT/angstrom, ``(axis, site, chain)``, on ``x`` of the same shape.
+
+    :param near: neighbours within the three-body range (:func:`neighbours`), where there is one.
+    """
+    sites = x.shape[1]
+    position = [jnp.concatenate([x[k], x[k]], 0) for k in range(3)]
+
+    def pair(shift: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
+        d = []
+        for k in range(3):
+            gap = jax.lax.dynamic_slice_in_dim(position[k], shift, sites, 0) - x[k]
+            d.append(gap - tables.box[k] * jnp.round(gap / tables.box[k]))
+        node, _ = _places(tables, d[0] * d[0] + d[1] * d[1] + d[2] * d[2])
+        pull = _at(tables.slope, node)
+        return tuple(f + pull * c for f, c in zip(sums, d, strict=True))
+
+    none = jnp.zeros(x.shape[1:], x.dtype)
+    total = 2.0 * jnp.stack(jax.lax.fori_loop(1, sites, pair, (none, none, none)))
+    if tables.form is not None:
+        assert near is not None and tables.three_body is not None
+        total = total + three_body_forces(
+            tables.form, tables.three_body, three_body_parts(tables.form, x, tables.box, near), near
+        )
+    if tether is not None:
+        total = total + tether.stiffness * (tether.centre - x)
+    return total
+
+
+def energy(
+    tables: Tables, x: Array, near: Array | None = None, tether: Tether | None = None
+) -> Array:
+    """Energy in kT, ``(chain,)``, of the potential whose forces :func:`forces` gives."""
+    sites = x.shape[1]
+    twice = jnp.concatenate([x, x], 1)
+
+    def pair(shift: Array, total: Array) -> Array:
+        d = minimum_image(jax.lax.dynamic_slice_in_dim(twice, shift, sites, 1) - x, tables.box)
+        node, past = _places(tables, jnp.sum(d * d, 0))
+        u = _at(tables.value, node) + _at(tables.slope, node) * past
+        return total + jnp.where(2 * shift == sites, 0.5, 1.0).astype(x.dtype) * jnp.sum(u, 0)
+
+    total = jax.lax.fori_loop(1, sites // 2 + 1, pair, jnp.zeros(x.shape[2:], x.dtype))
+    if tables.form is not None:
+        assert near is not None and tables.three_body is not None
+        parts = three_body_parts(tables.form, x, tables.box, near)
+        total = total + tables.three_body * three_body_energy(tables.form, parts)
+    if tether is not None:
+        gap = x - tether.centre
+        total = total + 0.5 * tether.stiffness * jnp.sum(gap * gap, (0, 1))
+    return total
+
+
+def closest_distance(x: Array, box: np.ndarray | Array) -> Array:
+    """Smallest distance between two sites of each configuration, ``(chain,)``."""
+    sites = x.shape[1]
+    twice = jnp.concatenate([x, x], 1)
+
+    def pair(shift: Array, least: Array) -> Array:
+        d = minimum_image(jax.lax.dynamic_slice_in_dim(twice, shift, sites, 1) - x, box)
+        return jnp.minimum(least, jnp.min(jnp.sum(d * d, 0), 0))
+
+    start = jnp.full(x.shape[2:], jnp.inf, x.dtype)
+    return jnp.sqrt(jax.lax.fori_loop(1, sites // 2 + 1, pair, start))

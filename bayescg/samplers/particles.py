@@ -1,0 +1,239 @@
+r"""Langevin dynamics (BAOAB) and Metropolis-corrected Hamiltonian Monte Carlo of particles.
+
+Both move a batch of chains along trajectories of a few steps, in units in which kT and the mass are
+1: lengths are angstrom, velocities pure numbers of variance 1, and a time step is a length too, the
+way a particle of thermal speed goes in it. ``W``, the energy that a trajectory of perfect steps would
+not gain (for Langevin dynamics less the heat that the thermostat gave, Sivak, Chodera and Crooks,
+Phys. Rev. X 3, 011007 (2013)), says how good a step size is; from it each chain adapts its own.
+HMC accepts a trajectory with probability :math:`\min(1, e^{-W})`, so its ensemble is exact whatever the
+step; Langevin dynamics accepts all, with an error that falls as the square of the step.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+import math
+from typing import Literal, NamedTuple
+
+import jax
+from jax import Array
+import jax.numpy as jnp
+import numpy as np
+
+from bayescg.potentials.neighbours import capacity_for, neighbours
+from bayescg.potentials.particles import ParticlePotential
+from bayescg.samplers.base import ChainInfo, Sampler
+from bayescg.samplers.forces import Tables, Tether, energy, forces, tabulate
+
+__all__ = ["Dynamics", "ParticleState", "particle_sampler"]
+
+WILD = 1e3  # kT; a trajectory whose W passes this has blown up
+SKIN = 0.9  # angstrom, by which neighbour lists reach beyond the range
+NEGLIGIBLE = 0.12  # angstrom below the range, within which the three-body weight is under 1e-6
+
+
+class ParticleState(NamedTuple):
+    """Chains of particles; the chain axis of every array is the last one."""
+
+    x: Array  # (axis, site, chain), angstrom, not wrapped
+    v: Array  # (axis, site, chain), in thermal speeds
+    log_step: Array  # (chain,), of the time step in angstrom
+    age: Array  # (chain,), trajectories so far, by which adaptation fades
+    failures: Array  # (chain,), trajectories that blew up
+
+
+@dataclass(frozen=True)
+class Dynamics:
+    """How chains of particles move.
+
+    :param kind: ``langevin`` or ``hmc``.
+    :param steps: time steps of a trajectory.
+    :param friction: times the Einstein frequency, which the forces tell (Langevin).
+    :param keep: how much of the velocities a new HMC trajectory keeps, in [0, 1).
+    :param target: acceptance that the step size is adapted to (Langevin: that HMC would have).
+    :param first: first time step, angstrom.
+    :param precision: of positions and forces while they move.
+    """
+
+    kind: Literal["langevin", "hmc"] = "langevin"
+    steps: int = 20
+    friction: float = 0.1
+    keep: float = 0.0
+    target: float = 0.9
+    first: float = 0.008
+    longest: float = 0.1
+    precision: Literal["single", "double"] = "single"
+
+
+def particle_sampler(
+    sites: int, box: tuple[float, float, float], dynamics: Dynamics = Dynamics()
+) -> Sampler:
+    """A sampler of like particles in a periodic box.
+
+    Each of its steps is one trajectory. A chain that blows up is put back to where the trajectory
+    began with a step half as long, and counted in its ``failures``.
+    """
+    dtype = jnp.float32 if dynamics.precision == "single" else jnp.float64
+
+    def at(key: Array, x: Array) -> ParticleState:
+        chains = x.shape[2]
+        v = jax.random.normal(key, x.shape, dtype)
+        first = jnp.full(chains, math.log(dynamics.first), dtype)
+        return ParticleState(
+            x.astype(dtype), v, first, jnp.zeros(chains, dtype), jnp.zeros(chains, dtype)
+        )
+
+    def init(key: Array, chains: int) -> ParticleState:
+        place, key = jax.random.split(key)
+        return at(key, _lattice(place, sites, box, chains))
+
+    def prepare(potential: ParticlePotential, beta: Array) -> tuple[Tables, Array]:
+        return tabulate(potential, beta, dtype), jnp.ones((), dtype)
+
+    def force(x: Array, tables: Tables) -> Array:
+        near = None
+        if tables.form is not None:
+            reach = tables.form.cutoff
+            near, _ = neighbours(x, tables.box, reach, capacity_for(sites, box, reach))
+        return forces(tables, x, near)
+
+    return Sampler(init, partial(_step, dynamics, sites, box), prepare, at, force)
+
+
+def _lattice(key: Array, sites: int, box: tuple[float, ...], chains: int) -> Array:
+    """Sites in random places of a cubic lattice, ``(axis, site, chain)``."""
+    edge = int(np.ceil(sites ** (1.0 / 3.0) - 1e-9))
+    places = np.stack(np.meshgrid(*[np.arange(edge)] * 3, indexing="ij"), 0).reshape(3, -1)
+    spots = jnp.asarray(places * np.asarray(box)[:, None] / edge)
+
+    def one(key: Array) -> Array:
+        return spots[:, jax.random.permutation(key, edge**3)[:sites]]
+
+    return jax.vmap(one, out_axes=-1)(jax.random.split(key, chains))
+
+
+class _Moving(NamedTuple):
+    x: Array
+    v: Array
+    f: Array
+    near: Array | None
+    near_at: Array | None  # where the neighbour list was made
+    heat: Array  # (chain,), kT
+    crowded: Array  # (chain,), most neighbours of any site at any list
+
+
+def _trajectory(
+    dynamics: Dynamics,
+    sites: int,
+    box: tuple[float, ...],
+    tables: Tables,
+    tether: Tether | None,
+    key: Array,
+    x: Array,
+    v: Array,
+    h: Array,
+) -> tuple[Array, Array, Array, Array]:
+    """Move for ``steps`` steps; new ``x`` and ``v``, W in kT, and whether a list ran over."""
+    dtype = x.dtype
+    half = 0.5 * h
+    if tables.form is not None:
+        reach = tables.form.cutoff - NEGLIGIBLE + SKIN
+        capacity = capacity_for(sites, box, reach)
+
+    def listed(x: Array) -> tuple[Array | None, Array | None, Array]:
+        if tables.form is None:
+            return None, None, jnp.zeros(x.shape[2], jnp.int32)
+        near, most = neighbours(x, tables.box, reach, capacity)
+        return near, x, most
+
+    near, near_at, most = listed(x)
+    f = forces(tables, x, near, tether)
+    start = energy(tables, x, near, tether) + 0.5 * jnp.sum(v * v, (0, 1))
+    frequency = jnp.sqrt(jnp.mean(f * f, (0, 1)))
+    kept = jnp.exp(-dynamics.friction * frequency * h).astype(dtype)
+    kick = jnp.sqrt(1.0 - kept * kept)
+
+    def renewed(x: Array, m: _Moving) -> tuple[Array | None, Array | None, Array]:
+        if m.near is None or m.near_at is None:
+            return None, None, m.crowded
+        gone = jnp.max(jnp.sum((x - m.near_at) ** 2, 0))
+
+        def again(_: None) -> tuple[Array | None, Array | None, Array]:
+            near, near_at, most = listed(x)
+            return near, near_at, jnp.maximum(most, m.crowded)
+
+        # Written so that what is not a number makes a new list, too.
+        return jax.lax.cond(
+            ~(gone < (0.5 * SKIN) ** 2), again, lambda _: (m.near, m.near_at, m.crowded), None
+        )
+
+    def move(i: Array, m: _Moving) -> _Moving:
+        v = m.v + half * m.f
+        heat = m.heat
+        if dynamics.kind == "langevin":
+            x = m.x + half * v
+            noise = jax.random.normal(jax.random.fold_in(key, i), v.shape, dtype)
+            new = kept * v + kick * noise
+            heat = heat + 0.5 * jnp.sum(new * new - v * v, (0, 1))
+            v = new
+            x = x + half * v
+        else:
+            x = m.x + h * v
+        near, near_at, most = renewed(x, m)
+        f = forces(tables, x, near, tether)
+        return _Moving(x, v + half * f, f, near, near_at, heat, most)
+
+    first = _Moving(x, v, f, near, near_at, jnp.zeros_like(start), most)
+    end = jax.lax.fori_loop(0, dynamics.steps, move, first)
+    stop = energy(tables, end.x, end.near, tether) + 0.5 * jnp.sum(end.v * end.v, (0, 1))
+    over = jnp.zeros_like(end.crowded, bool)
+    if tables.form is not None:
+        over = end.crowded > capacity
+    return end.x, end.v, stop - start - end.heat, over
+
+
+def _step(
+    dynamics: Dynamics,
+    sites: int,
+    box: tuple[float, ...],
+    key: Array,
+    state: ParticleState,
+    tables: Tables,
+    beta: Array,
+    field: Tether | None = None,
+) -> tuple[ParticleState, ChainInfo]:
+    """One trajectory of every chain; ``beta`` is in the tables already."""
+    move_key, fresh_key, accept_key, jitter_key = jax.random.split(key, 4)
+    dtype = state.x.dtype
+    tether = None
+    if field is not None:
+        tether = Tether(field.centre.astype(dtype), field.stiffness.astype(dtype))
+    fresh = jax.random.normal(fresh_key, state.v.shape, dtype)
+    h = jnp.exp(state.log_step)
+    v = state.v
+    if dynamics.kind == "hmc":
+        v = dynamics.keep * v + math.sqrt(1.0 - dynamics.keep**2) * fresh
+        # Trajectories of one length can go round in circles; Mackenzie, Phys. Lett. B 226, 369 (1989).
+        h = h * jax.random.uniform(jitter_key, h.shape, dtype, 0.8, 1.2)
+    x, v_new, work, over = _trajectory(
+        dynamics, sites, box, tables, tether, move_key, state.x, v, h
+    )
+    sane = (jnp.abs(work) < WILD) & jnp.all(jnp.isfinite(x), (0, 1)) & ~over
+    chance = jnp.where(sane, jnp.minimum(1.0, jnp.exp(-jnp.where(sane, work, 0.0))), 0.0)
+    if dynamics.kind == "hmc":
+        taken = jax.random.uniform(accept_key, chance.shape, dtype) < chance
+        v_back = -v
+    else:
+        taken, v_back = sane, fresh
+    gain = 0.5 / jnp.sqrt(1.0 + state.age)
+    log_step = state.log_step + gain * (chance - dynamics.target)
+    wild = ~sane
+    log_step = jnp.where(wild, state.log_step - math.log(2.0), log_step)
+    log_step = jnp.minimum(log_step, math.log(dynamics.longest)).astype(dtype)
+    new = ParticleState(
+        jnp.where(taken, x, state.x),
+        jnp.where(taken, v_new, v_back),
+        log_step,
+        state.age + 1.0,
+        state.failures + wild,
+    )
+    return new, ChainInfo(jnp.mean(chance), jnp.mean(wild.astype(dtype)))

@@ -1,0 +1,416 @@
+"""SPC/E water, one site a molecule (Section 3.2 and Appendix B of the PCG paper).
+
+Fine: the centres of mass of rigid SPC/E molecules. Coarse: sites with a Lennard-Jones potential and a
+correction in a window (Eqs. 64-68), over a fixed Stillinger-Weber three-body term (Eqs. 63, B.1-B.2).
+A centre of mass lies around its coarse site with variance sigma2 (Eq. 61). Lengths are in angstrom,
+energies in kcal/mol, temperatures in K.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any, Literal
+
+import jax
+from jax import Array
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import xarray as xr
+
+import bayescg as cg
+from bayescg.distributions import Boltzmann, PeriodicNormal, coefficients, flat_positive
+from bayescg.engines.rigid_water import Run, simulate
+from bayescg.infer.correlation import statistical_inefficiency, thin
+from bayescg.infer.score_matching import score_matching
+from bayescg.observables import adf, coordination, rdf, tetrahedral_order
+from bayescg.options import option
+from bayescg.potentials import (
+    BSplines,
+    FixedPair,
+    InversePowers,
+    LennardJones,
+    LinearPair,
+    PairBasis,
+    ParticlePotential,
+    StillingerWeber,
+    Wall,
+    WindowedFourier,
+)
+from bayescg.samplers import Dynamics, closest_distance, long_run, particle_sampler
+from bayescg.units import KCAL, beta_of
+
+SUMMARY = "SPC/E water, one site a molecule (PCG paper, Section 3.2)"
+
+#: Options that reference data depend on.
+REFERENCE_OPTIONS = (
+    "sites",
+    "box",
+    "temperature",
+    "length",
+    "spacing",
+    "equilibration",
+    "npt",
+    "pressure",
+    "thermostat",
+    "timestep",
+    "fine_cutoff",
+)
+INTERVAL = 0.1  # ps between the frames that reference observables are measured on
+ANGLES_EVERY = 5  # of those frames are measured for angles, which cost more
+
+MASS = 15.994 + 2 * 1.00794  # g/mol
+SW_LAMBDA, SW_EPSILON = 0.762, 83.5737  # Appendix B.3, which gives no unit for epsilon
+CORE = 2.4  # angstrom, where no core is given and no data are at hand
+START_SCALE = 0.1  # kcal/mol, of corrections where a fit starts
+CORE_STRENGTH = 500.0  # kcal/mol/angstrom^3
+
+
+@dataclass(frozen=True)
+class Options:
+    """Everything that ``-s`` can set; defaults are the paper's where it says."""
+
+    basis: Literal["fourier", "spline"] = option(
+        "fourier", "correction to Lennard-Jones: windowed Fourier (Eqs. 66-67) or cubic B-splines"
+    )
+    features: int = option(100, "functions of the correction, K")
+    low: float = option(2.0, "lower end of the window, angstrom (Eq. 66)")
+    high: float = option(6.0, "its upper end")
+    wave_numbers: Literal["window", "angstrom"] = option(
+        "window", "Eq. 67 counts periods per window, or per angstrom"
+    )
+    edges: Literal["smooth", "literal"] = option(
+        "smooth", "the window opens smoothly, or jumps as the indicator of Eq. 66"
+    )
+    taper: float = option(0.5, "width of its smooth edges, angstrom")
+    cutoff: float = option(7.0, "cut-off of Lennard-Jones, angstrom, smooth over the last one")
+    three_body: Literal["sw", "none"] = option("sw", "the fixed three-body term of Appendix B.3")
+    sw_unit: Literal["kcal", "kJ"] = option("kcal", "unit of its epsilon (per mol)")
+    core: float | None = option(
+        None, "sites closer than this are pushed apart, angstrom; none: the data's closest pair"
+    )
+    prior: Literal["ard", "normal", "flat"] = option(
+        "ard", "prior of theta_c, the coefficients of the correction (Eq. 41)"
+    )
+    prior_scale: float = option(1.0, "standard deviation of the normal prior, kcal/mol")
+    a0: float = option(1e-5, "shape of ARD's Gamma")
+    b0: float = option(1e-5, "rate of ARD's Gamma")
+    start: Literal["data", "paper"] = option(
+        "data", "a fit starts from score matching on the data, or from theta_c = 0 and the next two"
+    )
+    epsilon: float = option(0.15, "epsilon that start=paper starts from, kcal/mol")
+    sigma: float = option(3.5, "sigma that it starts from, angstrom")
+    sigma2: float = option(0.01, "sigma2 that a fit starts from, angstrom^2")
+    sites: int = option(100, "molecules")
+    box: float = option(14.5459665, "edge of the cubic box, angstrom")
+    temperature: float = option(300.0, "K")
+    frames: int | None = option(None, "use the first so many frames; none: all")
+    correlated: Literal["thin", "ignore"] = option(
+        "thin", "frames that are correlated: keep every so many that the rest are not, or all"
+    )
+    length: float = option(5100.0, "length of the simulation, ps (reference)")
+    spacing: float = option(10.0, "time between shipped frames, ps (reference)")
+    equilibration: float = option(200.0, "time before it, ps (reference)")
+    npt: float = option(0.0, "time at 1 bar that sets the box, ps (reference)")
+    pressure: float = option(1.0, "pressure of that stage, bar (reference)")
+    thermostat: Literal["langevin", "nose-hoover"] = option("langevin", "thermostat (reference)")
+    timestep: float = option(2.0, "time step, fs (reference)")
+    fine_cutoff: float = option(
+        7.0, "cut-off of Lennard-Jones and of PME's direct space, angstrom (reference)"
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Water:
+    """What the program stands on; static."""
+
+    basis: PairBasis
+    lennard_jones: InversePowers
+    core: FixedPair
+    three_body: StillingerWeber | None
+    box: tuple[float, float, float]
+    sites: int
+    beta: float
+    sampler: object
+    prior: str = "ard"
+    prior_scale: float = 1.0
+    a0: float = 1e-5
+    b0: float = 1e-5
+
+    def potential(self, theta_c: Array, epsilon: Array, sigma: Array) -> ParticlePotential:
+        """U_c of Eqs. 63-65."""
+        pairs = (
+            LennardJones(epsilon, sigma, self.lennard_jones),
+            LinearPair(theta_c, self.basis),
+            self.core,
+        )
+        return ParticlePotential(pairs, self.box, self.three_body)
+
+
+def program(x: Array | None = None, *, water: Water, frames: int = 1) -> None:
+    """p(theta) p_c(X | theta_c) p_cf(x | X, sigma2): Eqs. 41, 61, 63-68 of the PCG paper.
+
+    :param x: centres of mass, ``(frame, site, axis)``; None generates ``frames`` of them.
+    """
+    size = len(water.basis.names)
+    theta_c = coefficients(
+        "theta_c", size, water.prior, scale=water.prior_scale, a0=water.a0, b0=water.b0
+    )
+    epsilon = flat_positive("epsilon")
+    sigma = flat_positive("sigma")
+    sigma2 = flat_positive("sigma2")  # theta_cf = -log sigma2
+    with numpyro.plate("frame", frames if x is None else len(x)):
+        p_c = Boltzmann(
+            water.potential(theta_c, epsilon, sigma),
+            water.beta,
+            log_partition=None,
+            event_shape=(water.sites, 3),
+            support=numpyro.distributions.constraints.real,
+            sampler=long_run(water.sampler),
+        )
+        X = numpyro.sample("X", p_c)
+        numpyro.sample("x", PeriodicNormal(X, sigma2, box=water.box), obs=x)
+
+
+def system(options: Options = Options()) -> cg.System:
+    """The record of this system under ``options``.
+
+    :raises ValueError: if an option is out of range, or the box too small for the cut-off.
+    """
+    beta = beta_of(options.temperature)
+    box = (options.box,) * 3
+    basis: PairBasis
+    if options.basis == "fourier":
+        basis = WindowedFourier(
+            options.features,
+            (options.low, options.high),
+            unit=options.wave_numbers,
+            edges=options.edges,
+            taper=options.taper,
+        )
+    else:
+        basis = BSplines(np.linspace(options.low, options.high, options.features + 1))
+    three_body = None
+    if options.three_body == "sw":
+        unit = 1.0 if options.sw_unit == "kcal" else KCAL
+        three_body = StillingerWeber(SW_LAMBDA * SW_EPSILON / unit)
+    core = CORE if options.core is None else options.core
+    sampler = particle_sampler(options.sites, box, Dynamics("langevin"))
+    water = Water(
+        basis,
+        InversePowers(cutoff=options.cutoff),
+        FixedPair(Wall(core), CORE_STRENGTH),
+        three_body,
+        box,
+        options.sites,
+        beta,
+        sampler,
+        options.prior,
+        options.prior_scale,
+        options.a0,
+        options.b0,
+    )
+    measured = (rdf().in_box(box), adf().in_box(box))
+    return cg.System(
+        name="spce_water",
+        program=partial(program, water=water),
+        sampler=sampler,
+        latent_sampler=particle_sampler(options.sites, box, Dynamics("hmc", steps=10)),
+        options=asdict(options),
+        features=basis.names,
+        observables=measured,
+        known_observables={
+            "rdf": rdf,
+            "adf": adf,
+            "coordination": coordination,
+            "tetrahedral_order": tetrahedral_order,
+        },
+        restriction=lambda x, key: x,
+        constants={"box": (("axis",), np.asarray(box), "edges of the periodic box, angstrom")},
+        check=partial(_check, options=options),
+        select=partial(_select, options=options, water=water),
+        start={k: getattr(options, k) for k in ("epsilon", "sigma", "sigma2")},
+        start_from=partial(_start, water=water) if options.start == "data" else None,
+        runaway=None,
+        box=box,
+        frames=options.frames,
+        method_defaults={"mcem": FIT, "rem": FIT},
+        units={
+            "theta_c": "kcal/mol",
+            "epsilon": "kcal/mol",
+            "sigma": "angstrom",
+            "sigma2": "angstrom^2",
+        },
+        derived=partial(_pair_potential, water=water),
+    )
+
+
+#: What a liquid needs of MC-EM where a lattice needs something else.
+FIT = {
+    "free_chains": 64,
+    "clamped_chains": 4,
+    "cooling": 0.0,
+    "warm": 8,
+    "warm_precision": START_SCALE**-2,
+    "sweeps": 8,
+    "radius": 3.0,
+    "longest": 10.0,
+    "most_missing": 0.99,
+    "max_iterations": 150,
+    "max_sweeps": 64,
+    "tolerance": 0.25,
+}
+
+
+def _pair_potential(values: Mapping[str, Array], water: Water) -> dict[str, cg.Derived]:
+    """The pair potential u(r) of one draw."""
+    r = np.arange(2.0, water.lennard_jones.cutoff + 1e-9, 0.05)
+    potential = water.potential(values["theta_c"], values["epsilon"], values["sigma"])
+    u = potential.pair_energy(jnp.asarray(r))
+    return {
+        "pair_potential": cg.Derived(
+            "r", r, u, "pair potential u(r) (Eq. 65), core included", "kcal/mol", "angstrom"
+        )
+    }
+
+
+def _start(x: np.ndarray, water: Water) -> dict[str, Any]:
+    """Lennard-Jones and corrections by score matching, the corrections held by a gentle prior.
+
+    Most of what a correction can do Lennard-Jones can do too, and a fit ends where it is led: the
+    first estimate lets Lennard-Jones do what it can.
+    """
+    size = len(water.basis.names)
+    one = jnp.asarray(1.0)
+    potential = water.potential(jnp.zeros(size), one, one)
+    precision = np.concatenate([[1e-12, 1e-12], np.full(size, START_SCALE**-2), [np.inf]])
+    c12, minus_c6, *theta_c, _ = score_matching(potential, water.beta, x, precision)
+    if c12 <= 0.0 or minus_c6 >= 0.0:
+        return {}
+    return {
+        "epsilon": minus_c6**2 / (4.0 * c12),
+        "sigma": (c12 / -minus_c6) ** (1.0 / 6.0),
+        "theta_c": np.array(theta_c),
+    }
+
+
+def options_from_data(options: Options, data: xr.Dataset) -> Options:
+    """Fill in what the data decide: molecules, box, temperature, and where the core begins."""
+    cg.io.check(data)
+    if "axis" not in data["x"].dims:
+        raise ValueError(
+            "spce_water needs centres of mass x (frame, site, axis), these data hold spins."
+        )
+    box = np.asarray(data["box"].values, float).reshape(-1, data.sizes["axis"])
+    options = replace(
+        options,
+        sites=data.sizes["site"],
+        box=float(box[0, 0]),
+        temperature=float(data.attrs.get("temperature", options.temperature)),
+    )
+    return options if options.core is not None else replace(options, core=_closest(data, box[0]))
+
+
+def _closest(data: xr.Dataset, box: np.ndarray) -> float:
+    """Smallest distance in the data, angstrom, rounded down to a hundredth."""
+    x = jnp.asarray(data["x"].values, float)
+    return float(np.floor(100.0 * np.min(np.asarray(closest_distance(x.T, box)))) / 100.0)
+
+
+def _check(data: xr.Dataset, options: Options) -> None:
+    cg.io.check_particles(data, cutoff=options.cutoff, mass=MASS)
+    box = np.asarray(data["box"].values, float).reshape(-1, 3)[0]
+    if not np.allclose(box, options.box, rtol=1e-6):
+        raise ValueError(
+            f"the data's box is {', '.join(f'{e:g}' for e in box)} angstrom, the model's a cube of "
+            f"{options.box:g}; allowed is the same cube."
+        )
+    if data.sizes["site"] != options.sites:
+        raise ValueError(f"the data have {data.sizes['site']} sites, the model {options.sites}.")
+
+
+def _select(data: xr.Dataset, options: Options, water: Water) -> xr.Dataset:
+    """Sites wrapped into the box, and frames thinned until they are as good as independent."""
+    data, notices = cg.io.check_particles(data, cutoff=options.cutoff, mass=MASS)
+    x = jnp.asarray(data["x"].values, float)
+    one = jnp.asarray(1.0)
+    potential = water.potential(jnp.zeros(len(water.basis.names)), one, one)
+    phi = np.asarray(jax.jit(lambda x: potential.statistics(x.T))(x)).T
+    found = statistical_inefficiency(phi)
+    frames = len(x)
+    if options.correlated == "thin":
+        kept = thin(frames, found.value)
+        if len(kept) < frames:
+            notices = (
+                *notices,
+                f"frames are correlated (statistical inefficiency {found.value:.1f}): {len(kept)} of "
+                f"{frames} are used.",
+            )
+        data = data.isel(frame=kept)
+        effective = min(frames / found.value, float(len(kept)))
+    else:
+        effective = frames / found.value
+    if options.frames is not None:
+        effective *= min(1.0, options.frames / data.sizes["frame"])
+    return data.assign_attrs(
+        notices=list(notices),
+        statistical_inefficiency=float(found.value),
+        effective_frames=float(effective),
+        frames_given=frames,
+    )
+
+
+def reference(
+    options: Options, key: Array, progress: Callable[[str, float], None] | None = None
+) -> xr.Dataset:
+    """Centres of mass of SPC/E water by molecular dynamics with OpenMM (Appendix B.1).
+
+    :return: a data set: ``x``, ``box``, and ``rdf``, ``adf``, ``coordination`` and
+        ``tetrahedral_order`` over the whole run with their standard errors.
+    """
+    run = Run(
+        molecules=options.sites,
+        temperature=options.temperature,
+        box=options.box,
+        timestep=options.timestep,
+        cutoff=options.fine_cutoff,
+        thermostat=options.thermostat,
+        pressure=options.pressure,
+        npt=options.npt,
+        equilibration=options.equilibration,
+        length=options.length,
+        interval=INTERVAL,
+    )
+    seed = int(np.asarray(jax.random.key_data(key)).ravel()[-1])
+    trajectory, box = simulate(run, seed, progress=progress)
+    return reference_of(trajectory, replace(options, box=box))
+
+
+def reference_of(trajectory: np.ndarray, options: Options) -> xr.Dataset:
+    """The reference data set of a trajectory of centres of mass, a frame every ``INTERVAL``."""
+    stride = max(1, round(options.spacing / INTERVAL))
+    given = {
+        "x": (("frame", "site", "axis"), trajectory[stride - 1 :: stride]),
+        "box": (("axis",), np.full(3, options.box)),
+    }
+    every = xr.Dataset(
+        given | {"x": (("frame", "site", "axis"), trajectory)},
+        attrs={"temperature": options.temperature},
+    )
+    often = cg.observe(every, ["rdf", "coordination"])
+    seldom = cg.observe(
+        every.isel(frame=slice(None, None, ANGLES_EVERY)), ["adf", "tetrahedral_order"]
+    )
+    data = xr.merge([xr.Dataset(given), often, seldom], combine_attrs="drop")
+    data.attrs = {
+        "temperature": options.temperature,
+        "source": (
+            f"bayescg reference spce_water: {options.length:g} ps of SPC/E, {options.sites} molecules, "
+            f"{options.thermostat} thermostat, {options.timestep:g} fs, PME, with OpenMM"
+        ),
+        "reference_frames": len(trajectory),
+        "reference_interval_ps": INTERVAL,
+        "frame_spacing_ps": stride * INTERVAL,
+    }
+    data["mass"] = (("site",), np.full(options.sites, MASS))
+    return data
