@@ -29,7 +29,9 @@ def minimum_image(d: Array, box: Box) -> Array:
     :param box: edges ``(axis,)``, angstrom.
     """
     edges = _edges(box, d)
-    return d - edges * jnp.round(d / edges)
+    return d - edges * jnp.round(
+        d * (1.0 / edges)
+    )  # a division a pair would cost more than all else
 
 
 def wrap(x: Array, box: Box) -> Array:

@@ -259,6 +259,7 @@ FIT = {
     "max_iterations": 150,
     "max_sweeps": 64,
     "tolerance": 0.25,
+    "laplace": "observed",  # the complete form takes sigma2 for as well known as if X were seen
 }
 
 

@@ -206,6 +206,9 @@ def _apart_from_itself(o: dict[str, Any]) -> list[Path | None]:
 @click.option(
     "--reference", type=click.Path(path_type=Path), help="Data or observables to compare with."
 )
+@click.option("--sites", type=int, help="Simulate so many molecules (particles).")
+@click.option("--temperature", type=float, help="Simulate at this temperature, K (particles).")
+@click.option("--box", type=float, help="Simulate in a cube of this edge, angstrom (particles).")
 @click.option(
     "-o",
     "--output",
@@ -220,10 +223,14 @@ def predict(
     observables: tuple[str, ...],
     draws: int | None,
     reference: Path | None,
+    sites: int | None,
+    temperature: float | None,
+    box: float | None,
     output: Path | None,
     seed: int,
 ) -> Done:
-    """Predict observables for the posterior draws of RESULT."""
+    """Predict observables for the posterior draws of RESULT, perhaps under other conditions."""
+    given = {"sites": sites, "temperature": temperature, "box": box}
     from bayescg.files import check_writable
 
     target = output or result
@@ -240,6 +247,7 @@ def predict(
             reference=reference,
             seed=seed,
             progress=console,
+            conditions={k: v for k, v in given.items() if v is not None},
         )
         results.save(predicted, target)
         summary, complaint = _ended(console, predicted, target)

@@ -30,7 +30,8 @@ class Laplace:
 
     ``complete`` is the paper's Eq. 45: the information as if the latents were seen, and ARD's
     :math:`\langle\tau\rangle`. ``observed`` removes the missing information by Louis' identity,
-    cross block of theta_c and theta_cf included, and takes the exact curvature of the prior.
+    cross block of theta_c and theta_cf included, and takes the exact curvature of the prior, or where
+    that makes it indefinite (on the flanks of ARD's spike) the one of Eq. 44.
     """
 
     form: str
@@ -80,11 +81,21 @@ def laplace(
         precision = np.asarray(estimates.complete + held)
     else:
         precision = np.asarray(estimates.observed + exact)
+        # Flanks of ARD's spike bend the wrong way: there its precisions are held, as in Eq. 44.
+        bent = ~(_smallest(precision) > 0.0)
+        precision = np.array(precision)
+        precision[bent] = np.asarray(estimates.observed + held)[bent]
+    precision = 0.5 * (precision + np.swapaxes(precision, 1, 2))
+    return Laplace(form, np.asarray(u), precision, _smallest(precision))
+
+
+def _smallest(precision: np.ndarray) -> np.ndarray:
+    """Smallest eigenvalue of each matrix, NaN where it is not finite."""
     precision = 0.5 * (precision + np.swapaxes(precision, 1, 2))
     finite = np.isfinite(precision).all((1, 2))
-    smallest = np.full(len(precision), np.nan)
-    smallest[finite] = np.linalg.eigvalsh(precision[finite])[:, 0]
-    return Laplace(form, np.asarray(u), precision, smallest)
+    out = np.full(len(precision), np.nan)
+    out[finite] = np.linalg.eigvalsh(precision[finite])[:, 0]
+    return out
 
 
 @dataclass(frozen=True)

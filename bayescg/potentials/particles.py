@@ -1,6 +1,7 @@
 """Sums of pair and three-body terms in a periodic box."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 import jax
 from jax import Array
@@ -15,6 +16,7 @@ from bayescg.space import minimum_image, pair_distances
 __all__ = ["CLOSEST", "ParticlePotential"]
 
 CLOSEST = 1.0  # angstrom; below, statistics keep the value they have here
+GROWTH = 1e-3  # of lengths, in the difference quotients of the three-body term
 RESOLUTION = 40.0  # nodes over the length on which a basis is smooth
 
 
@@ -78,6 +80,38 @@ class ParticlePotential:
         if self.three_body is not None:
             out = jnp.concatenate([out, self.three_body.statistics(x, self.box)])
         return out.reshape(-1, *batch)
+
+    def virials(self, x: Array) -> tuple[Array, Array]:
+        r"""First and second derivative of each statistic by the logarithm of a length.
+
+        :math:`\partial\phi_k/\partial\ln\lambda` and :math:`\partial^2\phi_k/\partial(\ln\lambda)^2` as all
+        separations and the box grow by :math:`\lambda`: for a pair function :math:`r f'` and
+        :math:`r (r f')'`. What pressure and bulk modulus are made of.
+
+        :return: both ``(term, *batch)``, of ``x (axis, site, *batch)``.
+        """
+        batch = x.shape[2:]
+        x = x.reshape(*x.shape[:2], -1).astype(jnp.result_type(float))
+        nodes, step = self._nodes()
+        counts = _counts_on(x, self.box, nodes[0], step, len(nodes))
+
+        def grown(basis: Callable[[Array], Array]) -> Callable[[Array], Array]:
+            return lambda r: jax.jvp(basis, (r,), (r,))[1]
+
+        first = grown(self.pair_basis)
+        r = jnp.asarray(nodes)
+        out = first(r) @ counts, grown(first)(r) @ counts
+        if self.three_body is not None:
+            # Growing all lengths is shrinking the term's own.
+            low, middle, high = (
+                replace(self.three_body, sigma=self.three_body.sigma * np.exp(-t)).statistics(
+                    x, self.box
+                )
+                for t in (-GROWTH, 0.0, GROWTH)
+            )
+            more = (high - low) / (2 * GROWTH), (high - 2 * middle + low) / GROWTH**2
+            out = (jnp.concatenate([out[0], more[0]]), jnp.concatenate([out[1], more[1]]))
+        return out[0].reshape(-1, *batch), out[1].reshape(-1, *batch)
 
     def _nodes(self) -> tuple[np.ndarray, float]:
         step = min(0.02, min(t.basis.scale for t in self.pairs) / RESOLUTION)

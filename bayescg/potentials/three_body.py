@@ -97,7 +97,7 @@ class ThreeBody(NamedTuple):
 def three_body_parts(form: StillingerWeber, x: Array, box: Array, near: Array) -> ThreeBody:
     """Separations, weights and moments of the neighbours in a list."""
     sites, chains = x.shape[1:]
-    flat = x.reshape(3, -1)
+    flat, inverse_box = x.reshape(3, -1), 1.0 / box
     own = (jnp.arange(sites, dtype=near.dtype)[:, None] * chains) + jnp.arange(
         chains, dtype=near.dtype
     )
@@ -106,7 +106,7 @@ def three_body_parts(form: StillingerWeber, x: Array, box: Array, near: Array) -
         d = []
         for k in range(3):
             gap = flat[k].at[places].get(mode="promise_in_bounds") - x[k]
-            d.append(gap - box[k] * jnp.round(gap / box[k]))
+            d.append(gap - box[k] * jnp.round(gap * inverse_box[k]))
         # A place that is the site's own is an empty one: it is put out of range.
         d[0] = jnp.where(places == own, 2.0 * form.cutoff, d[0])
         return None, tuple(d)

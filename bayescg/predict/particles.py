@@ -12,7 +12,9 @@ import numpy as np
 from bayescg.infer.program import Program
 from bayescg.infer.progress import Progress, Silent
 from bayescg.observables.base import Observable
+from bayescg.potentials.particles import ParticlePotential
 from bayescg.predict.pooling import pool
+from bayescg.predict.pressure import pressure
 from bayescg.samplers.base import Sampler
 
 __all__ = ["ParticlePrediction", "Production", "particle_predictive"]
@@ -23,8 +25,8 @@ NODES = 3  # fine-scale widths at which each sample is measured
 class Production(NamedTuple):
     """How long the model is simulated; a trajectory is one step of the sampler."""
 
-    warmup: int = 300  # trajectories of each chain before the first measurement
-    measurements: int = 100  # of each chain
+    warmup: int = 150  # trajectories of each chain before the first measurement
+    measurements: int = 80  # of each chain
     thin: int = 5  # trajectories from one to the next
 
 
@@ -35,8 +37,8 @@ class ParticlePrediction(NamedTuple):
     errors: dict[str, np.ndarray]  # Monte Carlo standard error, same shape
     effective: np.ndarray  # (draw,), effective number of pooled samples
     failures: np.ndarray  # (simulated,), trajectories of each chain that blew up
-    statistics: np.ndarray  # (sample, term)
-    chain: np.ndarray  # (sample,), which chain a sample is of
+    pressure: np.ndarray  # (draw,), bar
+    compressibility: np.ndarray  # (draw,), 1/bar
 
 
 def particle_predictive(
@@ -82,6 +84,7 @@ def particle_predictive(
     tables, unit = jax.jit(jax.vmap(prepare, out_axes=axes))(draws[:simulated])
     ready = (tables._replace(step=tables.step[0], box=tables.box[:, 0]), unit[0])
     potential = program.boltzmann(draws[0], frames[:1], conditions).potential
+    assert isinstance(potential, ParticlePotential)
 
     @partial(jax.jit, static_argnames="count")
     def run(key: Array, state: Any, count: int) -> tuple[Any, Array]:
@@ -92,23 +95,25 @@ def particle_predictive(
         return jax.lax.scan(move, state, jax.random.split(key, count))
 
     @jax.jit
-    def measure(key: Array, x: Array) -> tuple[Array, dict[str, Array]]:
+    def measure(key: Array, x: Array) -> tuple[Array, tuple[Array, Array], dict[str, Array]]:
         wide = x.astype(jnp.result_type(float))
         noise = jax.random.normal(key, wide.shape)
         values = [{o.name: o(wide + jnp.sqrt(s) * noise) for o in observables} for s in nodes]
         stacked = jax.tree.map(lambda *v: jnp.stack(v), *values)  # (node, *dims, chain)
-        return potential.statistics(wide), stacked
+        return potential.statistics(wide), potential.virials(wide), stacked
 
     block = 10
     for i in range(0, production.warmup, block):
         state, _ = run(jax.random.fold_in(warm_key, i), state, block)
         progress.update("equilibrate", (i + block) / production.warmup, {"draws": simulated})
-    phi, seen = [], []
+    phi, first, second, seen = [], [], [], []
     for i in range(production.measurements):
         move, look = jax.random.split(jax.random.fold_in(run_key, i))
         state, _ = run(move, state, production.thin)
-        statistics, values = jax.tree.map(np.asarray, measure(look, state.x))
-        phi.append(statistics.T)
+        found, (one_more, two_more), values = jax.tree.map(np.asarray, measure(look, state.x))
+        phi.append(found.T)
+        first.append(one_more.T)
+        second.append(two_more.T)
         seen.append({k: np.moveaxis(v, -1, 0) for k, v in values.items()})  # (chain, node, *dims)
         progress.update("predict", (i + 1) / production.measurements, {"measurements": i + 1})
     statistics = np.concatenate(phi)
@@ -135,8 +140,20 @@ def particle_predictive(
             error[d] = np.sqrt(np.sum(by_chain**2, 0))
         shape = (len(u), *a.shape[2:])
         values[name], errors[name] = value.reshape(shape), error.reshape(shape)
+    grown = np.concatenate(first), np.concatenate(second)
+    beta = float(jnp.asarray(program.boltzmann(draws[0], frames[:1], conditions).beta))
+    volume = float(np.prod(potential.box))
+    bulk = [
+        pressure(eta[d] / beta, beta, *grown, pooled.weights[d], frames.shape[1], volume)
+        for d in range(len(u))
+    ]
     return ParticlePrediction(
-        values, errors, pooled.effective, np.asarray(state.failures), statistics, chain
+        values,
+        errors,
+        pooled.effective,
+        np.asarray(state.failures),
+        np.array([b.pressure for b in bulk]),
+        np.array([b.compressibility for b in bulk]),
     )
 
 

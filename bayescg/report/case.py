@@ -11,7 +11,7 @@ import numpy as np
 
 from bayescg import results
 from bayescg.infer.run import BAD_KHAT, FEW_DRAWS
-from bayescg.plot import COLOURS
+from bayescg.plot import COLOURS, interval_of
 
 __all__ = [
     "ABSENT",
@@ -117,6 +117,19 @@ class Case:
         """Number of fitted data, N in the paper."""
         sizes = self.get("observed_data", "x").sizes if self.has("observed_data", "x") else {}
         return int(sizes["frame"]) if "frame" in sizes else None
+
+    @property
+    def in_space(self) -> bool:
+        """Whether its sites are particles in space, and not spins of a lattice."""
+        if self.has("observed_data", "x"):
+            return "axis" in self.get("observed_data", "x").dims
+        return self.has("posterior", "pair_potential")
+
+    @property
+    def effective(self) -> float | None:
+        """Number of independent frames that the fitted ones are worth; None where not measured."""
+        value = self.attrs.get("effective_frames")
+        return float(value) if isinstance(value, int | float) else None
 
     @cached_property
     def _swept(self) -> Any:
@@ -236,12 +249,12 @@ class Case:
         return bad
 
     def interval(self, name: str) -> tuple[Any, Any]:
-        """Ends of the 5-95 % credible interval of an observable."""
-        ends = self.get("posterior_predictive", name).quantile([0.05, 0.95], SAMPLES)
+        """Ends of the credible interval of an observable, :func:`bayescg.plot.interval_of`."""
+        ends = self.get("posterior_predictive", name).quantile(list(interval_of(name)), SAMPLES)
         return ends.isel(quantile=0, drop=True), ends.isel(quantile=1, drop=True)
 
     def held(self, name: str) -> float:
-        """Share of the reference's points inside the 5-95 % interval."""
+        """Share of the reference's points inside the interval."""
         low, high = self.interval(name)
         exact = self.get("reference", name)
         return float(((exact >= low) & (exact <= high)).mean())

@@ -65,7 +65,7 @@ class Figure:
     def short(self) -> str:
         """Its name in the list of contents."""
         paper = self.ident.removeprefix("fig")
-        return f"Fig. {paper}" if paper.isdigit() else self.title
+        return f"Fig. {paper}" if re.fullmatch(r"\d+[a-z]?", paper) else self.title
 
 
 @contextmanager

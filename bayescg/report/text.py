@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from bayescg import results
 from bayescg.infer.run import BAD_KHAT
+from bayescg.report import liquid
 from bayescg.report.case import ABSENT, Case, number, rmse, unread
 from bayescg.report.curves import ACTIVE, symbol
 from bayescg.report.repeat import written
@@ -30,6 +33,7 @@ NUMBERS = {
     "magnetization_width_90": "magnetisation, mean width of the 5–95 % band",
     "correlation_rmse": "correlation, RMSE of the posterior mean",
     "map_correlation_rmse": "correlation, RMSE of the MAP plug-in",
+    **liquid.NUMBERS,
 }
 
 
@@ -37,7 +41,9 @@ def overview(case: Case) -> list[tuple[str, str]]:
     """What was fitted, by which method, to what; each term with its meaning."""
     rows = [("model", str(case.attrs.get("model", "not recorded")))]
     rows.append(("method", METHODS.get(case.method, case.method)))
-    if case.has("posterior", "theta_c"):
+    if case.in_space:
+        rows += liquid.overview(case)
+    elif case.has("posterior", "theta_c"):
         many = case.get("posterior", "theta_c").sizes["feature"]
         rows.append(
             (
@@ -67,6 +73,9 @@ def overview(case: Case) -> list[tuple[str, str]]:
             at = case.sweep
             text += f" at each of {at.size} values of {symbol(case.dim)}"
             text += f", {number(float(at.min()))} to {number(float(at.max()))}"
+        if case.has("constant_data", "box"):
+            edges = np.atleast_1d(case.get("constant_data", "box").values)
+            text += f" in a box of {' × '.join(number(float(e)) for e in edges)} Å"
         rows.append(("data", f"{text}; {_source(case)}"))
     return rows
 
@@ -84,13 +93,17 @@ def fits(cases: Sequence[Case]) -> list[list[str]]:
     keys = sorted({k for c in cases for k in c.options} - told_elsewhere)
     shown = {k: [_set(c, k) for c in cases] for k in keys}
     differ = [k for k in keys if len({v for v in shown[k] if v != ABSENT}) > 1]
-    table = [["fit", "method", "prior used", "N", *differ, "converged", "time / s"]]
+    worth = any(c.effective is not None for c in cases)
+    counted = ["N effective"] if worth else []
+    table = [["fit", "method", "prior used", "N", *counted, *differ, "converged", "time / s"]]
     for case in cases:
         seconds = case.attrs.get("wall_seconds")
         time = f"{seconds:.0f}" if isinstance(seconds, int | float) else "not recorded"
         frames = "?" if case.frames is None else str(case.frames)
         told = {True: "yes", False: "NO", None: "not recorded"}[case.converged]
         set_to = [_set(case, k) for k in differ]
+        if worth:
+            set_to.insert(0, ABSENT if case.effective is None else number(case.effective))
         table.append([case.label, case.method, case.prior, frames, *set_to, told, time])
     return table
 
@@ -123,6 +136,9 @@ def _key_numbers(case: Case) -> dict[str, Any]:
     if not case.has("observed_data", "x") and results.has_group(case.idata, "reference"):
         return {"wall_seconds": case.attrs.get("wall_seconds", ABSENT)}
     found = key_numbers(case.idata)
+    if case.in_space:
+        found.pop("active_features_max", None)  # it is told as how many are switched off
+        return found | liquid.numbers(case)
     for name in ("magnetization", "correlation"):
         at_point = case.is_point and case.predicted(name)
         if case.has("reference", name) and (at_point or case.has("map_predictive", name)):
@@ -139,16 +155,17 @@ def _key_numbers(case: Case) -> dict[str, Any]:
 def meanings(table: Sequence[Sequence[str]]) -> list[str]:
     """A line on each term that the key numbers use."""
     names = {row[0] for row in table[1:]}
+    point = (
+        "The MAP plug-in is the prediction at one point, the parameters of highest posterior "
+        "density (MAP); a method that gives a point only, as REM, is judged by it."
+    )
     told = (
         (
             "active_features_max",
             f"A feature is active where the posterior mean of its θ exceeds {ACTIVE:g} in size.",
         ),
-        (
-            "map_magnetization_rmse",
-            "The MAP plug-in is the prediction at one point, the parameters of highest posterior "
-            "density (MAP); a method that gives a point only, as REM, is judged by it.",
-        ),
+        ("map_magnetization_rmse", point),
+        ("map_rdf_rmse", point),
     )
     return [text for name, text in told if NUMBERS[name] in names]
 

@@ -12,7 +12,16 @@ from bayescg.report.case import Case, number, printable
 from bayescg.report.curves import NEAR, SOLID, place, symbol
 from bayescg.report.drawing import GREY, INK, Figure, canvas, decorate, svg
 
-__all__ = ["CHEAP", "chains", "iterations", "mixing", "relevances"]
+__all__ = [
+    "CHEAP",
+    "chains",
+    "iterations",
+    "mixing",
+    "plain_logarithms",
+    "relevances",
+    "remaining",
+    "semilog",
+]
 
 #: Most series of draws whose diagnostics are measured; ArviZ takes about a millisecond for each.
 CHEAP = 300
@@ -31,30 +40,7 @@ def iterations(cases: Sequence[Case]) -> Figure | None:
     if not has_p0:
         parts[0] = ["far", "far"]
     axes = figure.subplot_mosaic(parts if has_theta else parts[:1])
-    far = axes["far"]
-    for name, text, colour in (
-        ("distance", "Newton step left", COLOURS[0]),
-        ("noise", "its Monte Carlo error", COLOURS[2]),
-    ):
-        if not main.has("em_trace", name):
-            continue
-        value = main.get("em_trace", name)
-        at = value["iteration"].values
-        whole = value.max([d for d in value.dims if d != "iteration"]).values
-        line = main.at("em_trace", name, where).values
-        _log(far, at, line, color=colour, label=f"{text}{place(where)}")
-        if main.dim is not None:
-            style = {"color": colour, "linestyle": ":"}
-            _log(far, at, whole, label=f"{text}, largest of all {symbol(main.dim)}", **style)
-    tolerance = main.method_options.get("tolerance")
-    stop = ""
-    if isinstance(tolerance, int | float) and tolerance > 0:
-        far.axhline(2 * tolerance, color=GREY, linewidth=1)
-        stop = (
-            f" The grey line is at twice the tolerance, {2 * tolerance:g}, where the fit may stop."
-        )
-    far.set_xlabel("iteration")
-    far.set_ylabel("posterior sd")
+    stop = remaining(axes["far"], main, where)
     if has_p0:
         value = main.at("em_trace", "p0", where)
         axes["p0"].plot(value["iteration"].values, value.values, color=COLOURS[0])
@@ -76,7 +62,7 @@ def iterations(cases: Sequence[Case]) -> Figure | None:
         axes["theta"].set_xlabel("iteration")
         axes["theta"].set_ylabel("θ")
         axes["theta"].legend(ncols=LINES, loc="best", fontsize=8)
-    decorate(figure, [far], columns=1)
+    decorate(figure, [axes["far"]], columns=1)
     last = float(main.at("em_trace", "distance", where).values[-1])
     summary = (
         f"MC-EM by iteration{place(where)}: the last step left is {number(last)} posterior sd."
@@ -91,13 +77,46 @@ def iterations(cases: Sequence[Case]) -> Figure | None:
     )
 
 
-def _log(ax: Any, at: np.ndarray, value: np.ndarray, **style: Any) -> None:
+def remaining(ax: Any, case: Case, where: dict[str, Any]) -> str:
+    """Draw the Newton step that is left and its error; tell of the line where a fit may stop."""
+    for name, text, colour in (
+        ("distance", "Newton step left", COLOURS[0]),
+        ("noise", "its Monte Carlo error", COLOURS[2]),
+    ):
+        if not case.has("em_trace", name):
+            continue
+        value = case.get("em_trace", name)
+        at = value["iteration"].values
+        whole = value.max([d for d in value.dims if d != "iteration"]).values
+        line = case.at("em_trace", name, where).values
+        semilog(ax, at, line, color=colour, label=f"{text}{place(where)}")
+        if case.dim is not None:
+            style = {"color": colour, "linestyle": ":"}
+            semilog(ax, at, whole, label=f"{text}, largest of all {symbol(case.dim)}", **style)
+    tolerance = case.method_options.get("tolerance")
+    stop = ""
+    if isinstance(tolerance, int | float) and tolerance > 0:
+        ax.axhline(2 * tolerance, color=GREY, linewidth=1)
+        stop = (
+            f" The grey line is at twice the tolerance, {2 * tolerance:g}, where the fit may stop."
+        )
+    ax.set_xlabel("iteration")
+    ax.set_ylabel("posterior sd")
+    return stop
+
+
+def semilog(ax: Any, at: np.ndarray, value: np.ndarray, **style: Any) -> None:
+    """Draw what is positive of a series on a logarithmic axis."""
     shown = np.where(value > 0, value, np.nan)  # zero has no place on a logarithmic axis
     if np.isfinite(shown).any():
         ax.semilogy(at, shown, **style)
-        # The default labels powers by TeX, which the style does not read.
-        ax.yaxis.set_major_formatter(lambda v, _: f"{v:g}")
-        ax.yaxis.set_minor_formatter(NullFormatter())
+        plain_logarithms(ax.yaxis)
+
+
+def plain_logarithms(axis: Any) -> None:
+    """Label powers as numbers: the default does so by TeX, which the style does not read."""
+    axis.set_major_formatter(lambda v, _: f"{v:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def relevances(cases: Sequence[Case]) -> Figure | None:

@@ -8,6 +8,7 @@ from scipy.stats import binom
 
 from bayescg.infer.laplace import SUPPORT
 from bayescg.infer.run import BAD_KHAT, FEW_DRAWS
+from bayescg.report import liquid
 from bayescg.report.case import Case, number
 from bayescg.report.curves import symbol
 from bayescg.report.traces import mixing
@@ -99,7 +100,7 @@ def worries(case: Case) -> list[str]:
     found += _chains(case)
     found += _noise(case)
     found += _missed(case)
-    return found
+    return found + (liquid.doubts(case) if case.in_space else [])
 
 
 def _weights(case: Case) -> list[str]:

@@ -8,18 +8,21 @@ import jinja2
 
 from bayescg import __version__
 from bayescg.files import write_atomically
-from bayescg.report import repeat, text, trust
+from bayescg.report import liquid, repeat, text, trust
 from bayescg.report.bands import bands, p0
 from bayescg.report.case import Case, cases_of
 from bayescg.report.curves import coefficients, priors, reconstruction, versus
 from bayescg.report.drawing import Figure, drawing_style
+from bayescg.report.parameters import relevant, spread
+from bayescg.report.potentials import by_iteration, compared, uncertain
+from bayescg.report.structure import distribution
 from bayescg.report.traces import chains, iterations, relevances
 
 __all__ = ["figures_of", "write_report"]
 
 Maker = Callable[[Sequence[Case]], Figure | None]
 
-#: Every figure: its name, who makes it, and what to do if it cannot be made.
+#: Every figure of a lattice: its name, who makes it, and what to do if it cannot be made.
 FIGURES: tuple[tuple[str, Maker, str], ...] = (
     ("Fig. 4 (reconstruction)", reconstruction, "predict with `bayescg predict`"),
     ("Fig. 5 (magnetisation)", versus, "predict with `bayescg predict --reference`"),
@@ -54,6 +57,29 @@ FIGURES: tuple[tuple[str, Maker, str], ...] = (
     ("ARD relevances", relevances, "fit with -m mcem and -s prior=ard"),
     ("chains of NUTS", chains, "fit with -m nuts"),
 )
+#: The same of particles.
+IN_SPACE: tuple[tuple[str, Maker, str], ...] = (
+    ("the search", liquid.search, "fit with -m mcem"),
+    ("Fig. 14a (potential along the iterations)", by_iteration, "fit with -m mcem"),
+    (
+        "Fig. 14b (potential beside that of REM)",
+        compared,
+        "add a fit of the same data with -m rem",
+    ),
+    ("Fig. 15 (coefficients)", relevant, "fit a model that has coefficients theta_c"),
+    ("Fig. 16 (posterior of the parameters)", spread, "fit with a method that gives a posterior"),
+    ("Fig. 17 (posterior of the potential)", uncertain, "fit with a method that gives a posterior"),
+    (
+        "Fig. 18 (RDF)",
+        lambda c: distribution(c, "rdf"),
+        "predict with `bayescg predict -O rdf --reference`",
+    ),
+    (
+        "Fig. 19 (ADF)",
+        lambda c: distribution(c, "adf"),
+        "predict with `bayescg predict -O adf --reference`",
+    ),
+)
 
 
 def write_report(
@@ -82,7 +108,7 @@ def figures_of(cases: Sequence[Case]) -> tuple[list[Figure], list[tuple[str, str
     """Every figure that the results allow; the name and the remedy of each other one."""
     figures, missing = [], []
     with drawing_style():
-        for name, make, remedy in FIGURES:
+        for name, make, remedy in IN_SPACE if cases[0].in_space else FIGURES:
             figure = make(cases)
             if figure is None:
                 missing.append((name, remedy))
@@ -110,9 +136,11 @@ def _render(cases: Sequence[Case]) -> str:
         states=[trust.status(c) for c in cases],
         fits=text.fits(cases),
         worries=groups,
+        reliability=liquid.reliability(cases) if main.in_space else [],
         terms=trust.terms(groups),
         numbers=numbers,
         meanings=text.meanings(numbers),
+        over="the places that each row names" if main.in_space else "all fields",
         figures=figures,
         missing=missing,
         aliases=text.aliases(main),

@@ -77,7 +77,7 @@ def _at(table: Array, index: Array) -> Array:
 def _places(tables: Tables, s: Array) -> tuple[Array, Array]:
     """Node below ``s``, and how far past it, in units of ``s``."""
     first = jnp.asarray(FIRST**2, s.dtype)
-    place = (s - first) / tables.step
+    place = (s - first) * (1.0 / tables.step)
     node = jnp.clip(place, 0.0, NODES - 1.0).astype(jnp.int32)
     return node, s - first - node.astype(s.dtype) * tables.step
 
@@ -90,13 +90,14 @@ def forces(
     :param near: neighbours within the three-body range (:func:`neighbours`), where there is one.
     """
     sites = x.shape[1]
+    inverse = 1.0 / tables.box
     position = [jnp.concatenate([x[k], x[k]], 0) for k in range(3)]
 
     def pair(shift: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
         d = []
         for k in range(3):
             gap = jax.lax.dynamic_slice_in_dim(position[k], shift, sites, 0) - x[k]
-            d.append(gap - tables.box[k] * jnp.round(gap / tables.box[k]))
+            d.append(gap - tables.box[k] * jnp.round(gap * inverse[k]))
         node, _ = _places(tables, d[0] * d[0] + d[1] * d[1] + d[2] * d[2])
         pull = _at(tables.slope, node)
         return tuple(f + pull * c for f, c in zip(sums, d, strict=True))

@@ -1,9 +1,9 @@
 """Prediction from a stored result: observables of posterior draws, beside a reference."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,30 +16,17 @@ from bayescg.infer.fit import Fit
 from bayescg.infer.progress import Progress
 from bayescg.observables.base import Observable
 from bayescg.predict import (
-    Prediction,
     Production,
     Simulation,
-    particle_predictive,
-    posterior_predictive,
 )
 from bayescg.system import Batch, System
 from bayescg.workflow.assemble import to_inference_data
 from bayescg.workflow.choices import choose_observables
+from bayescg.workflow.predictive import FEWEST_CHAINS, Picked, lattice_groups, particle_groups
 from bayescg.workflow.registry import restored_system
 from bayescg.workflow.verbs import observe
 
 __all__ = ["predict"]
-
-
-FEWEST_CHAINS = 32  # of particles; with fewer draws each is simulated more than once
-
-
-class _Picked(NamedTuple):
-    """The posterior draws that are simulated."""
-
-    u: np.ndarray  # (chain * draw, member, u)
-    chain: np.ndarray  # labels in the posterior
-    draw: np.ndarray
 
 
 def predict(
@@ -54,6 +41,7 @@ def predict(
     system: System | None = None,
     simulation: Simulation = Simulation(),  # noqa: B008 - a tuple
     production: Production = Production(),  # noqa: B008 - a tuple
+    conditions: Mapping[str, float] | None = None,
 ) -> Any:
     """Add ``posterior_predictive`` (and ``reference``) to a result.
 
@@ -66,6 +54,8 @@ def predict(
         (a few more where chains do not divide them); default 200, or all where there are fewer.
     :param reference: data, or observables measured on data, to store beside.
     :param system: the system, where it is not a named model.
+    :param conditions: other conditions to simulate the fitted model under, ``sites``, ``temperature`` (K)
+        and ``box`` (angstrom), for particles; the fit knows nothing of them.
     :raises ValueError: for unknown observables, and for a reference of another system.
     """
     if isinstance(result, Fit):
@@ -77,17 +67,21 @@ def predict(
         system = restored_system(model or str(attrs["model"]), options)
     batch = _batch_of(result, system)
     program = program_of(system, batch)
+    if conditions:
+        system, batch = _elsewhere(system, batch, attrs, conditions, model, seed)
+        production = production._replace(warmup=4 * production.warmup)
+    picked = _pick(result, program, batch, draws)
+    program = program_of(system, batch)
     chosen = choose_observables(
         observables, system.known_observables, system.name, batch.x.shape[2], system.box
     ) or list(system.observables)
-    picked = _pick(result, program, batch, draws)
     beside = None if reference is None else _reference(reference, chosen, batch, system)
     key = jax.random.fold_in(jax.random.key(seed), 2)
     arguments = (program, system, chosen, key, picked, batch, result, progress)
     groups, notes = (
-        _lattice_groups(*arguments, simulation)
+        lattice_groups(*arguments, simulation)
         if system.sampler.at is None
-        else _particle_groups(*arguments, production)
+        else particle_groups(*arguments, production)
     )
     if beside is not None:
         groups["reference"] = beside
@@ -99,105 +93,41 @@ def predict(
         "predict_observables": [o if isinstance(o, str) else o.name for o in observables],
         "predict_reference": str(reference) if isinstance(reference, str | Path) else "",
         **notes,
+        "predict_conditions": json.dumps(dict(conditions or {})),
     }
     return results.inference_data({**kept, **groups}, **attrs)
 
 
-def _lattice_groups(
-    program: Any,
+def _elsewhere(
     system: System,
-    chosen: Sequence[Observable],
-    key: Any,
-    picked: _Picked,
     batch: Batch,
-    result: Any,
-    progress: Progress | None,
-    simulation: Simulation,
-) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
-    """What a prediction adds to the result of a lattice."""
-    longer = simulation._replace(chains=8 * simulation.chains, warmup=8 * simulation.warmup)
-    done = posterior_predictive(
-        program,
-        system.sampler,
-        chosen,
-        key,
-        np.swapaxes(picked.u, 0, 1),
-        batch.conditions,
-        example=batch.x[0],
-        simulation=longer if len(picked.u) == 1 else simulation,
-        progress=progress,
+    attrs: Mapping[str, Any],
+    conditions: Mapping[str, float],
+    model: str | None,
+    seed: int,
+) -> tuple[System, Batch]:
+    """The fitted system under other conditions, and configurations to begin there."""
+    options = json.loads(attrs["model_options"])
+    unknown = sorted(
+        k for k in conditions if k not in ("sites", "temperature", "box") or k not in options
     )
-    groups = {"posterior_predictive": _predictive_group(done, chosen, batch, picked)}
-    if results.has_group(result, "map"):
-        point = posterior_predictive(
-            program,
-            system.sampler,
-            chosen,
-            jax.random.fold_in(key, 1),
-            _mode(result, batch)[:, None],
-            batch.conditions,
-            example=batch.x[0],
-            simulation=longer,
+    if unknown or system.sampler.at is None:
+        raise ValueError(
+            f"{system.name} cannot be simulated at another {', '.join(unknown or conditions)}; particle "
+            "systems can, at other sites, temperature and box."
         )
-        groups["map_predictive"] = _predictive_group(point, chosen, batch, None)
-    groups["reconstruction"] = _reconstruction(program, system, batch, picked.u, key, result)
-    return groups, {}
+    for name, value in conditions.items():
+        if not value > 0:
+            raise ValueError(f"{name} must be positive, got {value:g}.")
+    options |= dict(conditions)
+    new = restored_system(model or str(attrs["model"]), options)
+    if "sites" in conditions or "box" in conditions:
+        state = new.sampler.init(jax.random.key(seed), FEWEST_CHAINS)
+        batch = batch._replace(x=np.asarray(state.x, float).T[None])
+    return new, batch
 
 
-def _particle_groups(
-    program: Any,
-    system: System,
-    chosen: Sequence[Observable],
-    key: Any,
-    picked: _Picked,
-    batch: Batch,
-    result: Any,
-    progress: Progress | None,
-    production: Production,
-) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
-    """What a prediction adds to the result of particles: draws and mode share their samples."""
-    u, simulated = picked.u[:, 0], len(picked.u)
-    with_mode = results.has_group(result, "map")
-    if with_mode:
-        u = np.concatenate([u, _mode(result, batch)])
-    copies = max(1, FEWEST_CHAINS // simulated)
-    done = particle_predictive(
-        program,
-        system.sampler,
-        chosen,
-        key,
-        np.concatenate([np.repeat(u[:simulated], copies, axis=0), u]),
-        simulated * copies,
-        batch.x[0],
-        {k: jnp.asarray(v[0], float) for k, v in batch.conditions.items()},
-        production=production,
-        progress=progress,
-    )
-    first = simulated * copies
-
-    def part(rows: slice) -> Prediction:
-        return Prediction(
-            {k: v[rows][None] for k, v in done.values.items()},
-            {k: v[rows][None] for k, v in done.errors.items()},
-        )
-
-    group = _predictive_group(part(slice(first, first + simulated)), chosen, batch, picked)
-    shape = (len(picked.chain), len(picked.draw))
-    group["effective_samples"] = (
-        ("chain", "draw"),
-        done.effective[first : first + simulated].reshape(shape),
-        {"units": "1", "long_name": "effective number of pooled samples behind a draw"},
-    )
-    groups = {"posterior_predictive": group}
-    if with_mode:
-        point = part(slice(first + simulated, None))
-        groups["map_predictive"] = _predictive_group(point, chosen, batch, None)
-    failed = int(np.sum(done.failures))
-    notes: dict[str, Any] = {"predict_failures": failed}
-    return groups, notes
-
-
-def _pick(result: Any, program: Any, batch: Batch, draws: int | None) -> _Picked:
+def _pick(result: Any, program: Any, batch: Batch, draws: int | None) -> Picked:
     """Draws spread evenly over each chain."""
     posterior = results.group(result, "posterior")
     chains, stored = posterior.sizes["chain"], posterior.sizes["draw"]
@@ -209,7 +139,7 @@ def _pick(result: Any, program: Any, batch: Batch, draws: int | None) -> _Picked
     chains = min(chains, wanted)
     at = np.linspace(0, stored - 1, -(-wanted // chains)).round().astype(int)
     posterior = posterior.isel(chain=slice(chains), draw=at)
-    return _Picked(
+    return Picked(
         _unconstrained(posterior, program, batch),
         np.asarray(posterior["chain"].values),
         np.asarray(posterior["draw"].values),
@@ -244,113 +174,6 @@ def _unconstrained(posterior: xr.Dataset, program: Any, batch: Batch) -> np.ndar
         values[name] = jnp.asarray(v.reshape(-1, *v.shape[2:]), float)
     u = np.asarray(jax.jit(jax.vmap(jax.vmap(program.unconstrain)))(values))
     return np.clip(u, -1e3, 1e3)  # a probability of exactly 1 has an infinite logit
-
-
-def _mode(result: Any, batch: Batch) -> np.ndarray:
-    u = results.group(result, "map")["u"].values
-    return u if batch.dim else u[None]
-
-
-def _predictive_group(
-    done: Any, chosen: Sequence[Observable], batch: Batch, picked: _Picked | None
-) -> xr.Dataset:
-    """Observables by draw; ``picked`` None: of the one point, without chain and draw."""
-    variables: dict[str, Any] = {}
-    coords: dict[str, Any] = {} if batch.dim is None else {batch.dim: batch.coords}
-    if picked is not None:
-        coords |= {"chain": picked.chain, "draw": picked.draw}
-    for o in chosen:
-        coords |= o.coords()
-        for name, v, text in (
-            (o.name, done.values[o.name], o.long_name),
-            (f"{o.name}_mcse", done.errors[o.name], f"Monte Carlo standard error of {o.name}"),
-        ):
-            v = np.swapaxes(v, 0, 1)  # (draw, member, *dims)
-            v = v if batch.dim else v[:, 0]
-            lead: tuple[str, ...] = (batch.dim,) if batch.dim else ()
-            if picked is None:
-                v = v[0]
-            else:
-                v = v.reshape(len(picked.chain), len(picked.draw), *v.shape[1:])
-                lead = ("chain", "draw", *lead)
-            variables[name] = ((*lead, *o.dims), v, {"units": o.units, "long_name": text})
-    return xr.Dataset(variables, coords)
-
-
-def _reconstruction(
-    program: Any,
-    system: System,
-    batch: Batch,
-    picked: np.ndarray,
-    key: Any,
-    result: Any,
-    frames: int = 3,
-) -> xr.Dataset:
-    """Latents of a few frames, and fine configurations drawn from them (Fig. 4)."""
-    frames = min(frames, batch.x.shape[1])
-    fixed = None
-    constants = results.group(result, "constant_data")
-    if "X_fixed" in constants:
-        fixed = constants["X_fixed"].values if batch.dim else constants["X_fixed"].values[None]
-
-    def one(key: Any, u: Any, x: Any, conditions: Any, given: Any) -> tuple[Any, Any, Any]:
-        boltzmann = program.boltzmann(u, x, conditions)
-        start, key = jax.random.split(key)
-        if given is None:
-            h, _ = program.field(u, x, conditions)
-            start, run = jax.random.split(start)
-            state = system.sampler.init(start, frames)
-
-            def move(state: Any, k: Any) -> tuple[Any, None]:
-                return system.sampler.step(
-                    k, state, boltzmann.potential, jnp.asarray(boltzmann.beta), h[:frames].T
-                )[0], None
-
-            state, _ = jax.lax.scan(move, state, jax.random.split(run, 200))
-            latent = state.x.T.astype(u.dtype)
-        else:
-            latent = given[:frames]
-        k1, k2 = jax.random.split(key)
-        drawn = jax.vmap(lambda k: program.sample_fine(k, u, latent, conditions))
-        mean = jnp.mean(drawn(jax.random.split(k2, 400)), 0)
-        return latent, drawn(jax.random.split(k1, 2)), mean
-
-    members = batch.x.shape[0]
-    conditions = {k: jnp.asarray(v, float) for k, v in batch.conditions.items()}
-    keys = jax.random.split(jax.random.fold_in(key, 3), members)
-    mapped = jax.jit(jax.vmap(one, (0, 0, 0, 0, None if fixed is None else 0)))
-    latent, drawn, mean = mapped(
-        keys,
-        jnp.asarray(picked[0]),
-        jnp.asarray(batch.x, float),
-        conditions,
-        None if fixed is None else jnp.asarray(fixed),
-    )
-    dims: tuple[str, ...] = ("member",)
-    ds = xr.Dataset(
-        {
-            "X": (
-                (*dims, "frame", "coarse_site"),
-                np.asarray(latent),
-                {"units": "1", "long_name": "a latent configuration"},
-            ),
-            "x_sample": (
-                (*dims, "sample", "frame", "site"),
-                np.asarray(drawn),
-                {"units": "1", "long_name": "fine configurations drawn from p_cf"},
-            ),
-            "x_mean": (
-                (*dims, "frame", "site"),
-                np.asarray(mean),
-                {"units": "1", "long_name": "expected fine configuration"},
-            ),
-        }
-    )
-    return (
-        ds.isel(member=0)
-        if batch.dim is None
-        else ds.rename(member=batch.dim).assign_coords({batch.dim: batch.coords})
-    )
 
 
 def _reference(

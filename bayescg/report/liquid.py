@@ -1,0 +1,287 @@
+"""What the report says of particle systems: data, search, predictions and how far to trust them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bayescg.plot import COLOURS, interval_of, percent
+from bayescg.report.case import ABSENT, Case, number
+from bayescg.report.curves import ACTIVE
+from bayescg.report.drawing import INK, Figure, canvas, decorate, svg
+from bayescg.report.parameters import UNITS, physical, switched_off
+from bayescg.report.structure import NAMES, RANGE, agreement, noise_share
+from bayescg.report.traces import remaining
+
+__all__ = ["NUMBERS", "doubts", "frames", "numbers", "overview", "reliability", "search"]
+
+#: Below this many pooled samples a prediction is rough.
+FEW_SAMPLES = 100.0
+#: Acceptance of the E-step's moves below which it hardly moves.
+STUCK = 0.3
+#: How far the spread of q_i may be from sigma2, relative to it.
+APART = 0.1
+#: Monte Carlo error, as a share of a band's width, that shows in the band.
+NOISY = 0.15
+#: Coverage of the reference this far below the nominal is said.
+MISSED = 0.3
+MEANINGS = {
+    "epsilon": "depth of Lennard-Jones (Eq. 68)",
+    "sigma": "length of Lennard-Jones (Eq. 68)",
+    "sigma2": "variance of a fine site about its coarse one (Eq. 61)",
+}
+NUMBERS = {
+    "switched_off": f"coefficients switched off (|θ| < {ACTIVE:g} kcal/mol)",
+    "rdf_rmse": f"RDF, RMSE of the posterior mean ({RANGE[0]:g} to {RANGE[1]:g} Å)",
+    "map_rdf_rmse": "RDF, RMSE of the MAP plug-in",
+    "rdf_peak": "RDF, height of the first peak",
+    "rdf_peak_exact": "RDF, its height in the reference",
+    "rdf_covered": f"RDF, reference inside the {percent(interval_of('rdf'))} band",
+    "rdf_width": f"RDF, mean width of the {percent(interval_of('rdf'))} band",
+    "adf_relative_rmse": "ADF, RMSE of the posterior mean, relative to its mean",
+    "map_adf_relative_rmse": "ADF, RMSE of the MAP plug-in, relative",
+    "adf_covered": f"ADF, reference inside the {percent(interval_of('adf'))} band",
+    "adf_width": f"ADF, mean width of the {percent(interval_of('adf'))} band, relative",
+    "effective_samples_min": "effective samples behind a draw's prediction, fewest",
+}
+
+
+def numbers(case: Case) -> dict[str, Any]:
+    """Key numbers of a fit of particles."""
+    found: dict[str, Any] = {}
+    if case.has("posterior", "theta_c"):
+        found["switched_off"] = switched_off(case)
+    for name, error in (("rdf", "rdf_rmse"), ("adf", "adf_relative_rmse")):
+        value = agreement(case, name)
+        if value is None:
+            continue
+        at_map = value.error if case.is_point else value.at_map
+        found[error] = None if case.is_point else value.error
+        found |= {f"map_{error}": at_map, f"{name}_covered": value.covered}
+        found[f"{name}_width"] = value.width
+        if name == "rdf" and value.peak is not None:
+            found["rdf_peak"] = value.peak[1]
+            found["rdf_peak_exact"] = None if value.exact_peak is None else value.exact_peak[1]
+    effective = _effective(case)
+    if effective is not None:
+        found["effective_samples_min"] = float(effective.min())
+    return {k: v for k, v in found.items() if v is not None}
+
+
+def _effective(case: Case) -> np.ndarray | None:
+    """Effective number of pooled samples behind each draw's prediction."""
+    if not case.has("posterior_predictive", "effective_samples"):
+        return None
+    return np.asarray(case.get("posterior_predictive", "effective_samples").values, float).ravel()
+
+
+def frames(case: Case) -> str:
+    """How many frames were fitted, of how many, and what they are worth."""
+    text = f"{case.frames} fitted"
+    given, s = case.attrs.get("frames_given"), case.attrs.get("statistical_inefficiency")
+    if isinstance(given, int | float):
+        text += f" of {given:g} given"
+    if case.effective is None:
+        return f"{text}; how many independent ones they are worth was not measured"
+    text += f"; worth {number(case.effective)} independent ones"
+    if isinstance(s, int | float):
+        text += f" (statistical inefficiency of the given frames {number(s)}; 1 is uncorrelated)"
+    return text
+
+
+def overview(case: Case) -> list[tuple[str, str]]:
+    """What was fitted, on what, and how the search ended: terms with their meaning."""
+    rows = []
+    if case.has("posterior", "theta_c"):
+        many = case.get("posterior", "theta_c").sizes["feature"]
+        text = f"{many} coefficients of the correction to Lennard-Jones (Eqs. 65–67), in kcal/mol"
+        rows.append(("θ", text))
+    for name in physical(case):
+        value = case.get("posterior", name)
+        unit = str(value.attrs.get("units", "1"))
+        unit = "" if unit == "1" else f" {UNITS.get(unit, unit)}"
+        text = number(float(value.mean()))
+        if not case.is_point:
+            text += f" ± {number(float(value.std(ddof=1)))}"
+        told = f"; {MEANINGS[name]}" if name in MEANINGS else ""
+        rows.append((name, f"{text}{unit}{told}"))
+    rows.append(("frames", frames(case)))
+    rows.append(("ended", _ended(case)))
+    step = _latent_step(case)
+    return [*rows, ("E-step", step)] if step else rows
+
+
+def _ended(case: Case) -> str:
+    text = str(case.attrs.get("ended", "not recorded"))
+    if case.has("em_trace", "distance"):
+        text += f" after {case.get('em_trace', 'distance').size} iterations"
+    sweeps = case.attrs.get("sweeps_per_chain")
+    if isinstance(sweeps, int):
+        text += f" ({sweeps} trajectories of each chain)"
+    if case.has("map", "distance"):
+        far = float(np.max(case.get("map", "distance").values))
+        text += f"; the Newton step left is {number(far)} posterior sd in the worst parameter"
+        if case.has("map", "noise"):
+            text += (
+                f", its Monte Carlo error {number(float(np.max(case.get('map', 'noise').values)))}"
+            )
+    return text
+
+
+def _last(case: Case, name: str) -> float | None:
+    """The last value of a trace; None where the fit has no such trace, or it is zero throughout."""
+    if not case.has("em_trace", name):
+        return None
+    value = case.get("em_trace", name).values
+    return float(value[-1]) if value.ndim == 1 and np.any(value) else None
+
+
+def _latent_step(case: Case) -> str:
+    """How the latent sites moved, and whether their spread is what sigma2 says."""
+    accepted, gap, sigma2 = (_last(case, n) for n in ("latent_change", "latent_gap", "sigma2"))
+    parts = []
+    if accepted is not None:
+        parts.append(f"{accepted:.0%} of the moves of the latent sites were accepted")
+    if gap is not None and sigma2:
+        parts.append(
+            f"their mean square distance x − X, a coordinate, is {number(gap)} Å² against sigma2 = "
+            f"{number(sigma2)} Å²: a ratio of {number(gap / sigma2)}, which is 1 at the optimum (Eq. 62)"
+        )
+    return "; ".join(parts)
+
+
+def search(cases: Sequence[Case]) -> Figure | None:
+    """How MC-EM went: what is left to the optimum, the E-step, the parameters."""
+    main = cases[0]
+    if not main.has("em_trace", "distance") or main.dim is not None:
+        return None
+    trace = main.get("em_trace", "distance")["iteration"].values
+    latent = _last(main, "latent_gap") is not None and main.has("em_trace", "sigma2")
+    moving = [n for n in ("sigma", "epsilon") if main.has("em_trace", n)]
+    known = [[True, latent], [_last(main, "latent_change") is not None, bool(moving)]]
+    names = [["far", "gap"], ["accepted", "moving"]]
+    chosen = [
+        n for row, has in zip(names, known, strict=True) for n, h in zip(row, has, strict=True) if h
+    ]
+    rows = -(-len(chosen) // 2)
+    figure = canvas(7.5, 2.5 * rows + 0.5)
+    grid = figure.subplots(rows, min(2, len(chosen)), squeeze=False).ravel()
+    for ax in grid[len(chosen) :]:
+        ax.set_visible(False)
+    axes = dict(zip(chosen, grid, strict=False))
+    stop = remaining(axes["far"], main, {})
+    axes["far"].legend(fontsize=8)
+    if "gap" in axes:
+        ax = axes["gap"]
+        for name, text, colour, line in (
+            ("sigma2", "sigma2", COLOURS[0], "-"),
+            ("latent_gap", "mean square of x − X", COLOURS[2], "--"),
+        ):
+            ax.plot(trace, main.get("em_trace", name).values, line, color=colour, label=text)
+        ax.set_ylim(bottom=0)
+        ax.set_ylabel("Å²")
+        ax.legend(fontsize=8)
+    if "accepted" in axes:
+        axes["accepted"].plot(trace, main.get("em_trace", "latent_change").values, color=COLOURS[4])
+        axes["accepted"].set_ylim(0, 1.02)
+        axes["accepted"].set_ylabel("acceptance of the E-step")
+    if "moving" in axes:
+        for name, colour in zip(moving, (COLOURS[0], COLOURS[1]), strict=False):
+            value = main.get("em_trace", name).values
+            axes["moving"].plot(trace, value / value[-1], color=colour, label=name)
+        axes["moving"].axhline(1, color=INK, linewidth=0.7)
+        axes["moving"].set_ylabel("relative to the last")
+        axes["moving"].legend(fontsize=8)
+    for ax in axes.values():
+        ax.set_xlabel("iteration")
+    decorate(figure, [])
+    step = _latent_step(main)
+    summary = f"The search, {len(trace)} iterations: {_ended(main)}. {step}"
+    about = [
+        "the largest Newton step that is left, in posterior standard deviations, and its Monte Carlo "
+        "error"
+    ]
+    if "gap" in axes:
+        about.append(
+            "the variance sigma2 of Eq. 61 and what the E-step says it should be, the mean square of "
+            "x − X over coordinates and frames (Eq. 62): the two meet at the optimum"
+        )
+    if "accepted" in axes:
+        about.append("the share of moves of the latent sites that were accepted")
+    if "moving" in axes:
+        about.append("the parameters of Lennard-Jones (Eq. 68)")
+    return Figure(
+        "trace",
+        "The search",
+        f"No figure of the paper: how Algorithm 1 went. In reading order: {'; '.join(about)}.{stop}",
+        svg(figure, "trace", summary),
+    )
+
+
+def reliability(cases: Sequence[Case]) -> list[list[str]]:
+    """What stands behind the posterior and the predictions, a column for each fit."""
+    rows = [["", *(c.label for c in cases)]]
+    rows.append(["the posterior is", *(str(c.attrs.get("approximation", ABSENT)) for c in cases)])
+    samples = [_effective(c) for c in cases]
+    for text, of in (("fewest", np.min), ("median", np.median)):
+        told = [ABSENT if s is None else number(float(of(s))) for s in samples]
+        rows.append([f"effective pooled samples behind a predicted draw, {text}", *told])
+    told = [ABSENT if s is None else str(s.size) for s in samples]
+    rows.append(["predicted draws", *told])
+    told = [str(c.attrs.get("predict_failures", ABSENT)) for c in cases]
+    rows.append(["simulated trajectories that blew up", *told])
+    for name in NAMES:
+        shares = [noise_share(c, name) for c in cases]
+        if any(s is not None for s in shares):
+            told = [ABSENT if s is None else f"{s:.0%}" for s in shares]
+            rows.append([f"Monte Carlo error / width of the band, {name.upper()}", *told])
+    return [rows[0], *(r for r in rows[1:] if any(v != ABSENT for v in r[1:]))]
+
+
+def doubts(case: Case) -> list[str]:
+    """What a reader should know of a fit of particles before believing the figures."""
+    found = []
+    accepted, gap, sigma2 = (_last(case, n) for n in ("latent_change", "latent_gap", "sigma2"))
+    if accepted is not None and accepted < STUCK:
+        found.append(
+            f"Only {accepted:.0%} of the moves of the latent sites were accepted in the last E-step: "
+            "they hardly move."
+        )
+    if gap is not None and sigma2 and abs(gap / sigma2 - 1) > APART:
+        found.append(
+            f"The spread of the latent sites, {number(gap)} Å², is not that of sigma2, "
+            f"{number(sigma2)} Å²: at the optimum they are equal (Eq. 62)."
+        )
+    if case.effective is not None and case.frames and case.effective < 0.8 * case.frames:
+        found.append(
+            f"The {case.frames} frames are worth {number(case.effective)} independent ones: the posterior, "
+            "which takes them as independent, is too narrow."
+        )
+    effective = _effective(case)
+    if effective is not None and effective.min() < FEW_SAMPLES:
+        low = int((effective < FEW_SAMPLES).sum())
+        found.append(
+            f"{low} of {effective.size} predicted draws rest on fewer than {FEW_SAMPLES:g} effective samples "
+            f"(fewest {number(float(effective.min()))}): they overlap little with the others."
+        )
+    failed = case.attrs.get("predict_failures")
+    if isinstance(failed, int) and failed:
+        found.append(
+            f"{failed} simulated trajectories of the prediction blew up and were taken back."
+        )
+    for name in NAMES:
+        share = noise_share(case, name)
+        if share is not None and share > NOISY:
+            found.append(
+                f"Monte Carlo error is {share:.0%} of the width of the {name.upper()} band: predict with "
+                "more draws, whose samples are pooled."
+            )
+        value = agreement(case, name)
+        low, high = interval_of(name)
+        if value is not None and value.covered is not None and value.covered < high - low - MISSED:
+            found.append(
+                f"The {percent((low, high))} band of the {name.upper()} holds only {value.covered:.0%} of the "
+                "reference points: the uncertainty of the parameters, as it is approximated here, does "
+                "not explain the error."
+            )
+    return found

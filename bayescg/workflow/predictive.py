@@ -1,0 +1,244 @@
+"""The groups that a prediction adds to a result."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from bayescg import results
+from bayescg.infer.progress import Progress
+from bayescg.observables.base import Observable
+from bayescg.predict import (
+    Prediction,
+    Production,
+    Simulation,
+    particle_predictive,
+    posterior_predictive,
+)
+from bayescg.predict.pressure import WARNING
+from bayescg.system import Batch, System
+
+__all__ = ["FEWEST_CHAINS", "Picked", "lattice_groups", "particle_groups"]
+
+FEWEST_CHAINS = 32  # of particles; with fewer draws each is simulated more than once
+
+
+class Picked(NamedTuple):
+    """The posterior draws that are simulated."""
+
+    u: np.ndarray  # (chain * draw, member, u)
+    chain: np.ndarray  # labels in the posterior
+    draw: np.ndarray
+
+
+def lattice_groups(
+    program: Any,
+    system: System,
+    chosen: Sequence[Observable],
+    key: Any,
+    picked: Picked,
+    batch: Batch,
+    result: Any,
+    progress: Progress | None,
+    simulation: Simulation,
+) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
+    """What a prediction adds to the result of a lattice."""
+    longer = simulation._replace(chains=8 * simulation.chains, warmup=8 * simulation.warmup)
+    done = posterior_predictive(
+        program,
+        system.sampler,
+        chosen,
+        key,
+        np.swapaxes(picked.u, 0, 1),
+        batch.conditions,
+        example=batch.x[0],
+        simulation=longer if len(picked.u) == 1 else simulation,
+        progress=progress,
+    )
+    groups = {"posterior_predictive": predictive_group(done, chosen, batch, picked)}
+    if results.has_group(result, "map"):
+        point = posterior_predictive(
+            program,
+            system.sampler,
+            chosen,
+            jax.random.fold_in(key, 1),
+            mode_of(result, batch)[:, None],
+            batch.conditions,
+            example=batch.x[0],
+            simulation=longer,
+        )
+        groups["map_predictive"] = predictive_group(point, chosen, batch, None)
+    groups["reconstruction"] = reconstruction(program, system, batch, picked.u, key, result)
+    return groups, {}
+
+
+def particle_groups(
+    program: Any,
+    system: System,
+    chosen: Sequence[Observable],
+    key: Any,
+    picked: Picked,
+    batch: Batch,
+    result: Any,
+    progress: Progress | None,
+    production: Production,
+) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
+    """What a prediction adds to the result of particles: draws and mode share their samples."""
+    u, simulated = picked.u[:, 0], len(picked.u)
+    with_mode = results.has_group(result, "map")
+    if with_mode:
+        u = np.concatenate([u, mode_of(result, batch)])
+    copies = max(1, FEWEST_CHAINS // simulated)
+    done = particle_predictive(
+        program,
+        system.sampler,
+        chosen,
+        key,
+        np.concatenate([np.repeat(u[:simulated], copies, axis=0), u]),
+        simulated * copies,
+        batch.x[0],
+        {k: jnp.asarray(v[0], float) for k, v in batch.conditions.items()},
+        production=production,
+        progress=progress,
+    )
+    first = simulated * copies
+
+    def part(rows: slice) -> Prediction:
+        return Prediction(
+            {k: v[rows][None] for k, v in done.values.items()},
+            {k: v[rows][None] for k, v in done.errors.items()},
+        )
+
+    group = predictive_group(part(slice(first, first + simulated)), chosen, batch, picked)
+    shape = (len(picked.chain), len(picked.draw))
+    group["effective_samples"] = (
+        ("chain", "draw"),
+        done.effective[first : first + simulated].reshape(shape),
+        {"units": "1", "long_name": "effective number of pooled samples behind a draw"},
+    )
+    for name, values, units in (
+        ("pressure", done.pressure, "bar"),
+        ("compressibility", done.compressibility, "1/bar"),
+    ):
+        group[name] = (
+            ("chain", "draw"),
+            values[first : first + simulated].reshape(shape),
+            {"units": units, "long_name": f"{name} of the coarse model", "note": WARNING},
+        )
+    groups = {"posterior_predictive": group}
+    if with_mode:
+        point = part(slice(first + simulated, None))
+        groups["map_predictive"] = predictive_group(point, chosen, batch, None)
+    failed = int(np.sum(done.failures))
+    notes: dict[str, Any] = {"predict_failures": failed, "predict_note": WARNING}
+    return groups, notes
+
+
+def mode_of(result: Any, batch: Batch) -> np.ndarray:
+    u = results.group(result, "map")["u"].values
+    return u if batch.dim else u[None]
+
+
+def predictive_group(
+    done: Any, chosen: Sequence[Observable], batch: Batch, picked: Picked | None
+) -> xr.Dataset:
+    """Observables by draw; ``picked`` None: of the one point, without chain and draw."""
+    variables: dict[str, Any] = {}
+    coords: dict[str, Any] = {} if batch.dim is None else {batch.dim: batch.coords}
+    if picked is not None:
+        coords |= {"chain": picked.chain, "draw": picked.draw}
+    for o in chosen:
+        coords |= o.coords()
+        for name, v, text in (
+            (o.name, done.values[o.name], o.long_name),
+            (f"{o.name}_mcse", done.errors[o.name], f"Monte Carlo standard error of {o.name}"),
+        ):
+            v = np.swapaxes(v, 0, 1)  # (draw, member, *dims)
+            v = v if batch.dim else v[:, 0]
+            lead: tuple[str, ...] = (batch.dim,) if batch.dim else ()
+            if picked is None:
+                v = v[0]
+            else:
+                v = v.reshape(len(picked.chain), len(picked.draw), *v.shape[1:])
+                lead = ("chain", "draw", *lead)
+            variables[name] = ((*lead, *o.dims), v, {"units": o.units, "long_name": text})
+    return xr.Dataset(variables, coords)
+
+
+def reconstruction(
+    program: Any,
+    system: System,
+    batch: Batch,
+    picked: np.ndarray,
+    key: Any,
+    result: Any,
+    frames: int = 3,
+) -> xr.Dataset:
+    """Latents of a few frames, and fine configurations drawn from them (Fig. 4)."""
+    frames = min(frames, batch.x.shape[1])
+    fixed = None
+    constants = results.group(result, "constant_data")
+    if "X_fixed" in constants:
+        fixed = constants["X_fixed"].values if batch.dim else constants["X_fixed"].values[None]
+
+    def one(key: Any, u: Any, x: Any, conditions: Any, given: Any) -> tuple[Any, Any, Any]:
+        boltzmann = program.boltzmann(u, x, conditions)
+        start, key = jax.random.split(key)
+        if given is None:
+            h, _ = program.field(u, x, conditions)
+            start, run = jax.random.split(start)
+            state = system.sampler.init(start, frames)
+
+            def move(state: Any, k: Any) -> tuple[Any, None]:
+                return system.sampler.step(
+                    k, state, boltzmann.potential, jnp.asarray(boltzmann.beta), h[:frames].T
+                )[0], None
+
+            state, _ = jax.lax.scan(move, state, jax.random.split(run, 200))
+            latent = state.x.T.astype(u.dtype)
+        else:
+            latent = given[:frames]
+        k1, k2 = jax.random.split(key)
+        drawn = jax.vmap(lambda k: program.sample_fine(k, u, latent, conditions))
+        mean = jnp.mean(drawn(jax.random.split(k2, 400)), 0)
+        return latent, drawn(jax.random.split(k1, 2)), mean
+
+    members = batch.x.shape[0]
+    conditions = {k: jnp.asarray(v, float) for k, v in batch.conditions.items()}
+    keys = jax.random.split(jax.random.fold_in(key, 3), members)
+    mapped = jax.jit(jax.vmap(one, (0, 0, 0, 0, None if fixed is None else 0)))
+    latent, drawn, mean = mapped(
+        keys,
+        jnp.asarray(picked[0]),
+        jnp.asarray(batch.x, float),
+        conditions,
+        None if fixed is None else jnp.asarray(fixed),
+    )
+    dims: tuple[str, ...] = ("member",)
+    ds = xr.Dataset(
+        {
+            "X": (
+                (*dims, "frame", "coarse_site"),
+                np.asarray(latent),
+                {"units": "1", "long_name": "a latent configuration"},
+            ),
+            "x_sample": (
+                (*dims, "sample", "frame", "site"),
+                np.asarray(drawn),
+                {"units": "1", "long_name": "fine configurations drawn from p_cf"},
+            ),
+            "x_mean": (
+                (*dims, "frame", "site"),
+                np.asarray(mean),
+                {"units": "1", "long_name": "expected fine configuration"},
+            ),
+        }
+    )
+    return (
+        ds.isel(member=0)
+        if batch.dim is None
+        else ds.rename(member=batch.dim).assign_coords({batch.dim: batch.coords})
+    )

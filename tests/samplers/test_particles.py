@@ -1,0 +1,510 @@
+"""Langevin dynamics and HMC of particles: exact cases, each other, and physical validation.
+
+The last is Merz and Shirts, PLoS ONE 13, e0202764 (2018): kinetic energies must follow their gamma
+distribution, and the energies at two temperatures differ by the ratio of their Boltzmann factors.
+"""
+
+from collections.abc import Callable
+from functools import cache, partial
+import inspect
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import jax
+from jax import Array
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import integrate
+
+import bayescg as cg
+from bayescg.potentials import InversePowers, LennardJones, ParticlePotential
+from bayescg.potentials.neighbours import neighbours
+from bayescg.samplers import ChainInfo, Dynamics, ParticleState, Sampler, Tether, particle_sampler
+from bayescg.samplers.forces import Tables, closest_distance, energy, tabulate
+from tests.liquids import liquid, water
+from tests.statistical import FALSE_FAILURES, check_frequencies, check_mean, check_variance, check_z
+
+PAIR_BOX = (8.0,) * 3
+PAIR = ParticlePotential((LennardJones(1.0, 3.0, InversePowers(cutoff=4.0)),), PAIR_BOX)
+NOTHING = ParticlePotential((LennardJones(0.0, 3.0),), PAIR_BOX)
+
+#: A dense supercritical fluid: T = 1.43, density 0.6 in Lennard-Jones units.
+FLUID_SITES = 32
+FLUID_BOX = (11.29,) * 3
+FLUID = ParticlePotential((LennardJones(0.7, 3.0, InversePowers(cutoff=5.0)),), FLUID_BOX)
+
+STATE_DEPENDENT_FRICTION = (
+    "the friction of a trajectory is taken from the forces at its start: kernels that are chosen by the "
+    "state leave nothing invariant"
+)
+
+
+HMC = particle_sampler(FLUID_SITES, FLUID_BOX, Dynamics("hmc", first=0.03))
+LANGEVIN = particle_sampler(FLUID_SITES, FLUID_BOX, Dynamics("langevin", first=0.03))
+#: Newton's equations.
+FREE = particle_sampler(
+    FLUID_SITES, FLUID_BOX, Dynamics("langevin", friction=0.0, first=0.02, precision="double")
+)
+CHAINS = 5
+every_kind = pytest.mark.parametrize("sampler", [HMC, LANGEVIN], ids=["hmc", "langevin"])
+
+
+@partial(jax.jit, static_argnums=(0, 3))
+def run(
+    sampler: Sampler,
+    state: ParticleState,
+    prepared: tuple[Tables, Array],
+    steps: int,
+    key: Array,
+    field: Tether | None = None,
+) -> tuple[ParticleState, ChainInfo]:
+    """The last state, and the report of every step."""
+
+    def move(state: ParticleState, key: Array) -> tuple[ParticleState, ChainInfo]:
+        return sampler.step(key, state, *prepared, field)
+
+    return jax.lax.scan(move, state, jax.random.split(key, steps))
+
+
+def prepare(sampler: Sampler, potential: ParticlePotential, beta: float = 1.0) -> Any:
+    return sampler.prepare(potential, jnp.asarray(beta))
+
+
+def at(sampler: Sampler, x: np.ndarray) -> ParticleState:
+    assert sampler.at is not None
+    state: ParticleState = sampler.at(jax.random.key(0), jnp.asarray(x))
+    return state
+
+
+# The form of a sampler
+
+
+@every_kind
+def test_protocol(sampler: Sampler) -> None:
+    """Form and type stay, the key decides all, and the chain axis is the last."""
+    assert list(inspect.signature(sampler.init).parameters) == ["key", "chains"]
+    state = sampler.init(jax.random.key(0), CHAINS)
+    assert isinstance(state, ParticleState)
+    assert state.x.shape == state.v.shape == (3, FLUID_SITES, CHAINS)
+    assert {a.shape for a in state[2:]} == {(CHAINS,)}
+    assert {a.dtype for a in state} == {jnp.dtype("float32")}
+    np.testing.assert_array_equal(state.x, sampler.init(jax.random.key(0), CHAINS).x)
+    assert np.all(np.any(state.x[..., 1:] != state.x[..., :1], (0, 1)))  # chains start apart
+    prepared = prepare(sampler, FLUID)
+    tether = Tether(state.x, jnp.full(CHAINS, 3.0))
+    for field in (None, tether):
+        new, info = run(sampler, state, prepared, 1, jax.random.key(1), field)
+        assert isinstance(new, ParticleState) and isinstance(info, ChainInfo)
+        assert [(a.shape, a.dtype) for a in new] == [(a.shape, a.dtype) for a in state]
+        assert np.any(new.x != state.x) and np.all(np.isfinite(new.x))
+        assert 0.0 < info.changed[0] <= 1.0 and info.failed[0] == 0.0
+        np.testing.assert_array_equal(new[3], 1.0)  # trajectories so far
+        np.testing.assert_array_equal(new.failures, 0.0)
+        again, _ = run(sampler, state, prepared, 1, jax.random.key(1), field)
+        np.testing.assert_array_equal(again.x, new.x)
+        other, _ = run(sampler, state, prepared, 1, jax.random.key(2), field)
+        assert np.all(np.any(other.x != new.x, (0, 1)))
+
+
+@pytest.mark.parametrize("sites", [1, 27, 28, 100])
+def test_start_on_a_lattice(sites: int) -> None:
+    """Inside the box, no two sites together, and places left empty at random."""
+    box = np.array([9.0, 10.0, 11.0])
+    state = particle_sampler(sites, tuple(box)).init(jax.random.key(0), 30)
+    x = np.asarray(state.x)
+    assert np.all((x >= 0.0) & (x < box[:, None, None]))
+    if sites > 1:
+        least = np.asarray(closest_distance(x, box))
+        assert np.all(least > 0.999 * 9.0 / np.ceil(sites ** (1 / 3) - 1e-9))
+    check_variance(np.asarray(state.v).ravel(), 1.0)
+
+
+def test_restart() -> None:
+    """``at`` starts where it is told, with velocities of its key and the first step size."""
+    x = jnp.asarray(liquid(6, 5, box=FLUID_BOX))
+    for precision, dtype in (("single", jnp.float32), ("double", jnp.float64)):
+        sampler = particle_sampler(6, FLUID_BOX, Dynamics(first=0.02, precision=precision))
+        state = at(sampler, x)
+        np.testing.assert_array_equal(state.x, x.astype(dtype))
+        assert {a.dtype for a in state} == {jnp.dtype(dtype)}
+        np.testing.assert_allclose(np.exp(state.log_step), 0.02, rtol=1e-5)
+        np.testing.assert_array_equal(np.stack(state[3:]), 0.0)
+        assert np.all(state.v != sampler.at(jax.random.key(1), x).v)
+
+
+def tables_of(scales: list[float]) -> tuple[Tables, Array]:
+    """Of chains that each have the fluid's potential in another strength."""
+
+    def one(scale: Array) -> Tables:
+        return tabulate(FLUID, scale, jnp.float64)
+
+    axes = Tables(-1, -1, None, None, None, None)
+    return jax.vmap(one, out_axes=axes)(jnp.asarray(scales)), jnp.ones(())
+
+
+def test_trajectories_can_be_gone_back() -> None:
+    """Without a thermostat, in double precision: velocities turned round lead to where they came from."""
+    state = FREE.init(jax.random.key(0), 3)
+    tables = tables_of([0.5, 1.0, 1.2])
+    there, info = run(FREE, state, tables, 1, jax.random.key(1))
+    assert there.x.dtype == float and info.changed[0] > 0.9  # of the energy, little was lost
+    assert np.sqrt(np.mean((there.x - state.x) ** 2)) > 0.2
+    turned = there._replace(v=-there.v, log_step=state.log_step)
+    back, _ = run(FREE, turned, tables, 1, jax.random.key(2))
+    np.testing.assert_allclose(back.x, state.x, atol=1e-9)
+    np.testing.assert_allclose(back.v, -state.v, atol=1e-8)
+    # Nothing pulls at the whole.
+    np.testing.assert_allclose(there.v.sum(1), state.v.sum(1), atol=1e-9)
+
+
+def test_chains_of_a_sweep_each_have_their_potential() -> None:
+    """A trailing chain axis on the tables: a chain goes as it would if all had its own."""
+    state = FREE.init(jax.random.key(0), 3)
+    scales = [0.5, 1.0, 1.2]
+    new, _ = run(FREE, state, tables_of(scales), 1, jax.random.key(1))
+    for k in range(3):
+        same, _ = run(FREE, state, tables_of([scales[k]] * 3), 1, jax.random.key(1))
+        np.testing.assert_array_equal(new.x[..., k], same.x[..., k])
+        assert np.all(np.any(np.delete(new.x != same.x, k, 2), (0, 1)))
+
+
+# Exactly solvable cases
+
+
+@pytest.mark.parametrize(
+    "dynamics",
+    [
+        pytest.param(
+            Dynamics("hmc", first=0.05, target=0.7, keep=0.7, steps=7),
+            id="hmc, velocities kept and long steps",
+        ),
+        pytest.param(
+            Dynamics("langevin", first=0.02, target=0.99),
+            id="langevin",
+            marks=pytest.mark.xfail(reason=STATE_DEPENDENT_FRICTION, strict=True),
+        ),
+    ],
+)
+def test_distance_of_two_sites(dynamics: Dynamics) -> None:
+    """Against quadrature of 4 pi r^2 exp(-u); all that is beyond the cut-off is one outcome."""
+    sampler = particle_sampler(2, PAIR_BOX, dynamics)
+    state = sampler.init(jax.random.key(0), 15_000)
+    state, _ = run(sampler, state, prepare(sampler, PAIR), 70, jax.random.key(1))
+    assert np.mean(state.failures) < 0.1  # of 70 trajectories
+    d = np.asarray(state.x[:, 0] - state.x[:, 1], float)
+    r = np.linalg.norm(d - 8.0 * np.round(d / 8.0), axis=0)
+    edges = np.r_[0.0, np.arange(2.7, 4.01, 0.1)]
+
+    def weight(r: float) -> float:
+        return 4 * np.pi * r**2 * np.exp(-float(lennard_jones(r)))
+
+    inside = [integrate.quad(weight, a, b)[0] for a, b in pairwise(edges)]
+    probability = np.append(inside, 8.0**3 - 4 / 3 * np.pi * 4.0**3)
+    counts = np.append(np.histogram(r, edges)[0], np.sum(r >= edges[-1]))
+    check_frequencies(counts, probability / probability.sum())
+
+
+def lennard_jones(r: float) -> float:
+    """``PAIR`` in plain numbers: quadrature calls it often, and it must not come from the package."""
+    if r < 0.5 or r >= 4.0:
+        return 1e9 if r < 0.5 else 0.0
+    t = max(r - 3.0, 0.0)
+    return 4.0 * ((3.0 / r) ** 12 - (3.0 / r) ** 6) * (1.0 - t**3 * (10.0 - 15.0 * t + 6.0 * t**2))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "hmc",
+        pytest.param(
+            "langevin", marks=pytest.mark.xfail(reason=STATE_DEPENDENT_FRICTION, strict=True)
+        ),
+    ],
+)
+def test_tethered_sites_are_normal(kind: str) -> None:
+    """Free but for harmonic tethers of stiffness k: variance 1/k, and velocities of variance 1.
+
+    Started from exact draws. For harmonic forces BAOAB has the right positions at any step size, and
+    velocities whose variance is lower by (omega h)^2 / 4 (Leimkuhler and Matthews, 2013).
+    """
+    sites, chains = 2, 10_000
+    rng = np.random.default_rng(0)
+    k = rng.uniform(1.0, 20.0, chains)
+    centre = rng.normal(scale=5.0, size=(3, sites, chains))
+    x = centre + rng.normal(size=centre.shape) / np.sqrt(k)
+    sampler = particle_sampler(sites, PAIR_BOX, Dynamics(kind, first=0.05))
+    state = at(sampler, x)
+    tether = Tether(jnp.asarray(centre), jnp.asarray(k))
+    state, _ = run(sampler, state, prepare(sampler, NOTHING), 40, jax.random.key(1), tether)
+    z = np.asarray((state.x - centre) * np.sqrt(k))
+    assert abs(np.corrcoef(z.ravel(), ((x - centre) * np.sqrt(k)).ravel())[0, 1]) < 0.3  # moved
+    check_mean(z.ravel(), 0.0)
+    check_variance(z.ravel(), 1.0)
+    if kind == "hmc":
+        check_variance(np.asarray(state.v).ravel(), 1.0)
+    else:
+        assert 0.95 < np.var(state.v) < 1.0 + 4.0 * np.sqrt(2.0 / z.size)
+
+
+# Fluids
+
+
+class Case(NamedTuple):
+    """A potential with its energies in kT at temperature 1."""
+
+    potential: ParticlePotential
+    sites: int
+    beta: float
+
+
+@cache
+def case(name: str) -> Case:
+    if name == "fluid":
+        return Case(FLUID, FLUID_SITES, 1.0)
+    # The model of the paper with Lennard-Jones and the three-body term alone.
+    model = cg.system("spce_water").program.keywords["water"]
+    theta = jnp.zeros(len(model.basis.names))
+    potential = model.potential(theta, jnp.asarray(0.15), jnp.asarray(2.6))
+    return Case(potential, model.sites, model.beta)
+
+
+@cache
+def observed(name: str, kind: str, frames: int, thin: int) -> tuple[Sampler, Callable[..., Any]]:
+    """A sampler, and its run that records energies ``(frame, chain)`` every ``thin`` trajectories."""
+    this = case(name)
+    target = 0.99 if kind == "langevin" else 0.9
+    dynamics = Dynamics(kind, first=0.04 if kind == "hmc" else 0.02, target=target)
+    sampler = particle_sampler(this.sites, this.potential.box, dynamics)
+    tables = tabulate(this.potential, jnp.asarray(this.beta), jnp.float32)
+
+    def frame(state: ParticleState, key: Array, prepared: Any) -> Any:
+        state, info = run(sampler, state, prepared, thin, key)
+        near = None
+        if tables.form is not None:
+            near = neighbours(state.x, tables.box, tables.form.cutoff, 40)[0]
+        kinetic = 0.5 * jnp.sum(state.v**2, (0, 1))
+        return state, (energy(tables, state.x, near), kinetic, jnp.mean(info.changed))
+
+    @jax.jit
+    def record(state: ParticleState, key: Array, prepared: Any) -> Any:
+        keys = jax.random.split(key, frames)
+        return jax.lax.scan(lambda s, k: frame(s, k, prepared), state, keys)
+
+    return sampler, record
+
+
+class Series(NamedTuple):
+    u: np.ndarray  # potential energy, (frame, chain)
+    kinetic: np.ndarray
+    accepted: np.ndarray  # (frame,)
+
+
+@cache
+def series(
+    name: str,
+    kind: str,
+    temperature: float,
+    *,
+    chains: int = 64,
+    warm: int = 20,
+    frames: int = 70,
+    thin: int = 3,
+) -> Series:
+    """Energies in units of kT at temperature 1, every ``thin`` trajectories.
+
+    :param warm: frames left out; in them the step size finds its place.
+    """
+    sampler, record = observed(name, kind, warm + frames, thin)
+    prepared = prepare(sampler, case(name).potential, case(name).beta / temperature)
+    state = sampler.init(jax.random.key(11), chains)
+    state, values = record(state, jax.random.key(12), prepared)
+    u, kinetic, accepted = (np.asarray(v, float)[warm:] for v in values)
+    assert np.mean(state.failures) < 0.1
+    return Series(u, temperature * kinetic, accepted)
+
+
+def of_chains(values: np.ndarray) -> tuple[float, float]:
+    """Mean, and its standard error from the differences between chains."""
+    each = values.mean(0)
+    return float(each.mean()), float(each.std(ddof=1) / np.sqrt(each.size))
+
+
+def apart(u: np.ndarray) -> int:
+    """Frames from one to the next that is independent of it (statistical inefficiency, rounded up)."""
+    gap = u - u.mean()
+    g = 1.0
+    for lag in range(1, len(u) // 2):
+        c = np.mean(gap[:-lag] * gap[lag:]) / np.mean(gap**2)
+        if c < 0.02:
+            break
+        g += 2.0 * c
+    return int(np.ceil(g))
+
+
+def simulated(series: Series, temperature: float, sites: int) -> Any:
+    """Independent samples, in the form that physical_validation reads; Boltzmann's constant is 1."""
+    data = pytest.importorskip("physical_validation").data
+    stride = apart(series.u)
+    return data.SimulationData(
+        units=data.UnitData(1.0, *[1.0] * 6),
+        ensemble=data.EnsembleData("NVT", natoms=sites, volume=1.0, temperature=temperature),
+        system=data.SystemData(
+            natoms=sites, nconstraints=0, ndof_reduction_tra=0, ndof_reduction_rot=0
+        ),
+        observables=data.ObservableData(
+            kinetic_energy=series.kinetic[::stride].ravel(),
+            potential_energy=series.u[::stride].ravel(),
+        ),
+    )
+
+
+def kinetic_deviation(data: Any) -> list[float]:
+    """Of the temperatures that mean and width tell, in standard errors."""
+    validation = pytest.importorskip("physical_validation")
+    return list(
+        validation.kinetic_energy.distribution(
+            data, strict=False, verbosity=0, bootstrap_seed=1, data_is_uncorrelated=True
+        )
+    )
+
+
+def ensemble_deviation(one: Any, two: Any) -> list[float]:
+    """Of the log ratio of two energy distributions, in standard errors of its slope."""
+    validation = pytest.importorskip("physical_validation")
+    return validation.ensemble.check(
+        one, two, verbosity=0, bootstrap_seed=1, data_is_uncorrelated=True
+    )
+
+
+def check_physics(name: str, kind: str, hot: float, **settings: int) -> None:
+    """Kinetic energies at both temperatures, and the ensemble between them."""
+    validation = pytest.importorskip("physical_validation")
+    data = []
+    for temperature in (1.0, hot):
+        energies = series(name, kind, temperature, **settings)
+        one = simulated(energies, temperature, case(name).sites)
+        check_z(kinetic_deviation(one), 0.0, 1.0)
+        p = validation.kinetic_energy.distribution(
+            one, strict=True, verbosity=0, data_is_uncorrelated=True
+        )
+        assert p > FALSE_FAILURES
+        data.append(one)
+    check_z(ensemble_deviation(*data), 0.0, 1.0)
+
+
+@pytest.mark.parametrize("kind", ["hmc", "langevin"])
+def test_physical_validation_of_a_fluid(kind: str) -> None:
+    check_physics("fluid", kind, 1.4)
+
+
+def test_physical_validation_would_notice() -> None:
+    """A tenth off in the hot temperature, and the momentum of the whole taken out."""
+    cold = series("fluid", "hmc", 1.0)
+    right = simulated(cold, 1.0, FLUID_SITES)
+    hot = simulated(series("fluid", "hmc", 1.4), 1.55, FLUID_SITES)
+    assert ensemble_deviation(right, hot)[0] > 5.0
+    still = cold._replace(kinetic=cold.kinetic * (1.0 - 1.0 / FLUID_SITES))
+    assert abs(kinetic_deviation(simulated(still, 1.0, FLUID_SITES))[0]) > 5.0
+
+
+def test_langevin_and_hmc_have_one_mean_energy() -> None:
+    (u, u_se), (w, w_se) = (of_chains(series("fluid", k, 1.0).u) for k in ("hmc", "langevin"))
+    assert max(u_se, w_se) < 0.12
+    check_z(u, w, np.hypot(u_se, w_se), 2 * 63)
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(reason=STATE_DEPENDENT_FRICTION, strict=True)
+def test_langevin_and_hmc_have_one_mean_energy_to_a_hundredth_of_its_width() -> None:
+    """And velocities the right variance: 0.02 kT of -59.5, three parts in ten thousand."""
+    settings = {"chains": 256, "warm": 40, "frames": 300, "thin": 5}
+    ends = {k: series("fluid", k, 1.0, **settings) for k in ("hmc", "langevin")}
+    (u, u_se), (w, w_se) = (of_chains(e.u) for e in ends.values())
+    check_z(u, w, np.hypot(u_se, w_se), 2 * 255)
+    for one in ends.values():
+        mean, error = of_chains(one.kinetic)
+        check_z(mean, 1.5 * FLUID_SITES, error, 255)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["hmc", "langevin"])
+def test_physical_validation_of_water(kind: str) -> None:
+    """With its three-body term, at 300 and 345 K."""
+    check_physics("water", kind, 1.15, chains=48, warm=40, frames=60, thin=10)
+
+
+# Failure
+
+
+@every_kind
+def test_a_chain_that_blows_up_is_put_back(sampler: Sampler) -> None:
+    """An overlap, and positions that are no numbers: counted, and nothing to the other chains."""
+    good = np.array(sampler.init(jax.random.key(5), CHAINS).x)
+    bad = good.copy()
+    bad[:, 1, 1] = bad[:, 0, 1] + np.array([0.3, 0.0, 0.0])
+    bad[0, 3, 3] = np.nan
+    states = [at(sampler, x) for x in (good, bad)]
+    reports = []
+    for n in range(3):
+        both = [run(sampler, s, prepare(sampler, FLUID), 1, jax.random.key(n)) for s in states]
+        states = [s for s, _ in both]
+        reports.append([float(info.failed[0]) for _, info in both])
+    np.testing.assert_allclose(reports, [[0.0, 0.4]] * 3, rtol=1e-6)
+    well, ill = states
+    np.testing.assert_array_equal(well.failures, 0.0)
+    np.testing.assert_array_equal(ill.failures, [0.0, 3.0, 0.0, 3.0, 0.0])
+    failed, others = np.array([1, 3]), np.array([0, 2, 4])
+    np.testing.assert_array_equal(ill.x[..., failed], bad[..., failed])
+    np.testing.assert_allclose(np.exp(ill.log_step[failed]), 0.03 / 8, rtol=1e-5)
+    np.testing.assert_array_equal(ill.x[..., others], well.x[..., others])
+    assert np.all(ill.x[..., others] != bad[..., others])
+    assert np.all(np.isfinite(ill.v))
+
+
+def test_a_list_that_runs_over_is_a_failure() -> None:
+    """More neighbours than it holds, though nothing is infinite; lists are made for all together."""
+    p = water(20)
+    dynamics = Dynamics("hmc", steps=2, first=1e-5)
+    sampler = particle_sampler(100, p.box, dynamics)
+    x = np.stack([liquid(100)] * 3, -1)
+    corner = np.stack(np.meshgrid(*[np.arange(5)] * 3), 0).reshape(3, -1)[:, :100] * 1.8
+    x[..., 1] = corner
+    x[0, 3, 2] = np.nan
+    state, _ = run(sampler, at(sampler, x), prepare(sampler, p, 1e-3), 1, jax.random.key(1))
+    np.testing.assert_array_equal(state.failures, [0.0, 1.0, 1.0])
+    assert np.all(np.isfinite(state.x[..., 0])) and np.any(state.x[..., 0] != x[..., 0])
+    np.testing.assert_array_equal(state.x[..., 1], corner.astype(np.float32))
+
+
+# Step sizes
+
+
+def test_step_sizes_adapt_to_the_target() -> None:
+    """Of acceptance, at either temperature."""
+    for temperature in (1.0, 1.4):
+        accepted = series("fluid", "hmc", temperature).accepted
+        assert np.mean(accepted) == pytest.approx(0.9, abs=0.03)
+
+
+def test_no_step_is_above_the_longest() -> None:
+    """In free flight, where nothing goes wrong."""
+    state = HMC.init(jax.random.key(0), CHAINS)
+    state = state._replace(log_step=jnp.full(CHAINS, np.log(0.09), jnp.float32))
+    for n in range(10):
+        state, info = run(HMC, state, prepare(HMC, NOTHING), 1, jax.random.key(n))
+        np.testing.assert_allclose(info.changed, 1.0, rtol=1e-5)
+    np.testing.assert_allclose(np.exp(state.log_step), 0.1, rtol=1e-5)
+
+
+def test_adaptation_fades() -> None:
+    """Late in a run, 0.5/sqrt(1 + n) of what is missing at the acceptance is added."""
+    state = HMC.init(jax.random.key(0), CHAINS)
+    prepared = prepare(HMC, FLUID)
+    young, _ = run(HMC, state, prepared, 1, jax.random.key(1))
+    late = state._replace(**{state._fields[3]: jnp.full(CHAINS, 99.0, jnp.float32)})
+    old, _ = run(HMC, late, prepared, 1, jax.random.key(1))
+    np.testing.assert_array_equal(young.x, old.x)
+    first, last = (np.asarray(s.log_step - state.log_step) for s in (young, old))
+    np.testing.assert_allclose(last, first / 10.0, atol=1e-6)
+    assert np.all(np.abs(first) > 1e-3)
