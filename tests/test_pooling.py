@@ -1,0 +1,68 @@
+"""Multistate reweighting and the pressure, against what is known exactly."""
+
+import numpy as np
+import pytest
+
+from bayescg.predict.pooling import pool
+from bayescg.predict.pressure import pressure
+from bayescg.units import BAR, BOLTZMANN
+
+
+def test_pooled_normals_give_exact_log_z_and_means() -> None:
+    """States exp(-k x^2 / 2): log Z = -log(k) / 2. Bounds are five standard errors (1e-6)."""
+    rng = np.random.default_rng(0)
+    k = np.array([1.0, 1.5, 2.2, 3.0])
+    count = 4000
+    x = np.concatenate([rng.normal(size=count) / np.sqrt(a) for a in k[:3]])
+    chain = np.repeat(np.arange(3), count)
+    found = pool(-0.5 * k[:, None] * x**2, chain, simulated=3)
+    np.testing.assert_allclose(found.log_partition, -0.5 * np.log(k), atol=0.03)
+    np.testing.assert_allclose(found.weights @ x**2, 1.0 / k, rtol=0.06)
+    np.testing.assert_allclose(found.weights.sum(1), 1.0)
+    assert np.all(found.effective[:3] > count)  # each state draws on the others, too
+
+
+def test_states_without_overlap_keep_their_own_samples() -> None:
+    rng = np.random.default_rng(1)
+    x = np.concatenate([rng.normal(0.0, 1.0, 500), rng.normal(60.0, 1.0, 500)])
+    exponents = -0.5 * (x - np.array([[0.0], [60.0]])) ** 2
+    found = pool(exponents, np.repeat([0, 1], 500), simulated=2)
+    np.testing.assert_allclose(found.effective, 500.0, rtol=1e-6)
+    np.testing.assert_allclose(found.weights[0, 500:], 0.0, atol=1e-12)
+
+
+def test_an_ideal_gas_has_its_pressure_and_compressibility() -> None:
+    beta, sites, volume = 1.0 / (BOLTZMANN * 300.0), 100, 3000.0
+    nothing = np.zeros((5, 1))
+    found = pressure(np.ones(1), beta, nothing, nothing, np.full(5, 0.2), sites, volume)
+    ideal = sites / (beta * volume) / BAR
+    assert found.pressure == pytest.approx(ideal)
+    assert found.compressibility == pytest.approx(1.0 / ideal)
+
+
+def test_pressure_of_inverse_powers_by_quadrature() -> None:
+    """One distance with energy c/r^12 in a sphere that grows with the box: derivatives of log Z."""
+    c, beta = 1e5, 1.6
+    r = np.linspace(0.0, 1.0, 400_001)[1:]
+
+    def log_z(log_scale: float) -> float:
+        s = r * np.exp(log_scale) * 6.0
+        return float(np.log(np.sum(r**2 * np.exp(-beta * c / s**12))))
+
+    h = 1e-3
+    slope = (log_z(h) - log_z(-h)) / (2 * h)
+    bend = (log_z(h) - 2 * log_z(0.0) + log_z(-h)) / h**2
+    weights = r**2 * np.exp(-beta * c / (6.0 * r) ** 12)
+    phi = (6.0 * r) ** -12.0
+    found = pressure(
+        np.array([-c]),
+        beta,
+        -12.0 * phi[:, None],
+        144.0 * phi[:, None],
+        weights / weights.sum(),
+        0,
+        1.0,
+    )
+    assert found.pressure == pytest.approx(slope / (3.0 * beta) / BAR, rel=1e-4)
+    bulk = (3.0 * slope - bend) / (9.0 * beta)
+    assert found.compressibility == pytest.approx(BAR / bulk, rel=1e-3)
