@@ -1,4 +1,4 @@
-"""``python -m benchmarks [accuracy|laplace|schedules|speed]``."""
+"""``python -m benchmarks [accuracy|laplace|sampler|schedules|speed|water|water-intervals]``."""
 
 import json
 import sys
@@ -7,13 +7,16 @@ import jax
 
 jax.config.update("jax_enable_x64", True)
 
-from benchmarks import accuracy, laplace, schedules, speed  # noqa: E402
+from benchmarks import accuracy, laplace, sampler, schedules, speed, water  # noqa: E402
 
 BENCHMARKS = {
     "accuracy": accuracy.run,
     "laplace": laplace.run,
+    "sampler": sampler.run,
     "schedules": schedules.run,
     "speed": speed.run,
+    "water": water.run,
+    "water-intervals": water.intervals,
 }
 
 

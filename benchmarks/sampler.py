@@ -94,7 +94,10 @@ def _scripts(folder: Path, kind: str) -> None:
     r = np.linspace(1.5, potential.cutoff, 4000)
     u = np.asarray(potential.pair_energy(jnp.asarray(r)))
     force = -np.gradient(u, r, edge_order=2)
-    rows = [f"{i + 1} {a:.10g} {b:.10g} {c:.10g}" for i, (a, b, c) in enumerate(zip(r, u, force, strict=True))]
+    rows = [
+        f"{i + 1} {a:.10g} {b:.10g} {c:.10g}"
+        for i, (a, b, c) in enumerate(zip(r, u, force, strict=True))
+    ]
     (folder / "pair.table").write_text(
         f"U\nN {len(r)} R {r[0]} {r[-1]}\n\n" + "\n".join(rows) + "\n"
     )

@@ -75,7 +75,7 @@ class Options:
     )
     features: int = option(100, "functions of the correction, K")
     low: float = option(2.0, "lower end of the window, angstrom (Eq. 66)")
-    high: float = option(6.0, "its upper end")
+    high: float = option(7.0, "its upper end (the paper: 6, beyond which nothing is corrected)")
     wave_numbers: Literal["window", "angstrom"] = option(
         "window", "Eq. 67 counts periods per window, or per angstrom"
     )

@@ -39,6 +39,7 @@ class ParticleState(NamedTuple):
     log_step: Array  # (chain,), of the time step in angstrom
     age: Array  # (chain,), trajectories so far, by which adaptation fades
     failures: Array  # (chain,), trajectories that blew up
+    frequency: Array  # (chain,), the Einstein frequency, averaged over chains and trajectories
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,8 @@ def particle_sampler(
         chains = x.shape[2]
         v = jax.random.normal(key, x.shape, dtype)
         first = jnp.full(chains, math.log(dynamics.first), dtype)
-        return ParticleState(
-            x.astype(dtype), v, first, jnp.zeros(chains, dtype), jnp.zeros(chains, dtype)
-        )
+        none = jnp.zeros(chains, dtype)
+        return ParticleState(x.astype(dtype), v, first, none, none, none)
 
     def init(key: Array, chains: int) -> ParticleState:
         place, key = jax.random.split(key)
@@ -131,8 +131,13 @@ def _trajectory(
     x: Array,
     v: Array,
     h: Array,
-) -> tuple[Array, Array, Array, Array]:
-    """Move for ``steps`` steps; new ``x`` and ``v``, W in kT, and whether a list ran over."""
+    known: Array,
+) -> tuple[Array, Array, Array, Array, Array]:
+    """Move for ``steps`` steps; new ``x`` and ``v``, W in kT, whether a list ran over, the frequency.
+
+    :param known: Einstein frequency of the trajectories before, 0 for none. Friction comes from it:
+        one that the present configuration chose would leave another ensemble invariant.
+    """
     dtype = x.dtype
     half = 0.5 * h
     if tables.form is not None:
@@ -148,8 +153,11 @@ def _trajectory(
     near, near_at, most = listed(x)
     f = forces(tables, x, near, tether)
     start = energy(tables, x, near, tether) + 0.5 * jnp.sum(v * v, (0, 1))
-    frequency = jnp.sqrt(jnp.mean(f * f, (0, 1)))
-    kept = jnp.exp(-dynamics.friction * frequency * h).astype(dtype)
+    # The median: a chain that blows up must not slow the others down.
+    each = jnp.sqrt(jnp.mean(f * f, (0, 1)))
+    frequency = jnp.broadcast_to(jnp.nanmedian(each), h.shape)
+    rate = dynamics.friction * jnp.where(known > 0.0, known, frequency)
+    kept = jnp.exp(-rate * h).astype(dtype)
     kick = jnp.sqrt(1.0 - kept * kept)
 
     def renewed(x: Array, m: _Moving) -> tuple[Array | None, Array | None, Array]:
@@ -188,7 +196,7 @@ def _trajectory(
     over = jnp.zeros_like(end.crowded, bool)
     if tables.form is not None:
         over = end.crowded > capacity
-    return end.x, end.v, stop - start - end.heat, over
+    return end.x, end.v, stop - start - end.heat, over, frequency
 
 
 def _step(
@@ -214,8 +222,8 @@ def _step(
         v = dynamics.keep * v + math.sqrt(1.0 - dynamics.keep**2) * fresh
         # Trajectories of one length can go round in circles; Mackenzie, Phys. Lett. B 226, 369 (1989).
         h = h * jax.random.uniform(jitter_key, h.shape, dtype, 0.8, 1.2)
-    x, v_new, work, over = _trajectory(
-        dynamics, sites, box, tables, tether, move_key, state.x, v, h
+    x, v_new, work, over, frequency = _trajectory(
+        dynamics, sites, box, tables, tether, move_key, state.x, v, h, state.frequency
     )
     sane = (jnp.abs(work) < WILD) & jnp.all(jnp.isfinite(x), (0, 1)) & ~over
     chance = jnp.where(sane, jnp.minimum(1.0, jnp.exp(-jnp.where(sane, work, 0.0))), 0.0)
@@ -235,5 +243,6 @@ def _step(
         log_step,
         state.age + 1.0,
         state.failures + wild,
+        state.frequency + (frequency - state.frequency) / (1.0 + state.age),
     )
     return new, ChainInfo(jnp.mean(chance), jnp.mean(wild.astype(dtype)))

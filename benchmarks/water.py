@@ -1,0 +1,100 @@
+"""SPC/E water: how well, how fast and in how much memory, against the limits that the project set itself.
+
+``run`` fits 20 frames, predicts 100 draws and compares with the reference; ``intervals`` does so for ten
+disjoint sets of 20 frames, each fit but the first started from the one before.
+"""
+
+from pathlib import Path
+import resource
+import time
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+
+from bayescg import io, mcem, predict, results, system
+from bayescg.observables import rdf
+
+DATA = Path(__file__).parents[1] / "data" / "spce_water" / "frames.nc"
+WINDOW = (2.4, 7.2)  # angstrom
+FRAMES, SETS, DRAWS = 20, 10, 100
+
+
+def _set(number: int) -> xr.Dataset:
+    """One of the disjoint sets, spread over the trajectory."""
+    data = io.load(DATA)
+    return data.isel(frame=slice(number * FRAMES, (number + 1) * FRAMES))
+
+
+def _numbers(idata: Any, data: xr.Dataset) -> dict[str, float]:
+    """What a prediction is judged by."""
+    predicted, reference = (results.group(idata, g) for g in ("posterior_predictive", "reference"))
+    r = predicted["r"].values
+    at = (r > WINDOW[0]) & (r < WINDOW[1])
+    truth = reference["rdf"].values
+    draws = predicted["rdf"].stack(s=("chain", "draw")).transpose("s", ...).values
+    mean, (low, high) = draws.mean(0), np.quantile(draws, [0.1, 0.9], axis=0)
+    each = np.asarray(
+        rdf().in_box(tuple(data["box"].values))(jax.numpy.asarray(data["x"].values.T))
+    )
+    raw = 2 * 1.2816 * each.std(-1, ddof=1) / np.sqrt(each.shape[-1])
+    angles, angles_true = predicted["adf"].mean(("chain", "draw")).values, reference["adf"].values
+    return {
+        "rdf rmse": float(np.sqrt(np.mean((mean - truth)[at] ** 2))),
+        "rdf rmse of the frames": float(np.sqrt(np.mean((each.mean(-1) - truth)[at] ** 2))),
+        "first peak, relative": float(mean.max() / truth.max() - 1.0),
+        "its place, angstrom": float(r[mean.argmax()] - r[truth.argmax()]),
+        "adf rmse, relative": float(
+            np.sqrt(np.mean((angles - angles_true) ** 2)) / angles_true.mean()
+        ),
+        "10-90 % band covers": float(np.mean(((truth >= low) & (truth <= high))[at])),
+        "its width": float(np.mean((high - low)[at])),
+        "its width over the frames' own": float(np.mean((high - low)[at]) / np.mean(raw[at])),
+    }
+
+
+def _one(number: int, start: Any = None) -> tuple[Any, dict[str, float]]:
+    data = _set(number)
+    water = system("spce_water", data)
+    began = time.perf_counter()
+    fit = mcem(water, data).run(jax.random.key(number), start=start)
+    fitted = time.perf_counter()
+    idata = predict(fit, draws=DRAWS, reference=io.load(DATA))
+    theta = results.group(idata, "map")["theta_c"].values
+    return fit, {
+        "fit, s": fitted - began,
+        "prediction, s": time.perf_counter() - fitted,
+        "converged": float(fit.converged.all()),
+        "features switched off": float(np.sum(np.abs(theta) < 1e-2)),
+        **_numbers(idata, data),
+    }
+
+
+def run() -> dict[str, Any]:
+    """One set: numbers, and their ratios to the limits."""
+    _, found = _one(0)
+    found["peak memory, GB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    limits = {
+        "fit, s": 600.0,
+        "prediction, s": 300.0,
+        "peak memory, GB": 4.0,
+        "rdf rmse": 0.06,
+        "first peak, relative": 0.05,
+        "its place, angstrom": 0.05,
+        "adf rmse, relative": 0.10,
+        "its width over the frames' own": 2.0,
+    }
+    return {
+        k: {"value": v, "limit": limits[k], "ratio": abs(v) / limits[k]} if k in limits else v
+        for k, v in found.items()
+    }
+
+
+def intervals() -> dict[str, Any]:
+    """Ten disjoint sets: each, and their mean."""
+    rows, fit = [], None
+    for number in range(SETS):
+        fit, found = _one(number, fit)
+        rows.append(found)
+    return {"sets": rows, "mean": {k: float(np.mean([row[k] for row in rows])) for k in rows[0]}}
