@@ -59,6 +59,8 @@ class System:
     :param start: values of parameters that a fit starts from; the others start at the origin of
         their unconstrained coordinates.
     :param start_from: the same from one data set ``(frame, ...)``; what it names comes first.
+    :param dirac: parameters of the coarse-to-fine map that mean nothing where the map is a Dirac one
+        (REM), and the values they are held at there.
     :param runaway: beta times a coefficient that passes this under a flat or ARD prior is on its way
         to infinity, as on a lattice it can be; None where a search never ends there.
     :param method_defaults: options of methods that suit this system better than their own defaults.
@@ -95,6 +97,7 @@ class System:
     latent_sampler: Sampler | None = None
     start: Mapping[str, Any] = field(default_factory=dict)
     start_from: Callable[[np.ndarray], Mapping[str, Any]] | None = None
+    dirac: Mapping[str, float] = field(default_factory=dict)
     runaway: float | None = 6.0
     method_defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     box: tuple[float, ...] | None = None

@@ -1,6 +1,7 @@
-"""Makes the figures of ``ising.md`` again, from the results of ``bayescg demo``.
+"""Makes the figures of a page again, from the results of ``bayescg demo``.
 
-python docs/figures.py demo
+python docs/figures.py water demo
+python docs/figures.py ising demo/ising
 """
 
 from pathlib import Path
@@ -11,10 +12,14 @@ from bayescg import results
 from bayescg.report.case import cases_of
 from bayescg.report.drawing import Figure
 from bayescg.report.write import figures_of
-from bayescg.workflow.demo import CASES
+from bayescg.workflow.demo import files_of
 
 HERE = Path(__file__).parent / "figures"
-SHOWN = ("fig4", "fig5", "fig6", "fig7", "fig8", "fig9", "fig10", "fig11", "fig12")
+#: Figures of each page, which is called as its demo.
+SHOWN = {
+    "water": ("fig18", "fig19", "fig17", "fig15"),
+    "ising": ("fig4", "fig5", "fig6", "fig7", "fig8", "fig9", "fig10", "fig11", "fig12"),
+}
 #: An image does not see the page's colours, only the reader's preference; with a background of its
 #: own it stays readable where a page's switch says otherwise.
 STYLE = (
@@ -42,20 +47,21 @@ def _rounded(path: re.Match[str]) -> str:
     return " ".join(shorter.split())
 
 
-def main(folder: Path) -> None:
-    files = [folder / f"{name}.nc" for name in CASES]
+def main(page: str, folder: Path) -> None:
+    files = [path for path in files_of(page, folder) if path.suffix == ".nc"]
     if lost := [str(path) for path in files if not path.is_file()]:
-        sys.exit(f"no {', '.join(lost)}; run `bayescg demo -o {folder}` first.")
-    figures, _ = figures_of(cases_of([results.load(path) for path in files], list(CASES)))
+        sys.exit(f"no {', '.join(lost)}; run `bayescg demo {page} -o {folder}` first.")
+    names = [path.stem for path in files]
+    figures, _ = figures_of(cases_of([results.load(path) for path in files], names))
     made = {f.ident: f for f in figures}
     HERE.mkdir(exist_ok=True)
-    for ident in SHOWN:
+    for ident in SHOWN[page]:
         path = HERE / f"{ident}.svg"
         path.write_text(standalone(made[ident]), encoding="utf-8")
         print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python docs/figures.py FOLDER")
-    main(Path(sys.argv[1]))
+    if len(sys.argv) != 3 or sys.argv[1] not in SHOWN:
+        sys.exit(f"usage: python docs/figures.py {'|'.join(SHOWN)} FOLDER")
+    main(sys.argv[1], Path(sys.argv[2]))

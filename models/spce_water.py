@@ -63,6 +63,7 @@ MASS = 15.994 + 2 * 1.00794  # g/mol
 SW_LAMBDA, SW_EPSILON = 0.762, 83.5737  # Appendix B.3, which gives no unit for epsilon
 CORE = 2.4  # angstrom, where no core is given and no data are at hand
 START_SCALE = 0.1  # kcal/mol, of corrections where a fit starts
+DIRAC = 1e-6  # angstrom^2, of x about X where the two are one (REM)
 CORE_STRENGTH = 500.0  # kcal/mol/angstrom^3
 
 
@@ -231,6 +232,7 @@ def system(options: Options = Options()) -> cg.System:
         select=partial(_select, options=options, water=water),
         start={k: getattr(options, k) for k in ("epsilon", "sigma", "sigma2")},
         start_from=partial(_start, water=water) if options.start == "data" else None,
+        dirac={"sigma2": DIRAC},
         runaway=None,
         box=box,
         frames=options.frames,
@@ -259,6 +261,7 @@ FIT = {
     "max_iterations": 150,
     "max_sweeps": 64,
     "tolerance": 0.25,
+    "patience": 3,
     "laplace": "observed",  # the complete form takes sigma2 for as well known as if X were seen
 }
 

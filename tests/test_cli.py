@@ -80,6 +80,8 @@ def complaint(done: Result, code: int = 2) -> str:
         "reference model.py -o model.py",
         "reference ising -o new.nc --log new.nc",
         "demo -o . --log report.html",
+        "demo -o . --log ./water.nc",
+        "demo ising -o . --log ratio2_n5.nc",
     ],
 )
 def test_an_input_is_never_overwritten(words: str, folder: Path) -> None:

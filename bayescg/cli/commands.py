@@ -86,7 +86,7 @@ def reference(
         from bayescg import io, workflow
 
         read_model(model)
-        data = workflow.make_reference(model, settings, seed)
+        data = workflow.make_reference(model, settings, seed, progress=console)
         io.save(data, output)
     console.say(f"wrote {output}: {dict(data.sizes)}")
     return Done({"files": [str(output)], "sizes": data.sizes})
@@ -274,25 +274,40 @@ def report(console: Console, result: tuple[Path, ...], output: Path) -> Done:
 
 
 def _demo_files(o: dict[str, Any]) -> list[Path]:
-    from bayescg.workflow.demo import CASES
+    from bayescg.workflow.demo import files_of
 
-    return [o["output"] / name for name in (*(f"{case}.nc" for case in CASES), "report.html")]
+    return files_of(o["system"], _demo_folder(**o))
+
+
+def _demo_folder(system: str, output: Path | None, **_: Any) -> Path:
+    from bayescg.workflow.demo import SYSTEMS
+
+    return SYSTEMS[system] if output is None else output
 
 
 @cli.command()
+@click.argument("system", type=click.Choice(("water", "ising")), default="water")
 @click.option(
-    "-o", "--output", default="demo", type=click.Path(path_type=Path), help="Folder to write."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Folder to write (default: demo, for ising demo/ising).",
 )
-@click.option("--quick", is_flag=True, help="A few fields only, to see it run.")
+@click.option("--quick", is_flag=True, help="Few data, only to see it run.")
 @shared(writes=_demo_files)
-def demo(console: Console, output: Path, quick: bool) -> Done:
-    """The main job on shipped data: fit, compare, predict, report."""
+def demo(console: Console, system: str, output: Path | None, quick: bool) -> Done:
+    """The main job on shipped data: fit, predict, report.
+
+    SYSTEM is water (the default, minutes) or ising (all cases of the paper, half an hour).
+    """
+    folder = _demo_folder(system, output)
     with _computing():
         from bayescg.report import write_report
-        from bayescg.workflow.demo import run_demo
+        from bayescg.workflow.demo import run_demo, run_water
 
-        done = run_demo(
-            output, quick=quick, progress=console, say=console.say, write_report=write_report
+        run = run_water if system == "water" else run_demo
+        done = run(
+            folder, quick=quick, progress=console, say=console.say, write_report=write_report
         )
     console.say("\nfiles:")
     for name in done["files"]:
@@ -300,7 +315,7 @@ def demo(console: Console, output: Path, quick: bool) -> Done:
     console.say("key numbers:")
     for name, value in done["numbers"].items():
         console.say(f"  {name:44s} {_short(value)}")
-    failed = "" if done["numbers"]["converged"] else f"a fit did not converge; see {output}."
+    failed = "" if done["numbers"]["converged"] else f"a fit did not converge; see {folder}."
     return Done(done, failed=failed)
 
 

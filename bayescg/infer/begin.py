@@ -1,5 +1,7 @@
 """What every method does first with a system and data."""
 
+from collections.abc import Mapping
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -10,10 +12,16 @@ from bayescg.system import Batch, System
 __all__ = ["is_exact", "members_in_words", "origin", "program_of"]
 
 
-def program_of(system: System, batch: Batch) -> Program:
-    """The system's program, read on the first member of the data."""
+def program_of(
+    system: System, batch: Batch, fixed: Mapping[str, np.ndarray] | None = None
+) -> Program:
+    """The system's program, read on the first member of the data.
+
+    :param fixed: values that it is conditioned on, with a leading member axis.
+    """
     first = {k: jnp.asarray(v[0], float) for k, v in batch.conditions.items()}
-    return read_program(system.program, jnp.asarray(batch.x[0], float), first)
+    held = {k: jnp.asarray(v[0], float) for k, v in (fixed or {}).items()}
+    return read_program(system.program, jnp.asarray(batch.x[0], float), first, held)
 
 
 def origin(system: System, program: Program, x: np.ndarray) -> np.ndarray:
@@ -21,7 +29,7 @@ def origin(system: System, program: Program, x: np.ndarray) -> np.ndarray:
     out = []
     for data in x:
         found = {} if system.start_from is None else system.start_from(data)
-        given = {**system.start, **found}
+        given = {k: v for k, v in {**system.start, **found}.items() if k not in program.fixed}
         unknown = set(given) - set(program.shapes)
         if unknown:
             raise ValueError(f"start names no parameter: {', '.join(sorted(unknown))}.")

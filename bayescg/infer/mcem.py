@@ -45,6 +45,7 @@ class EMState(NamedTuple):
     memory: Memory  # of the schedule
     last_chains: Chains  # before the last step, in case it is taken back
     iteration: Array  # scalar
+    streak: Array  # (member,), iterations in a row that have met the stopping rule
     done: Array  # (member,), members that have met the stopping rule and stay where they are
 
 
@@ -125,6 +126,7 @@ def run_mcem(
     start: np.ndarray | None = None,
     fixed: dict[str, np.ndarray] | None = None,
     frames_per_step: int | None = None,
+    patience: int = 1,
     infinity: float = np.inf,
     latent_sampler: Sampler | None = None,
     progress: Progress | None = None,
@@ -147,6 +149,8 @@ def run_mcem(
         site among them makes the map Dirac (REM).
     :param frames_per_step: frames whose latents move in one E-step; default all. The others keep
         their last configurations (Section 2.3's remark).
+    :param patience: iterations in a row that must meet the stopping rule: a slow drift, each step of
+        which is small, meets it once by chance.
     :param infinity: a coefficient under an improper or an ARD prior (whose tail holds nothing back)
         that, times beta, passes this is on its way to infinity: its member is given up and
         reported as unbounded.
@@ -186,7 +190,8 @@ def run_mcem(
     shapes = jax.eval_shape(partial(_estimates, reader), init_key, u, chains, *inputs, 1)
     blank = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
     memory = jax.vmap(partial(start_memory, radius=schedule.radius))(u, blank)
-    state = EMState(u, chains, memory, chains, jnp.zeros((), int), jnp.zeros(count, bool))
+    none = jnp.zeros(count, int)
+    state = EMState(u, chains, memory, chains, jnp.zeros((), int), none, none > 0)
     active = np.arange(count)  # members still in the batch; the others have been set aside
     full: _Member | None = None  # every member as it was last seen
     sweeps, total, moved, cooled, rows = schedule.start_sweeps(), 0, 0, 0, []
@@ -203,7 +208,7 @@ def run_mcem(
             groups = int(min(schedule.cooling * moved - cooled, most) // group)
             fresh = (cooled // group, groups)
             cooled += groups * group
-            state, result = step(k, state, *inputs, sweeps, fresh, tolerance)
+            state, result = step(k, state, *inputs, sweeps, fresh, (tolerance, patience))
             seen = jax.tree.map(
                 np.asarray,
                 _Member(state.u, result.estimates, result.distance, result.noise, result.objective),
@@ -351,7 +356,7 @@ def _iterate(
     fixed: dict[str, Array],
     sweeps: Array,
     fresh: tuple[Array, Array],
-    tolerance: Array,
+    rule: tuple[Array, Array],
 ) -> tuple[EMState, Step]:
     """One E-step and M-step of every member."""
 
@@ -379,6 +384,8 @@ def _iterate(
         keys, state.u, state.memory, state.chains, state.last_chains, x, conditions, fixed
     )
     u = jnp.where(state.done[:, None], state.u, new.u)
+    tolerance, patience = rule
     near = jnp.all(new.distance <= 2.0 * tolerance, 1) & jnp.all(new.noise <= tolerance, 1)
-    done = state.done | (near & ~new.rejected)
-    return EMState(u, chains, new.memory, last, state.iteration + 1, done), new
+    streak = jnp.where(near & ~new.rejected, state.streak + 1, 0)
+    done = state.done | (streak >= patience)
+    return EMState(u, chains, new.memory, last, state.iteration + 1, streak, done), new

@@ -21,6 +21,7 @@ class MCEMOptions:
     tolerance: float = option(
         0.1, "stop when the Newton step is below twice this many posterior sd, its error below it"
     )
+    patience: int = option(1, "iterations in a row that must meet that rule")
     max_iterations: int = option(200, "most iterations")
     laplace: Literal["auto", "complete", "observed"] = option(
         "auto",
@@ -59,6 +60,7 @@ class MCEMOptions:
         for name in (
             "tolerance",
             "max_iterations",
+            "patience",
             "draws",
             "free_chains",
             "clamped_chains",

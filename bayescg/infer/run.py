@@ -73,7 +73,7 @@ class MCEM:
         fixed = {} if self.fixed is None else self.fixed(batch, fixed_key)
         function = self.system.program
         conditions = {k: jnp.asarray(v[0], float) for k, v in batch.conditions.items()}
-        whole = program_of(self.system, batch)
+        whole = program_of(self.system, batch, fixed)
         coefficients = coefficient_sites(whole, jnp.asarray(batch.x[0], float), conditions)
         if self.flat:
             function = replace_prior(function, coefficients)
@@ -103,6 +103,7 @@ class MCEM:
                 schedule=schedule,
                 tolerance=options.tolerance,
                 max_iterations=options.max_iterations,
+                patience=options.patience,
                 start=start,
                 fixed={k: v[at] for k, v in fixed.items()},
                 frames_per_step=options.frames_per_step,

@@ -34,7 +34,8 @@ def rem(system: System, data: xr.Dataset, **options: Any) -> MCEM:
     def mapped(batch: Batch, key: Array) -> dict[str, np.ndarray]:
         x = jnp.asarray(batch.x, float)
         keys = jax.random.split(key, len(x))
-        return {"X": np.stack([np.asarray(restriction(x[m], key=keys[m])) for m in range(len(x))])}
+        X = np.stack([np.asarray(restriction(x[m], key=keys[m])) for m in range(len(x))])
+        return {"X": X, **{k: np.full(len(x), v) for k, v in system.dirac.items()}}
 
     return MCEM(
         system,

@@ -132,6 +132,12 @@ class Case:
         return float(value) if isinstance(value, int | float) else None
 
     @cached_property
+    def elsewhere(self) -> dict[str, float]:
+        """Conditions of the prediction that are not those of the fit."""
+        found = _mapping(self.attrs.get("predict_conditions"))
+        return {k: float(v) for k, v in found.items() if isinstance(v, int | float)}
+
+    @cached_property
     def _swept(self) -> Any:
         """A variable that has the sweep's dimension, and that dimension."""
         for group, name in (("observed_data", "x"), ("posterior", "theta_c"), ("posterior", "p0")):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from matplotlib.ticker import MaxNLocator
 import numpy as np
 
 from bayescg.plot import COLOURS, interval_of, percent
@@ -11,7 +12,7 @@ from bayescg.report.curves import ACTIVE
 from bayescg.report.drawing import INK, Figure, canvas, decorate, svg
 from bayescg.report.parameters import UNITS, physical, switched_off
 from bayescg.report.structure import NAMES, RANGE, agreement, noise_share
-from bayescg.report.traces import remaining
+from bayescg.report.traces import counted, remaining
 
 __all__ = ["NUMBERS", "doubts", "frames", "numbers", "overview", "reliability", "search"]
 
@@ -20,7 +21,7 @@ FEW_SAMPLES = 100.0
 #: Acceptance of the E-step's moves below which it hardly moves.
 STUCK = 0.3
 #: How far the spread of q_i may be from sigma2, relative to it.
-APART = 0.1
+APART = 0.03
 #: Monte Carlo error, as a share of a band's width, that shows in the band.
 NOISY = 0.15
 #: Coverage of the reference this far below the nominal is said.
@@ -29,6 +30,13 @@ MEANINGS = {
     "epsilon": "depth of Lennard-Jones (Eq. 68)",
     "sigma": "length of Lennard-Jones (Eq. 68)",
     "sigma2": "variance of a fine site about its coarse one (Eq. 61)",
+}
+#: Predicted quantities of one value a draw.
+BULK = {
+    "pressure": "pressure of the coarse model / bar, median (10–90 %)",
+    "compressibility": "its compressibility / bar⁻¹, median (10–90 %)",
+    "coordination": "coordination number, median (10–90 %)",
+    "tetrahedral_order": "tetrahedral order parameter, median (10–90 %)",
 }
 NUMBERS = {
     "switched_off": f"coefficients switched off (|θ| < {ACTIVE:g} kcal/mol)",
@@ -43,6 +51,7 @@ NUMBERS = {
     "adf_covered": f"ADF, reference inside the {percent(interval_of('adf'))} band",
     "adf_width": f"ADF, mean width of the {percent(interval_of('adf'))} band, relative",
     "effective_samples_min": "effective samples behind a draw's prediction, fewest",
+    **BULK,
 }
 
 
@@ -57,14 +66,18 @@ def numbers(case: Case) -> dict[str, Any]:
             continue
         at_map = value.error if case.is_point else value.at_map
         found[error] = None if case.is_point else value.error
-        found |= {f"map_{error}": at_map, f"{name}_covered": value.covered}
-        found[f"{name}_width"] = value.width
+        found |= {f"map_{error}": at_map, f"{name}_width": value.width}
+        found[f"{name}_covered"] = None if value.covered is None else f"{value.covered:.0%}"
         if name == "rdf" and value.peak is not None:
             found["rdf_peak"] = value.peak[1]
             found["rdf_peak_exact"] = None if value.exact_peak is None else value.exact_peak[1]
     effective = _effective(case)
     if effective is not None:
         found["effective_samples_min"] = float(effective.min())
+    for name in BULK:
+        if case.predicted(name):
+            value = case.get("posterior_predictive", name)
+            found[name] = _middle(value.values.ravel())
     return {k: v for k, v in found.items() if v is not None}
 
 
@@ -73,6 +86,22 @@ def _effective(case: Case) -> np.ndarray | None:
     if not case.has("posterior_predictive", "effective_samples"):
         return None
     return np.asarray(case.get("posterior_predictive", "effective_samples").values, float).ravel()
+
+
+def _with_error(values: np.ndarray) -> str:
+    """Mean and standard deviation of draws; one draw alone has no deviation."""
+    text = number(float(values.mean()))
+    return text if values.size < 2 else f"{text} ± {_short(float(values.std(ddof=1)))}"
+
+
+def _short(value: float) -> str:
+    return number(float(f"{value:.2g}"))
+
+
+def _middle(values: np.ndarray) -> str:
+    """Median and 10-90 % interval of draws, which a few wild ones cannot move."""
+    low, middle, high = (number(float(v)) for v in np.quantile(values, [0.1, 0.5, 0.9]))
+    return middle if values.size < 2 else f"{middle} ({low} to {high})"
 
 
 def frames(case: Case) -> str:
@@ -91,7 +120,10 @@ def frames(case: Case) -> str:
 
 def overview(case: Case) -> list[tuple[str, str]]:
     """What was fitted, on what, and how the search ended: terms with their meaning."""
-    rows = []
+    rows = [("frames", frames(case)), ("ended", _ended(case))]
+    step = _latent_step(case)
+    if step:
+        rows.append(("E-step", step))
     if case.has("posterior", "theta_c"):
         many = case.get("posterior", "theta_c").sizes["feature"]
         text = f"{many} coefficients of the correction to Lennard-Jones (Eqs. 65–67), in kcal/mol"
@@ -100,15 +132,10 @@ def overview(case: Case) -> list[tuple[str, str]]:
         value = case.get("posterior", name)
         unit = str(value.attrs.get("units", "1"))
         unit = "" if unit == "1" else f" {UNITS.get(unit, unit)}"
-        text = number(float(value.mean()))
-        if not case.is_point:
-            text += f" ± {number(float(value.std(ddof=1)))}"
+        text = _with_error(value.values.ravel())
         told = f"; {MEANINGS[name]}" if name in MEANINGS else ""
         rows.append((name, f"{text}{unit}{told}"))
-    rows.append(("frames", frames(case)))
-    rows.append(("ended", _ended(case)))
-    step = _latent_step(case)
-    return [*rows, ("E-step", step)] if step else rows
+    return rows
 
 
 def _ended(case: Case) -> str:
@@ -136,16 +163,26 @@ def _last(case: Case, name: str) -> float | None:
     return float(value[-1]) if value.ndim == 1 and np.any(value) else None
 
 
+def _spread(case: Case) -> tuple[float, float] | None:
+    """Mean square of x - X in the last E-step, and the sigma2 that it was sampled at."""
+    gap = _last(case, "latent_gap")
+    if gap is None or not case.has("em_trace", "sigma2"):
+        return None
+    sigma2 = case.get("em_trace", "sigma2").values
+    return (gap, float(sigma2[-2])) if len(sigma2) > 1 and sigma2[-2] > 0 else None
+
+
 def _latent_step(case: Case) -> str:
     """How the latent sites moved, and whether their spread is what sigma2 says."""
-    accepted, gap, sigma2 = (_last(case, n) for n in ("latent_change", "latent_gap", "sigma2"))
+    accepted, apart = _last(case, "latent_change"), _spread(case)
     parts = []
     if accepted is not None:
         parts.append(f"{accepted:.0%} of the moves of the latent sites were accepted")
-    if gap is not None and sigma2:
+    if apart is not None:
+        gap, sigma2 = apart
         parts.append(
-            f"their mean square distance x − X, a coordinate, is {number(gap)} Å² against sigma2 = "
-            f"{number(sigma2)} Å²: a ratio of {number(gap / sigma2)}, which is 1 at the optimum (Eq. 62)"
+            f"their mean square distance x − X, a coordinate, was {number(gap)} Å² at sigma2 = "
+            f"{number(sigma2)} Å²: a ratio of {gap / sigma2:.3f}, which is 1 at the optimum (Eq. 62)"
         )
     return "; ".join(parts)
 
@@ -155,7 +192,7 @@ def search(cases: Sequence[Case]) -> Figure | None:
     main = cases[0]
     if not main.has("em_trace", "distance") or main.dim is not None:
         return None
-    trace = main.get("em_trace", "distance")["iteration"].values
+    trace = counted(main.get("em_trace", "distance"))
     latent = _last(main, "latent_gap") is not None and main.has("em_trace", "sigma2")
     moving = [n for n in ("sigma", "epsilon") if main.has("em_trace", n)]
     known = [[True, latent], [_last(main, "latent_change") is not None, bool(moving)]]
@@ -173,11 +210,10 @@ def search(cases: Sequence[Case]) -> Figure | None:
     axes["far"].legend(fontsize=8)
     if "gap" in axes:
         ax = axes["gap"]
-        for name, text, colour, line in (
-            ("sigma2", "sigma2", COLOURS[0], "-"),
-            ("latent_gap", "mean square of x − X", COLOURS[2], "--"),
-        ):
-            ax.plot(trace, main.get("em_trace", name).values, line, color=colour, label=text)
+        # An E-step is made at what the iteration before it left.
+        sigma2, gap = (main.get("em_trace", n).values for n in ("sigma2", "latent_gap"))
+        ax.plot(trace[1:], sigma2[:-1], color=COLOURS[0], label="sigma2")
+        ax.plot(trace[1:], gap[1:], "--", color=COLOURS[2], label="mean square of x − X")
         ax.set_ylim(bottom=0)
         ax.set_ylabel("Å²")
         ax.legend(fontsize=8)
@@ -194,6 +230,7 @@ def search(cases: Sequence[Case]) -> Figure | None:
         axes["moving"].legend(fontsize=8)
     for ax in axes.values():
         ax.set_xlabel("iteration")
+        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     decorate(figure, [])
     step = _latent_step(main)
     summary = f"The search, {len(trace)} iterations: {_ended(main)}. {step}"
@@ -203,8 +240,8 @@ def search(cases: Sequence[Case]) -> Figure | None:
     ]
     if "gap" in axes:
         about.append(
-            "the variance sigma2 of Eq. 61 and what the E-step says it should be, the mean square of "
-            "x − X over coordinates and frames (Eq. 62): the two meet at the optimum"
+            "the variance sigma2 (Eq. 61) that each E-step was made at, and the mean square of x − X over "
+            "coordinates and frames that it found (Eq. 62): the two meet at the optimum"
         )
     if "accepted" in axes:
         about.append("the share of moves of the latent sites that were accepted")
@@ -225,7 +262,7 @@ def reliability(cases: Sequence[Case]) -> list[list[str]]:
     samples = [_effective(c) for c in cases]
     for text, of in (("fewest", np.min), ("median", np.median)):
         told = [ABSENT if s is None else number(float(of(s))) for s in samples]
-        rows.append([f"effective pooled samples behind a predicted draw, {text}", *told])
+        rows.append([f"effective pooled samples of a predicted draw, {text}", *told])
     told = [ABSENT if s is None else str(s.size) for s in samples]
     rows.append(["predicted draws", *told])
     told = [str(c.attrs.get("predict_failures", ABSENT)) for c in cases]
@@ -241,16 +278,23 @@ def reliability(cases: Sequence[Case]) -> list[list[str]]:
 def doubts(case: Case) -> list[str]:
     """What a reader should know of a fit of particles before believing the figures."""
     found = []
-    accepted, gap, sigma2 = (_last(case, n) for n in ("latent_change", "latent_gap", "sigma2"))
+    if case.elsewhere:
+        told = ", ".join(f"{k} = {number(v)}" for k, v in case.elsewhere.items())
+        found.append(f"The predictions are for other conditions than the fit's: {told}.")
+    if "predict_note" in case.attrs:
+        found.append(f"The prediction said: {case.attrs['predict_note']}")
+    accepted, apart = _last(case, "latent_change"), _spread(case)
     if accepted is not None and accepted < STUCK:
         found.append(
             f"Only {accepted:.0%} of the moves of the latent sites were accepted in the last E-step: "
             "they hardly move."
         )
-    if gap is not None and sigma2 and abs(gap / sigma2 - 1) > APART:
+    if apart is not None and abs(apart[0] / apart[1] - 1) > APART:
+        gap, sigma2 = apart
         found.append(
-            f"The spread of the latent sites, {number(gap)} Å², is not that of sigma2, "
-            f"{number(sigma2)} Å²: at the optimum they are equal (Eq. 62)."
+            f"In the last E-step the mean square of x − X was {number(gap)} Å², {gap / sigma2:.3f} times "
+            f"the sigma2 that it was sampled at, {number(sigma2)} Å²; at the optimum they are equal (Eq. "
+            "62). The search has not settled sigma2, or the chains of the latent sites lag behind it."
         )
     if case.effective is not None and case.frames and case.effective < 0.8 * case.frames:
         found.append(
@@ -259,15 +303,15 @@ def doubts(case: Case) -> list[str]:
         )
     effective = _effective(case)
     if effective is not None and effective.min() < FEW_SAMPLES:
-        low = int((effective < FEW_SAMPLES).sum())
+        few = int((effective < FEW_SAMPLES).sum())
         found.append(
-            f"{low} of {effective.size} predicted draws rest on fewer than {FEW_SAMPLES:g} effective samples "
+            f"{few} of {effective.size} predicted draws rest on fewer than {FEW_SAMPLES:g} effective samples "
             f"(fewest {number(float(effective.min()))}): they overlap little with the others."
         )
     failed = case.attrs.get("predict_failures")
     if isinstance(failed, int) and failed:
         found.append(
-            f"{failed} simulated trajectories of the prediction blew up and were taken back."
+            f"{failed} simulated trajectories of the prediction blew up and were begun again."
         )
     for name in NAMES:
         share = noise_share(case, name)

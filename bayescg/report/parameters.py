@@ -23,6 +23,8 @@ UNITS = {"angstrom": "Å", "angstrom^2": "Å²"}
 #: The parameters of Fig. 16, in its order; any others follow.
 FIRST = ("sigma", "epsilon", "sigma2")
 MOST = 5
+#: Fits in Fig. 15.
+ROWS = 3
 
 
 def sizes(case: Case) -> np.ndarray:
@@ -58,15 +60,25 @@ def relevant(cases: Sequence[Case]) -> Figure | None:
     if not main.has("posterior", "theta_c"):
         return None
     shown = [main]
-    for case in cases[1:]:
+    # REM has no prior either, but a fit by the same method shows what the prior does.
+    for case in sorted(cases[1:], key=lambda c: (c.method != main.method, c.frames != main.frames)):
         same = case.has("posterior", "theta_c") and case.features == main.features
-        if same and case.prior != main.prior and case.prior not in [c.prior for c in shown]:
+        known = [(c.method, c.prior) for c in shown]
+        if same and case.prior != main.prior and (case.method, case.prior) not in known:
             shown.append(case)
+    shown = shown[:ROWS]
     columns, at, axis = _axis(main)
     figure = canvas(7.5, 2.4 * len(shown) + 0.7)
     axes = figure.subplots(len(shown), len(columns), squeeze=False, sharex=True, sharey=True)
     table = [
-        ["fit", "prior", "N", "switched off", *(f"of the {c}" for c in columns), "largest |θ|"]
+        [
+            "fit",
+            "prior",
+            "N",
+            "switched off",
+            *(f"of the {c}" for c in columns),
+            "largest θ in size",
+        ]
     ]
     table[0].append("largest wave-number left" if len(columns) > 1 else "last one left")
     for row, case in zip(axes, shown, strict=True):

@@ -21,8 +21,6 @@ UNIT = "u(r) / kcal/mol"
 ENDS = (0.1, 0.9)
 ITERATIONS = 12
 DRAWS = 25
-#: Where two potentials are compared, angstrom: sites are hardly ever nearer.
-NEAREST = 2.4
 #: The part beyond the well begins where the potential is this share of its depth.
 SHALLOW = 0.15
 
@@ -47,6 +45,12 @@ def _limits(curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, flo
     depth = min(max(depths), 2.5 * max(depths[-1], 0.1))
     barrier = min(max(barriers), 2.5 * max(barriers[-1], 0.1))
     return -1.12 * max(depth, 0.1), max(0.5 * depth, 1.3 * barrier, 0.5)
+
+
+def _outside(r: np.ndarray, u: np.ndarray) -> np.ndarray:
+    """Where sites are: from where the potential first is negative, all places if it never is."""
+    below = np.flatnonzero(u <= 0)
+    return r >= (r[below[0]] if below.size else r[0])
 
 
 def _beyond(r: np.ndarray, u: np.ndarray) -> int:
@@ -81,9 +85,11 @@ def by_iteration(cases: Sequence[Case]) -> Figure | None:
     plain_logarithms(bar.ax.yaxis)
     _dress(ax)
     ax.set_ylim(*_limits([(r, u[i]) for i in chosen]))
+    _crop(ax, r, u[-1], ax.get_ylim()[1])
     decorate(figure, [ax])
     ended = "" if main.converged else " It did not converge, so the last is not a result."
-    moved = rmse(u[-1][r >= NEAREST], u[chosen[-2]][r >= NEAREST])
+    there = _outside(r, u[-1])
+    moved = rmse(u[-1][there], u[chosen[-2]][there])
     summary = (
         f"Pair potential after {len(chosen)} of {count} iterations; the last has its lowest point, "
         f"{number(float(np.nanmin(u[-1])))} kcal/mol, at {number(float(r[np.nanargmin(u[-1])]))} Å."
@@ -93,8 +99,8 @@ def by_iteration(cases: Sequence[Case]) -> Figure | None:
         "Pair potential along the iterations (Fig. 14a)",
         "Fig. 14a of the PCG paper remade: u(r) of Eq. 65 after the numbers of iterations that the "
         f"colours tell, and in the text's colour after the last.{ended} From iteration "
-        f"{chosen[-2] + 1} to the last it moved by {number(moved)} kcal/mol (root mean square beyond "
-        f"{NEAREST:g} Å).",
+        f"{chosen[-2] + 1} to the last it moved by {number(moved)} kcal/mol (root mean square over "
+        "the distances from where it is first negative).",
         svg(figure, "fig14a", summary),
     )
 
@@ -112,6 +118,13 @@ def _spread(chosen: np.ndarray) -> list[int]:
     if kept[-1] != chosen[-1]:
         kept[-1 if len(kept) > 1 else len(kept) :] = [int(chosen[-1])]
     return kept
+
+
+def _crop(ax: Any, r: np.ndarray, u: np.ndarray, top: float) -> None:
+    """Leave out the distances at which the potential is above the axes, but for a margin."""
+    inside = np.flatnonzero(u <= top)
+    if inside.size and inside[0] > 0:
+        ax.set_xlim(left=max(float(r[0]), float(r[inside[0]]) - 0.25))
 
 
 def _dress(ax: Any) -> None:
@@ -146,11 +159,12 @@ def compared(cases: Sequence[Case]) -> Figure | None:
         own = ABSENT
         if case is not main:
             at = curves[0][0]
-            at = at[(at >= max(NEAREST, r.min())) & (at <= r.max())]
+            at = at[_outside(*curves[0]) & (at >= r.min()) & (at <= r.max())]
             own = number(rmse(np.interp(at, r, u), np.interp(at, *curves[0])))
         table.append([case.label, number(float(u[low])), number(float(r[low])), _zero(r, u), own])
     _dress(ax)
     ax.set_ylim(*_limits([*curves[1:], curves[0]]))
+    _crop(ax, *curves[0], ax.get_ylim()[1])
     decorate(figure, [ax], columns=1)
     other = [c for c in shown if c.method == "rem"]
     if not other:
@@ -167,7 +181,7 @@ def compared(cases: Sequence[Case]) -> Figure | None:
         "Pair potentials of the fits (Fig. 14b)",
         f"Fig. 14b of the PCG paper remade: u(r) of Eq. 65 at the MAP of each fit. {about} A fixed "
         "three-body term (Eq. 63), where the model has one, is not in u(r). The last column is the "
-        f"root-mean-square difference beyond {NEAREST:g} Å, in kcal/mol.",
+        "root-mean-square difference, in kcal/mol, over the distances from where the first is negative.",
         svg(figure, "fig14b", summary),
         table,
     )
@@ -210,6 +224,8 @@ def uncertain(cases: Sequence[Case]) -> Figure | None:
     axes[0, 0].set_title(f"{len(some)} draws")
     axes[0, 1].set_title("mean and band")
     axes[0, 0].set_ylim(*_limits([(r, mean)]))
+    for ax in axes[0]:
+        _crop(ax, r, mean, ax.get_ylim()[1])
     if rows == 2:
         part = slice(far, None)
         ends = float(min(low[part].min(), some[:, part].min())), float(some[:, part].max())

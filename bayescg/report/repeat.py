@@ -69,6 +69,8 @@ def _prediction(case: Case) -> tuple[list[str], list[str]]:
         )
     if reference:
         words += ["--reference", reference]
+    for name, value in case.elsewhere.items():
+        words += [f"--{name}", f"{value:g}"]
     if "predict_seed" in case.attrs:
         words += ["--seed", str(case.attrs["predict_seed"])]
     else:

@@ -128,7 +128,7 @@ def noise_share(case: Case, name: str) -> float | None:
 def distribution(cases: Sequence[Case], name: str) -> Figure | None:
     """Fig. 18 or 19: a panel for each fit, in the order of the number of frames."""
     shown = [c for c in cases if c.predicted(name)]
-    if not shown or cases[0] not in shown:
+    if not shown:
         return None
     shown = sorted(shown, key=lambda c: (c.frames or 0, c.place))
     paper, words, _, letter = NAMES[name]
@@ -136,7 +136,7 @@ def distribution(cases: Sequence[Case], name: str) -> Figure | None:
     across = min(len(shown), PER_ROW)
     down, parts = -(-len(shown) // across), 1 + measured
     figure = canvas(
-        7.0 if across == 1 else max(7.5, 3.1 * across), (4.2 if measured else 3) * down + 0.4
+        7.0 if across == 1 else max(7.5, 3.1 * across), (4.8 if measured else 3) * down + 0.4
     )
     axes = figure.subplots(
         down * parts,
@@ -144,7 +144,7 @@ def distribution(cases: Sequence[Case], name: str) -> Figure | None:
         squeeze=False,
         sharex=True,
         sharey="row",
-        height_ratios=[3, 1.6][:parts] * down,
+        height_ratios=[3, 2][:parts] * down,
     )
     for ax in axes.ravel():
         ax.set_visible(False)
@@ -160,15 +160,15 @@ def distribution(cases: Sequence[Case], name: str) -> Figure | None:
             last.set_visible(True)
             _difference(last, case, name)
             ax.set_xlabel("")
+        last.tick_params(labelbottom=True)
         if i + across < len(shown):
             last.set_xlabel("")
-        else:
-            last.tick_params(labelbottom=True)
         if column:
             ax.set_ylabel("")
             last.set_ylabel("")
-    if name == "rdf":
-        axes[0, 0].set_xlim(2.0, max(float(_curve(c, name)[0][-1]) for c in shown))
+    for part in range(parts):
+        _same_height(axes[part::parts].ravel()[: len(shown)])
+    axes[0, 0].set_xlim(*((2.0, RANGE[1]) if name == "rdf" else (0.0, 180.0)))
     decorate(figure, axes.ravel(), columns=2)
     table = _table(shown, name)
     summary = f"{words[0].upper()}{words[1:]}: " + "; ".join(_in_words(c, name) for c in shown)
@@ -194,6 +194,13 @@ def distribution(cases: Sequence[Case], name: str) -> Figure | None:
     )
 
 
+def _same_height(axes: Sequence[Any]) -> None:
+    """The same limits for panels of several rows."""
+    ends = [ax.get_ylim() for ax in axes]
+    for ax in axes:
+        ax.set_ylim(min(low for low, _ in ends), max(high for _, high in ends))
+
+
 def _numbers_of(name: str) -> str:
     if name == "rdf":
         return f"The numbers of the table are over {RANGE[0]:g} to {RANGE[1]:g} Å; a peak is the highest bin."
@@ -208,7 +215,7 @@ def _title(case: Case) -> str:
     effective = case.effective
     if effective is not None and case.frames and effective < 0.95 * case.frames:
         text += f" ({number(effective)} effective)"
-    return text
+    return ", ".join([text, *(f"{k} = {number(v)}" for k, v in case.elsewhere.items())])
 
 
 def _panel(ax: Any, case: Case, name: str) -> None:

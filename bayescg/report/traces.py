@@ -15,6 +15,7 @@ from bayescg.report.drawing import GREY, INK, Figure, canvas, decorate, svg
 __all__ = [
     "CHEAP",
     "chains",
+    "counted",
     "iterations",
     "mixing",
     "plain_logarithms",
@@ -43,7 +44,7 @@ def iterations(cases: Sequence[Case]) -> Figure | None:
     stop = remaining(axes["far"], main, where)
     if has_p0:
         value = main.at("em_trace", "p0", where)
-        axes["p0"].plot(value["iteration"].values, value.values, color=COLOURS[0])
+        axes["p0"].plot(counted(value), value.values, color=COLOURS[0])
         axes["p0"].set_xlabel("iteration")
         axes["p0"].set_ylabel("p0")
     if has_theta:
@@ -52,7 +53,7 @@ def iterations(cases: Sequence[Case]) -> Figure | None:
         for rank, i in enumerate(order):
             named = rank < LINES
             axes["theta"].plot(
-                theta["iteration"].values,
+                counted(theta),
                 theta.values[:, i],
                 color=COLOURS[rank] if named else GREY,
                 linewidth=1.6 if named else 0.6,
@@ -77,6 +78,11 @@ def iterations(cases: Sequence[Case]) -> Figure | None:
     )
 
 
+def counted(trace: Any) -> np.ndarray:
+    """Number of iterations made, from 1."""
+    return np.asarray(trace["iteration"].values) + 1
+
+
 def remaining(ax: Any, case: Case, where: dict[str, Any]) -> str:
     """Draw the Newton step that is left and its error; tell of the line where a fit may stop."""
     for name, text, colour in (
@@ -86,7 +92,7 @@ def remaining(ax: Any, case: Case, where: dict[str, Any]) -> str:
         if not case.has("em_trace", name):
             continue
         value = case.get("em_trace", name)
-        at = value["iteration"].values
+        at = counted(value)
         whole = value.max([d for d in value.dims if d != "iteration"]).values
         line = case.at("em_trace", name, where).values
         semilog(ax, at, line, color=colour, label=f"{text}{place(where)}")

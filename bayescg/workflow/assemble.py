@@ -238,8 +238,11 @@ def _constants(fit: Fit) -> dict[str, Table]:
     for name, (dims, values, text) in fit.system.constants.items():
         out[name] = Table(dims, values, text)
     for name, values in fit.fixed.items():
+        if values.ndim == 1:
+            out[f"{name}_fixed"] = Table(("member",), values, f"{name}, held")
+            continue
         out[f"{name}_fixed"] = Table(
-            ("member", "frame", "coarse_site"),
+            ("member", "frame", "coarse_site", "axis")[: values.ndim],
             values,
             f"{name} on which the program is conditioned",
         )

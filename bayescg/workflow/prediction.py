@@ -66,12 +66,14 @@ def predict(
         options = json.loads(attrs["model_options"])
         system = restored_system(model or str(attrs["model"]), options)
     batch = _batch_of(result, system)
-    program = program_of(system, batch)
+    posterior = results.group(result, "posterior")
+    held = {k: np.full(len(batch.x), v) for k, v in system.dirac.items() if k not in posterior}
+    program = program_of(system, batch, held)
     if conditions:
         system, batch = _elsewhere(system, batch, attrs, conditions, model, seed)
         production = production._replace(warmup=4 * production.warmup)
     picked = _pick(result, program, batch, draws)
-    program = program_of(system, batch)
+    program = program_of(system, batch, held)
     chosen = choose_observables(
         observables, system.known_observables, system.name, batch.x.shape[2], system.box
     ) or list(system.observables)

@@ -57,7 +57,9 @@ def test_optima_at_infinity_are_those_that_linear_programming_finds() -> None:
     result = run_mcem(
         function, system.sampler, batch, jax.random.key(0), fixed=fixed, infinity=system.runaway
     )
-    found = endless(result, system.sampler, batch, fixed, ("theta_c",), jax.random.key(2), system.runaway)
+    found = endless(
+        result, system.sampler, batch, fixed, ("theta_c",), jax.random.key(2), system.runaway
+    )
     found |= result.unbounded
     exact = [
         not has_an_optimum(whole, batch.x[0] + 0.0, first, fixed["X"][m]) for m in range(len(MUS))

@@ -1,0 +1,451 @@
+"""The report of particle systems, on small made-up results: what it draws, counts and doubts."""
+
+from collections.abc import Sequence
+from html.parser import HTMLParser
+import json
+from pathlib import Path
+import re
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+import bayescg as cg
+from bayescg import results
+from bayescg.report import write_report
+from bayescg.report.case import ABSENT, Case, cases_of
+from bayescg.report.drawing import Figure, drawing_style
+from bayescg.report.liquid import doubts, numbers, reliability
+from bayescg.report.parameters import relevant, switched_off
+from bayescg.report.potentials import compared
+from bayescg.report.repeat import commands
+from bayescg.report.structure import agreement
+from bayescg.report.write import IN_SPACE, figures_of
+
+R = np.arange(2.0, 7.01, 0.05)
+BINS = np.arange(0.05, 7.2, 0.1)
+ANGLES = np.arange(1.0, 180.0, 2.0)
+FEATURES = ("sin 1", "cos 1", "sin 5.75", "cos 5.75", "sin 10.5", "cos 10.5")
+THETA = np.array([0.5, -0.2, 0.003, 0.05, 1e-4, -0.008])  # three are switched off
+DRAWS = 40
+POINT = ("chain", "draw")
+
+
+def rdf_of(shift: Any = 0.0) -> np.ndarray:
+    """A liquid's g(r), higher by ``shift`` at the first peak."""
+    shift = np.asarray(shift)[..., None]
+    rise = 1.0 / (1.0 + np.exp(-(BINS - 2.6) / 0.04))
+    return rise * (1.0 + (2.0 + shift) * np.exp(-(((BINS - 2.8) / 0.2) ** 2)))
+
+
+def adf_of(shift: Any = 0.0) -> np.ndarray:
+    shift = np.asarray(shift)[..., None]
+    value = np.sin(np.radians(ANGLES)) * (1.0 + shift * np.cos(np.radians(ANGLES)))
+    return value / (2.0 * np.sin(np.radians(ANGLES)).sum())
+
+
+def potential_of(epsilon: Any, sigma: Any) -> np.ndarray:
+    ratio = (np.asarray(sigma)[..., None] / R) ** 6
+    return 4.0 * np.asarray(epsilon)[..., None] * (ratio**2 - ratio)
+
+
+def made(
+    *,
+    method: str = "mcem",
+    frames: int = 20,
+    prior: str = "ard",
+    width: float = 0.1,
+    offset: float = 0.0,
+    gap: float = 1.0,
+    predicted: bool = True,
+    draws: int = DRAWS,
+    **attrs: Any,
+) -> Any:
+    """A result as ``bayescg fit`` and ``bayescg predict`` leave one, of a made-up liquid.
+
+    :param width: standard deviation of the predicted first peak; ``offset`` of their mean from the
+        reference.
+    :param gap: mean square of x - X in the last E-step, by sigma2.
+    """
+    rng = np.random.default_rng(frames)
+    z = rng.standard_normal((1, draws))
+    values = {
+        "epsilon": 0.8 + 0.05 * z,
+        "sigma": 2.75 + 0.01 * rng.standard_normal((1, draws)),
+        "theta_c": THETA + 0.002 * rng.standard_normal((1, draws, len(THETA))),
+    }
+    if method != "rem":
+        values["sigma2"] = 0.002 + 5e-5 * rng.standard_normal((1, draws))
+    values["pair_potential"] = potential_of(values["epsilon"], values["sigma"])
+    units = {"epsilon": "kcal/mol", "sigma": "angstrom", "sigma2": "angstrom^2"}
+    dims = {"theta_c": ["feature"], "pair_potential": ["r"]}
+    coords = {"feature": np.array(FEATURES), "r": R}
+    posterior = results.to_dataset(
+        values, dims=dims, coords=coords, attrs={k: {"units": u} for k, u in units.items()}
+    )
+    mode = {"epsilon": np.array(0.8), "sigma": np.array(2.75), "theta_c": THETA}
+    mode |= {"sigma2": np.array(0.002)} if method != "rem" else {}
+    mode["pair_potential"] = potential_of(0.8, 2.75)
+    names = ["epsilon", "sigma", "sigma2", *(f"theta_c[{i}]" for i in range(len(THETA)))]
+    mode |= {"tau_u": np.r_[np.zeros(3), 1.0 / (THETA**2 + 1e-5)], "distance": np.full(9, 0.3)}
+    at_map = results.to_dataset(
+        mode,
+        dims=dims | {"tau_u": ["parameter"], "distance": ["parameter"]},
+        coords=coords | {"parameter": np.array(names)},
+        sample_dims=(),
+    )
+    steps = 15
+    left = np.geomspace(30.0, 0.3, steps)
+    sigma2 = np.linspace(0.01, 0.002, steps)
+    trace = {
+        "distance": left,
+        "noise": 0.3 * left,
+        "epsilon": 0.8 + 0.02 * left,
+        "sigma": 2.75 + 0.001 * left,
+        "pair_potential": potential_of(0.8 + 0.02 * left, 2.75 + 0.001 * left),
+    }
+    if method != "rem":
+        trace |= {
+            "sigma2": sigma2,
+            "latent_gap": gap * np.r_[sigma2[0], sigma2[:-1]],
+            "latent_change": np.full(steps, 0.9),
+        }
+    em_trace = results.to_dataset(
+        trace, dims={"pair_potential": ["r"]}, coords={"r": R}, sample_dims=["iteration"]
+    )
+    x = np.random.default_rng(frames).uniform(0.0, 14.5, (frames, 8, 3))
+    data = results.to_dataset({"x": x}, dims={"x": ["frame", "site", "axis"]}, sample_dims=())
+    box = results.to_dataset({"box": np.full(3, 14.5)}, dims={"box": ["axis"]}, sample_dims=())
+    groups = {
+        "posterior": posterior,
+        "map": at_map,
+        "em_trace": em_trace,
+        "observed_data": data,
+        "constant_data": box,
+    }
+    if predicted:
+        groups |= predictions(offset + width * z, offset)
+    options = {"prior": prior, "a0": 1e-5, "b0": 1e-5, "frames": frames, "wave_numbers": "window"}
+    told: dict[str, Any] = {
+        "method": method,
+        "model": "a_liquid",
+        "model_options": options,
+        "method_options": {"tolerance": 0.25},
+        "prior_used": "flat" if method == "rem" else prior,
+        "converged": 1,
+        "ended": "converged",
+        "messages": ["something was thinned."],
+        "approximation": "Laplace (complete), unweighted draws",
+        "seed": 0,
+        "wall_seconds": 12.0,
+        "data_source": "frames.nc",
+        "statistical_inefficiency": 1.25,
+        "effective_frames": 0.9 * frames,
+        "frames_given": 510,
+        "predict_failures": 0,
+    }
+    return results.inference_data(groups, **(told | attrs))
+
+
+def predictions(shift: np.ndarray, offset: float) -> dict[str, Any]:
+    draws = shift.shape[1]
+    coords = {"r": BINS, "angle": ANGLES}
+    dims = {
+        f"{n}{end}": [d]
+        for n, d in (("rdf", "r"), ("adf", "angle"))
+        for end in ("", "_mcse", "_se")
+    }
+    noise = {"rdf_mcse": np.full((1, draws, len(BINS)), 1e-3)}
+    noise["adf_mcse"] = np.full((1, draws, len(ANGLES)), 1e-6)
+    values = {
+        "rdf": rdf_of(shift),
+        "adf": adf_of(shift),
+        "effective_samples": 500.0 + shift,
+        **noise,
+    }
+    exact = {"rdf": rdf_of(), "adf": adf_of(), "rdf_se": np.full(len(BINS), 2e-3)}
+    exact["adf_se"] = np.full(len(ANGLES), 1e-5)
+    return {
+        "posterior_predictive": results.to_dataset(values, dims=dims, coords=coords),
+        "map_predictive": results.to_dataset(
+            {"rdf": rdf_of(offset), "adf": adf_of(offset)}, dims=dims, coords=coords, sample_dims=()
+        ),
+        "reference": results.to_dataset(exact, dims=dims, coords=coords, sample_dims=()),
+    }
+
+
+def case(**options: Any) -> Case:
+    return cases_of([made(**options)], ["fit"])[0]
+
+
+@pytest.fixture(scope="module")
+def several() -> list[Any]:
+    """N = 20 first, then 100 and 10, REM, and a fit without ARD."""
+    return [
+        made(),
+        made(frames=100, width=0.05),
+        made(frames=10, width=0.2),
+        made(method="rem", draws=1, approximation="one draw: the point estimate"),
+        made(prior="normal"),
+    ]
+
+
+NAMES = ["N 20", "N 100", "N 10", "REM", "normal"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("liquid")
+
+
+@pytest.fixture(scope="module")
+def figures(several: list[Any], folder: Path) -> dict[str, Figure]:
+    """The figures that were drawn for the page."""
+    kept: dict[str, Figure] = {}
+
+    def seen(cases: Sequence[Case]) -> tuple[list[Figure], list[tuple[str, str]]]:
+        found, missing = figures_of(cases)
+        assert not missing
+        kept.update({f.ident: f for f in found})
+        return found, missing
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bayescg.report.write.figures_of", seen)
+        write_report(several, folder / "water.html", NAMES)
+    return kept
+
+
+@pytest.fixture(scope="module")
+def page(figures: dict[str, Figure], folder: Path) -> str:
+    return (folder / "water.html").read_text(encoding="utf-8")
+
+
+def drawn(of: Sequence[Any], names: Sequence[str]) -> dict[str, Figure]:
+    return {f.ident: f for f in figures_of(cases_of(of, names))[0]}
+
+
+class Words(HTMLParser):
+    """Text outside styles, and what would be loaded or run."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.bad: list[str] = []
+        self.idents: list[str] = []
+        self.style = False
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.style = tag == "style"
+        self.bad += [tag] if tag in ("script", "iframe", "object", "embed") else []
+        for key, value in attrs:
+            if key in ("src", "href") and re.match(r"(?:https?:)?//", value or ""):
+                self.bad.append(f"{key}={value}")
+            if key == "id" and value:
+                self.idents.append(value)
+
+    def handle_endtag(self, tag: str) -> None:
+        self.style = False
+
+    def handle_data(self, data: str) -> None:
+        if not self.style:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+def test_all_figures_of_particles_are_there_and_none_of_a_lattice(
+    figures: dict[str, Figure], page: str
+) -> None:
+    assert list(figures) == [
+        *("trace", "fig14a", "fig14b", "fig15", "fig16", "fig17", "fig18", "fig19")
+    ]
+    assert page.count("<svg") == len(figures) == len(IN_SPACE)
+    text = Words(page).text
+    assert "magnetisation" not in text.lower() and "Fig. 8" not in text
+
+
+def test_the_page_is_whole_and_by_itself(page: str) -> None:
+    read = Words(page)
+    assert not read.bad
+    assert len(set(read.idents)) == len(read.idents)
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= set(read.idents)
+
+
+def test_the_top_of_the_page_says_what_the_fit_rests_on(page: str) -> None:
+    text = Words(page).text
+    assert "20 fitted of 510 given; worth 18 independent ones" in text
+    assert "statistical inefficiency of the given frames 1.25" in text
+    assert "converged after 15 iterations" in text
+    assert "90% of the moves of the latent sites were accepted" in text
+    assert "a ratio of 1.000, which is 1 at the optimum (Eq. 62)" in text
+    assert "The fit said: something was thinned." in text
+    assert text.index("Converged.") < text.index("20 fitted")
+
+
+def test_panels_stand_in_the_order_of_the_number_of_frames(figures: dict[str, Figure]) -> None:
+    for ident in ("fig18", "fig19"):
+        table = figures[ident].table
+        assert [row[1] for row in table[1:]] == ["10", "20", "20", "20", "100"]
+        widths = {row[0]: row[-1] for row in table[1:]}
+        assert float(widths["N 10"]) > float(widths["N 20"]) > float(widths["N 100"])
+        assert widths["REM"] == ABSENT
+
+
+def test_a_prediction_is_measured_against_the_reference() -> None:
+    found = agreement(case(offset=0.3, width=0.05), "rdf")
+    assert found is not None
+    inside = (BINS > 2.4) & (BINS < 7.2)
+    mean = results.group(made(offset=0.3, width=0.05), "posterior_predictive")["rdf"].mean(POINT)
+    gap = (mean.values - rdf_of())[inside]
+    assert found.error == pytest.approx(np.sqrt(np.mean(gap**2)), rel=1e-12)
+    assert found.peak is not None and found.exact_peak is not None
+    assert found.exact_peak == (BINS[rdf_of().argmax()], rdf_of().max())
+    assert found.peak[1] > found.exact_peak[1]
+    good = agreement(case(width=0.3), "rdf")
+    # What is far from the peak is the same in every draw, and so is the reference there.
+    assert good is not None and good.covered == 1.0
+    assert found.covered is not None and found.covered < 1.0
+
+
+def test_errors_of_the_adf_are_relative() -> None:
+    found = agreement(case(offset=0.2, width=0.01), "adf")
+    error = np.sqrt(np.mean((adf_of(0.2) - adf_of()) ** 2)) / adf_of().mean()
+    assert found is not None and found.at_map == pytest.approx(error, rel=1e-12)
+
+
+def test_a_reference_on_other_bins_is_read_between_them() -> None:
+    whole = made()
+    coarse = results.group(whole, "reference").isel(r=slice(1, None, 2))
+    found = agreement(Case("fit", results.with_groups(whole, {"reference": coarse})), "rdf")
+    assert found is not None and found.error is not None and np.isfinite(found.error)
+
+
+def test_switched_off_coefficients_are_counted_with_their_threshold(
+    several: list[Any], figures: dict[str, Figure]
+) -> None:
+    assert switched_off(case()) == 3
+    figure = figures["fig15"]
+    assert "below 0.01 kcal/mol" in figure.caption
+    # The fit by the same method under another prior stands nearest.
+    assert [row[0] for row in figure.table[1:]] == ["N 20", "normal", "REM"]
+    assert figure.table[1][3:6] == ["3 of 6", "2 of 3", "1 of 3"]
+    with drawing_style():
+        alone = relevant(cases_of(several[:1], NAMES[:1]))
+    assert alone is not None and "-s prior=normal or flat" in alone.caption
+
+
+def test_coefficients_without_wave_numbers_have_one_panel() -> None:
+    whole = made()
+    named = {
+        g: results.group(whole, g).assign_coords(feature=[f"spline {i}" for i in range(6)])
+        for g in ("posterior", "map")
+    }
+    with drawing_style():
+        figure = relevant(cases_of([results.with_groups(whole, named)], ["fit"]))
+    assert figure is not None
+    assert figure.table[1][3:5] == ["3 of 6", "3 of 6"]
+
+
+def test_rem_is_named_beside_the_map(several: list[Any], figures: dict[str, Figure]) -> None:
+    figure = figures["fig14b"]
+    assert "REM has no latent X" in figure.caption
+    assert [row[0] for row in figure.table[1:]] == NAMES
+    with drawing_style():
+        other = compared(cases_of(several[:2], NAMES[:2]))
+    assert other is not None
+    assert "No fit by REM is given" in other.caption
+
+
+def test_one_fit_alone_says_what_is_missing() -> None:
+    figures, missing = figures_of(cases_of([made(predicted=False)], ["fit"]))
+    assert [name[:7] for name, _ in missing] == ["Fig. 14", "Fig. 18", "Fig. 19"]
+    assert all("-m rem" in text or "bayescg predict" in text for _, text in missing)
+    assert len(figures) == len(IN_SPACE) - 3
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [("em_trace", "reference"), ("map", "constant_data"), ("map_predictive", "observed_data")],
+    ids=" ".join,
+)
+def test_a_report_stands_without_some_groups(groups: tuple[str, ...], tmp_path: Path) -> None:
+    whole = made()
+    kept = {g: results.group(whole, g) for g in results.groups(whole) if g not in groups}
+    part = results.inference_data(kept, **results.attrs(whole))
+    write_report([part], tmp_path / "one.html", ["fit"])
+    assert "</html>" in (tmp_path / "one.html").read_text(encoding="utf-8")
+
+
+def test_a_point_estimate_has_no_interval() -> None:
+    point = case(method="rem", draws=1)
+    figures = drawn([point.idata], ["REM"])
+    assert not {"fig16", "fig17"} & set(figures)
+    row = figures["fig18"].table[1]
+    assert row[3] == row[-1] == row[-2] == ABSENT and row[4] != ABSENT
+    assert "rdf_rmse" not in numbers(point) and "map_rdf_rmse" in numbers(point)
+
+
+def test_a_good_fit_leaves_nothing_to_doubt() -> None:
+    assert doubts(case(width=0.3, effective_frames=20.0)) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"gap": 1.2}, "at the optimum they are equal (Eq. 62)"),
+        ({"effective_frames": 5.0}, "worth 5 independent ones"),
+        ({"predict_failures": 3}, "3 simulated trajectories"),
+        ({"width": 1e-4}, "Monte Carlo error is"),
+        ({"offset": 0.3, "width": 0.01}, "band of the ADF holds only"),
+        ({"predict_note": "mind the pressure"}, "mind the pressure"),
+        ({"predict_conditions": '{"temperature": 350.0}'}, "temperature = 350"),
+    ],
+)
+def test_what_is_wrong_is_said(options: dict[str, Any], told: str) -> None:
+    assert any(told in worry for worry in doubts(case(**options)))
+
+
+def test_a_draw_that_few_samples_reach_is_said() -> None:
+    whole = made()
+    group = results.group(whole, "posterior_predictive").copy(deep=True)
+    group["effective_samples"][0, 3] = 7.0
+    rough = Case("fit", results.with_groups(whole, {"posterior_predictive": group}))
+    assert any("1 of 40 predicted draws" in worry for worry in doubts(rough))
+    table = {row[0]: row[1] for row in reliability([rough])[1:]}
+    assert table["effective pooled samples of a predicted draw, fewest"] == "7"
+    assert table["simulated trajectories that blew up"] == "0"
+    assert table["the posterior is"] == "Laplace (complete), unweighted draws"
+
+
+def test_an_unconverged_fit_is_said_first(tmp_path: Path) -> None:
+    whole = made(converged=0, ended="interrupted")
+    write_report([whole], tmp_path / "one.html", ["fit"])
+    html = (tmp_path / "one.html").read_text(encoding="utf-8")
+    assert html.index("Did NOT converge (it ended: interrupted)") < html.index("<svg")
+    assert "the last is not a result" in Words(html).text
+
+
+def test_the_command_repeats_the_conditions_of_a_prediction() -> None:
+    other = case(
+        predict_conditions=json.dumps({"temperature": 350.0, "sites": 200}), predict_seed=1
+    )
+    (_, again), _ = commands(other)
+    assert "--temperature 350 --sites 200" in again
+
+
+def test_bands_of_particles_are_drawn_in_notebooks() -> None:
+    whole = made()
+    with mpl.rc_context({"backend": "agg"}):
+        ax = cg.plot.band(whole, "rdf")
+        wide = cg.plot.band(whole, "rdf", interval=(0.05, 0.95))
+    assert ax.get_ylabel() == "g(r)" and "Å" in ax.get_xlabel()
+    labels = ax.get_legend_handles_labels()[1]
+    assert labels == ["posterior mean, 10–90 %", "reference"]
+    assert wide.get_legend_handles_labels()[1][0] == "posterior mean, 5–95 %"
+    assert cg.plot.band(whole, "adf").get_xlabel() == "angle / degrees"
+    with pytest.raises(ValueError, match="rising"):
+        cg.plot.band(whole, "rdf", interval=(0.9, 0.1))
