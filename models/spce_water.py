@@ -9,6 +9,7 @@ energies in kcal/mol, temperatures in K.
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+import math
 from typing import Any, Literal
 
 import jax
@@ -312,13 +313,16 @@ def options_from_data(options: Options, data: xr.Dataset) -> Options:
         box=float(box[0, 0]),
         temperature=float(data.attrs.get("temperature", options.temperature)),
     )
-    return options if options.core is not None else replace(options, core=_closest(data, box[0]))
+    if options.core is not None:
+        return options
+    fitted = data.isel(frame=slice(options.frames))  # others are not to be known
+    return replace(options, core=_closest(fitted, box[0]))
 
 
 def _closest(data: xr.Dataset, box: np.ndarray) -> float:
     """Smallest distance in the data, angstrom, rounded down to a hundredth."""
     x = jnp.asarray(data["x"].values, float)
-    return float(np.floor(100.0 * np.min(np.asarray(closest_distance(x.T, box)))) / 100.0)
+    return math.floor(100.0 * float(np.min(np.asarray(closest_distance(x.T, box))))) / 100.0
 
 
 def _check(data: xr.Dataset, options: Options) -> None:

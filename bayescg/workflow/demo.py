@@ -34,7 +34,7 @@ CASES: dict[str, tuple[str, tuple[str, ...]]] = {
 #: Name of the water fit, the model's options and the method's, and the draws that are predicted.
 WATER = ("water", ("frames=10",), ("tolerance=0.5",), 32)
 #: The same to see it run; what it finds means nothing.
-QUICK_WATER = ("water", ("frames=4", "features=10"), ("tolerance=2", "max_iterations=40"), 4)
+QUICK_WATER = ("water", ("frames=5",), ("tolerance=2", "max_iterations=40"), 4)
 QUICK_PRODUCTION = Production(warmup=10, measurements=4, thin=2)
 RANGE = (2.4, 7.2)  # angstrom, over which RDFs are compared
 ACTIVE = 0.01  # kcal/mol, below which a coefficient counts as switched off

@@ -77,10 +77,10 @@ def model_options(model: str) -> Any:
 def make_system(model: str, words: Sequence[str] = (), data: xr.Dataset | None = None) -> System:
     """A model's system under ``key=value`` options, the rest taken from the data where they decide it."""
     module = load_model(model)
-    options = module.Options()
+    options = parse_options(module.Options(), words, model)
     if data is not None and hasattr(module, "options_from_data"):
-        options = module.options_from_data(options, data)
-    return _named(module.system(parse_options(options, words, model)), model)
+        options = parse_options(module.options_from_data(options, data), words, model)
+    return _named(module.system(options), model)
 
 
 def system(model: str, data: xr.Dataset | None = None, **options: Any) -> System:
