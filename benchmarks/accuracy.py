@@ -10,19 +10,21 @@ from bayescg import results
 from bayescg.workflow import key_numbers
 from bayescg.workflow.demo import CASES, run_demo
 
-FOLDER = Path("demo")
+FOLDER = Path("demo") / "ising"
 FIELDS = 41
 
 
 def run() -> dict[str, Any]:
-    """Every bar from the result files of the last ``make demo``, which is run where they are missing."""
+    """Every bar from the result files of the last ``make demo-ising``, which is run where they are missing."""
     paths = {name: FOLDER / f"{name}.nc" for name in CASES}
     if not all(p.is_file() for p in paths.values()):
         run_demo(FOLDER, say=lambda text: print(text, file=sys.stderr))
     found = {name: results.load(path) for name, path in paths.items()}
     fields = {results.group(r, "posterior").sizes["mu"] for r in found.values()}
     if fields != {FIELDS}:
-        sys.exit(f"{FOLDER} holds fits of {fields} fields, and not of {FIELDS}: run make demo.")
+        sys.exit(
+            f"{FOLDER} holds fits of {fields} fields, and not of {FIELDS}: run make demo-ising."
+        )
     numbers = {name: key_numbers(result) for name, result in found.items()}
     error = {name: n["magnetization_rmse"] for name, n in numbers.items()}
     at_map = {name: n.get("map_magnetization_rmse", error[name]) for name, n in numbers.items()}

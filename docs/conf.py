@@ -74,6 +74,12 @@ def fill_in_rooms(app: Sphinx, docname: str, source: list[str]) -> None:
         source[0] = source[0].replace("{{ rooms }}", names)
 
 
+def read_again(app: Sphinx, *changes: object) -> list[str]:
+    """The rooms may have changed where ``api.md`` has not."""
+    return ["api"]
+
+
 def setup(app: Sphinx) -> None:
     app.connect("builder-inited", write_pages)
     app.connect("source-read", fill_in_rooms)
+    app.connect("env-get-outdated", read_again)

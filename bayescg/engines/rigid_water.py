@@ -67,6 +67,10 @@ class Run:
         ):
             if not getattr(self, name) > 0.0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}.")
+        if self.thermostat not in ("langevin", "nose-hoover"):
+            raise ValueError(
+                f"the thermostat must be langevin or nose-hoover, got {self.thermostat!r}."
+            )
         if not self.npt >= 0.0 or not self.equilibration >= 0.0:
             raise ValueError("npt and equilibration are times in ps and must not be negative.")
         if not self.cutoff < 0.5 * self.box:
@@ -134,15 +138,16 @@ def simulate(
                 "make the time step smaller."
             )
         centres = np.einsum("a,maj->mj", weights, atoms.reshape(-1, 3, 3)) / NM
-        frames.append(np.mod(centres, box).astype(np.float32))
+        wrapped = np.mod(centres, box).astype(np.float32)
+        frames.append(np.where(wrapped < np.float32(box), wrapped, np.float32(0.0)))
         tell("production", done)
     return np.stack(frames), box
 
 
 def _strides(integrator: Any, run: Run, length: float, interval: float) -> Any:
     """Advance by ``interval`` ps until ``length`` ps are done; yields the fraction done."""
-    stride = max(1, round(interval * 1e3 / run.timestep))
     total = round(length * 1e3 / run.timestep)
+    stride = max(1, min(round(interval * 1e3 / run.timestep), total))
     for i in range(total // stride):
         integrator.step(stride)
         yield (i + 1) * stride / total

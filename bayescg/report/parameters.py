@@ -28,7 +28,7 @@ ROWS = 3
 
 
 def sizes(case: Case) -> np.ndarray:
-    """|theta_c| at the MAP, or at a point estimate."""
+    """``|theta_c|`` at the MAP, or at a point estimate."""
     group = "map" if case.has("map", "theta_c") else "posterior"
     value = case.get(group, "theta_c")
     return np.abs(value.mean([d for d in SAMPLES if d in value.dims]).values)

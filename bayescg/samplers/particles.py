@@ -28,6 +28,8 @@ __all__ = ["Dynamics", "ParticleState", "particle_sampler"]
 
 WILD = 1e3  # kT; a trajectory whose W passes this has blown up
 SKIN = 0.9  # angstrom, by which neighbour lists reach beyond the range
+LEAST = 0.005  # friction of a time step, where sites feel no force
+SMALLEST = 2.0**-10  # of the first time step: a chain that fails there goes on failing, and is seen
 NEGLIGIBLE = 0.12  # angstrom below the range, within which the three-body weight is under 1e-6
 
 
@@ -63,6 +65,17 @@ class Dynamics:
     first: float = 0.008
     longest: float = 0.1
     precision: Literal["single", "double"] = "single"
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("kind", ("langevin", "hmc")), ("precision", ("single", "double"))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}."
+                )
+        if self.steps < 1 or not 0.0 < self.target < 1.0 or not 0.0 <= self.keep < 1.0:
+            raise ValueError(
+                "steps must be at least 1, target lie between 0 and 1, and keep in [0, 1)."
+            )
 
 
 def particle_sampler(
@@ -157,7 +170,8 @@ def _trajectory(
     each = jnp.sqrt(jnp.mean(f * f, (0, 1)))
     frequency = jnp.broadcast_to(jnp.nanmedian(each), h.shape)
     rate = dynamics.friction * jnp.where(known > 0.0, known, frequency)
-    kept = jnp.exp(-rate * h).astype(dtype)
+    least = LEAST if dynamics.friction else 0.0
+    kept = jnp.exp(-jnp.maximum(rate * h, least)).astype(dtype)
     kick = jnp.sqrt(1.0 - kept * kept)
 
     def renewed(x: Array, m: _Moving) -> tuple[Array | None, Array | None, Array]:
@@ -236,7 +250,8 @@ def _step(
     log_step = state.log_step + gain * (chance - dynamics.target)
     wild = ~sane
     log_step = jnp.where(wild, state.log_step - math.log(2.0), log_step)
-    log_step = jnp.minimum(log_step, math.log(dynamics.longest)).astype(dtype)
+    limits = math.log(SMALLEST * dynamics.first), math.log(dynamics.longest)
+    log_step = jnp.clip(log_step, *limits).astype(dtype)
     new = ParticleState(
         jnp.where(taken, x, state.x),
         jnp.where(taken, v_new, v_back),

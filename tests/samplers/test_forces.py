@@ -31,12 +31,8 @@ from tests.liquids import BETA, BOX, SITES, liquid, water
 
 CHAINS = 3
 CAPACITY = 60
-POTENTIALS = {
-    "paper": water(40),
-    "three-body": ParticlePotential((LennardJones(0.0, 3.0),), BOX, StillingerWeber(15.2)),
-}
-every = pytest.mark.parametrize("p", POTENTIALS.values(), ids=POTENTIALS)
-PAPER = POTENTIALS["paper"]
+PAPER = water(40)
+THREE_BODY = ParticlePotential((LennardJones(0.0, 3.0),), BOX, StillingerWeber(15.2))
 
 all_forces = jax.jit(forces)
 all_energies = jax.jit(energy)
@@ -70,17 +66,16 @@ def curvature(p: ParticlePotential) -> np.ndarray:
     return np.append(1.05 * size, 0.0)
 
 
-@every
-def test_as_near_to_the_exact_potential_as_the_table_is_fine(p: ParticlePotential) -> None:
+def test_as_near_to_the_exact_potential_as_the_table_is_fine() -> None:
     """A piece of length h in s = r^2 is off by h^2/8 u'' in energy, by h u'' in its slope.
 
     That is one part in a hundred of the force and 0.05 of 1000 kT here.
     """
     x = liquid(SITES, CHAINS)
-    tables, near = tabulated(p), listed(p, x)
-    energies, pulls = exact(p, x)
+    tables, near = tabulated(PAPER), listed(PAPER, x)
+    energies, pulls = exact(PAPER, x)
     h = float(tables.step)
-    second = curvature(p)
+    second = curvature(PAPER)
     edges = np.array(BOX)[:, None, None, None]
     d = x[:, :, None] - x[:, None]
     r = np.linalg.norm(d - edges * np.round(d / edges), axis=0)
@@ -96,6 +91,18 @@ def test_as_near_to_the_exact_potential_as_the_table_is_fine(p: ParticlePotentia
     assert np.all(force_error <= bound_f + 1e-9 * size)
     assert np.sqrt(np.mean(force_error**2)) < 0.03 * size
     assert np.all(np.abs(u - energies) < 0.1)
+
+
+def test_the_three_body_term_has_no_table() -> None:
+    """And is exact, its lists complete."""
+    p = THREE_BODY
+    x = liquid(SITES, CHAINS)
+    energies, pulls = exact(p, x)
+    tables, near = tabulated(p), listed(p, x)
+    np.testing.assert_allclose(all_energies(tables, x, near), energies, rtol=1e-11)
+    size = np.abs(np.asarray(pulls)).max()
+    gap = all_forces(tables, x, near) - np.moveaxis(pulls, 0, -1)
+    np.testing.assert_allclose(gap, 0.0, atol=1e-10 * size)
 
 
 def test_forces_are_slopes_of_the_tabulated_energy() -> None:
@@ -255,7 +262,7 @@ def test_reach_of_a_list() -> None:
 
     The sampler leaves out the last 0.12 angstrom, where the weight is under 1e-6.
     """
-    p = POTENTIALS["three-body"]
+    p = THREE_BODY
     end = p.three_body.cutoff
     assert float(p.three_body.weight(jnp.asarray(end - NEGLIGIBLE))) < 1e-6
     x = liquid(SITES, CHAINS)
