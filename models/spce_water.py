@@ -409,7 +409,7 @@ def reference_of(trajectory: np.ndarray, options: Options) -> xr.Dataset:
     seldom = cg.observe(
         every.isel(frame=slice(None, None, ANGLES_EVERY)), ["adf", "tetrahedral_order"]
     )
-    data = xr.merge([xr.Dataset(given), often, seldom], combine_attrs="drop")
+    data = xr.merge([xr.Dataset(given), often, seldom], combine_attrs="drop_conflicts")
     data.attrs = {
         "temperature": options.temperature,
         "source": (
