@@ -7,7 +7,7 @@ import math
 import types
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-__all__ = ["describe", "option", "parse_options", "with_options"]
+__all__ = ["describe", "option", "parse_options", "read_words", "with_options"]
 
 T = TypeVar("T")
 
@@ -26,6 +26,14 @@ def parse_options(base: T, words: Iterable[str], owner: str) -> T:
     :raises ValueError: for an unknown name, a value of the wrong type, a word without ``=``, or a
         name given twice.
     """
+    return with_options(base, read_words(words, owner), owner)
+
+
+def read_words(words: Iterable[str], owner: str) -> dict[str, str]:
+    """``key=value`` words as a dictionary.
+
+    :raises ValueError: for a word without ``=``, or a name given twice.
+    """
     values: dict[str, str] = {}
     for word in words:
         name, sep, text = word.partition("=")
@@ -37,7 +45,7 @@ def parse_options(base: T, words: Iterable[str], owner: str) -> T:
                 f"option {name!r} for {owner} is given twice, {values[name]!r} and {text!r}."
             )
         values[name] = text
-    return with_options(base, values, owner)
+    return values
 
 
 def with_options(base: T, values: Mapping[str, Any], owner: str) -> T:
@@ -63,13 +71,14 @@ def describe(options: Any) -> list[tuple[str, str, str, str]]:
     """Name, type, default and help of every option of a dataclass (instance or class)."""
     hints = get_type_hints(options if isinstance(options, type) else type(options))
     return [
-        (f.name, _type_name(hints[f.name]), _default(f), str(f.metadata.get("help", "")))
+        (f.name, _type_name(hints[f.name]), _default(options, f), str(f.metadata.get("help", "")))
         for f in fields(options)
     ]
 
 
-def _default(f: Field[Any]) -> str:
-    return "" if f.default is MISSING else str(f.default)
+def _default(options: Any, f: Field[Any]) -> str:
+    value = f.default if isinstance(options, type) else getattr(options, f.name)
+    return "" if value is MISSING else str(value)
 
 
 def _type_name(hint: Any) -> str:

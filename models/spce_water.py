@@ -237,7 +237,12 @@ def system(options: Options = Options()) -> cg.System:
         runaway=None,
         box=box,
         frames=options.frames,
-        method_defaults={"mcem": FIT, "rem": FIT},
+        method_defaults={
+            "mcem": FIT,
+            "rem": FIT,
+            "mcem, schedule=paper": PAPER,
+            "mcem, schedule=literal": PAPER | {"alpha": 0.05},
+        },
         units={
             "theta_c": "kcal/mol",
             "epsilon": "kcal/mol",
@@ -255,6 +260,7 @@ FIT = {
     "cooling": 0.0,
     "warm": 8,
     "warm_precision": START_SCALE**-2,
+    "settle": 1.0,
     "sweeps": 8,
     "radius": 3.0,
     "longest": 10.0,
@@ -265,6 +271,9 @@ FIT = {
     "patience": 3,
     "laplace": "observed",  # the complete form takes sigma2 for as well known as if X were seen
 }
+
+#: The paper's schedule for water (Section 3.2).
+PAPER = {"A": 9.0, "rho": 0.6, "m": 160, "max_iterations": 194}
 
 
 def _pair_potential(values: Mapping[str, Array], water: Water) -> dict[str, cg.Derived]:

@@ -156,8 +156,12 @@ def fit(
     if help_method is not None:
         from bayescg import workflow
 
+        if model is not None:
+            read_model(model)
+        whose = "" if model is None else f" for {model}"
         return _options_page(
-            f"Options of {help_method} (-M key=value):", workflow.method_options(help_method)
+            f"Options of {help_method}{whose} (-M key=value):",
+            workflow.method_options(help_method, model),
         )
     if model is None:
         raise click.UsageError(

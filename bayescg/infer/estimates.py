@@ -31,6 +31,7 @@ class Estimates(NamedTuple):
     features: Array  # (term,), model average of the statistics
     latent_change: Array  # fraction of latent coordinates (HMC: of proposals) that a sweep changes
     latent_gap: Array  # mean square of x - X of a coordinate under q_i, sites in space; else 0
+    of_likelihood: Array  # (u,), 1 for a parameter of p_cf, 0 for one of p_c
 
     @property
     def noise(self) -> Array:
@@ -253,7 +254,8 @@ def estimate(
     root = jnp.concatenate([frames * beta * slope.T @ free_spread, to_u.T @ spread], 1)
     missing = to_u.T @ within @ to_u
     moved, gap = sums.changed / sweeps, sums.gap / sweeps
-    out = Estimates(score, complete, fisher, missing, root, mean, moved, gap)
+    mark = jnp.zeros_like(u).at[fine].set(1.0)
+    out = Estimates(score, complete, fisher, missing, root, mean, moved, gap, mark)
     return out, chains
 
 

@@ -1,13 +1,33 @@
 """Options of the methods, as users set them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar
+
+import numpy as np
 
 from bayescg.infer.robbins_monro import RobbinsMonro
 from bayescg.infer.schedules import Newton, Schedule
-from bayescg.options import option
+from bayescg.options import option, with_options
+from bayescg.system import System
 
-__all__ = ["MCEMOptions", "NUTSOptions"]
+__all__ = ["MCEMOptions", "NUTSOptions", "options_for"]
+
+T = TypeVar("T")
+
+
+def options_for(system: System, method: str, base: T, values: Mapping[str, Any]) -> T:
+    """A method's options for a system: ``base``, then the system's own defaults, then ``values``.
+
+    :raises ValueError: for an unknown option or a value that is not allowed.
+    """
+    own = with_options(base, system.method_defaults.get(method, {}), method)
+    chosen = with_options(own, values, method)
+    schedule = getattr(chosen, "schedule", None)
+    special = system.method_defaults.get(f"{method}, schedule={schedule}")
+    if special is None:
+        return chosen
+    return with_options(with_options(own, special, method), values, method)
 
 
 @dataclass(frozen=True)
@@ -37,8 +57,12 @@ class MCEMOptions:
     max_sweeps: int = option(2048, "most sweeps an iteration (newton)")
     m_steps: int = option(5, "M-steps per E-step (newton)")
     sweeps: int = option(4, "sweeps of the first iterations (newton)")
-    warm: int = option(16, "iterations before ARD is at full strength (newton)")
+    warm: int = option(16, "iterations before ARD is at full strength, at least (newton)")
     warm_precision: float = option(1.0, "bound on ARD's precisions in those iterations (newton)")
+    settle: float | None = option(
+        None,
+        "those end only once the Newton step is below so many posterior sd; none: by number (newton)",
+    )
     radius: float = option(0.5, "first radius of the trust region (newton)")
     longest: float = option(1.0, "its largest radius (newton)")
     most_missing: float = option(
@@ -87,6 +111,7 @@ class MCEMOptions:
                 sweeps=self.sweeps,
                 warm=self.warm,
                 warm_precision=self.warm_precision,
+                settle=np.inf if self.settle is None else self.settle,
                 radius=self.radius,
                 longest=self.longest,
                 most_missing=self.most_missing,

@@ -16,7 +16,7 @@ from bayescg.infer.existence import endless
 from bayescg.infer.fit import Fit, Table
 from bayescg.infer.laplace import FORMS, Laplace, Weighted, joined, laplace, weigh
 from bayescg.infer.mcem import MCEMResult, run_mcem
-from bayescg.infer.options import MCEMOptions
+from bayescg.infer.options import MCEMOptions, options_for
 from bayescg.infer.program import (
     coefficient_sites,
     replace_prior,
@@ -33,7 +33,6 @@ from bayescg.infer.tables import (
     stats_group,
     trace_group,
 )
-from bayescg.options import with_options
 from bayescg.samplers.base import Sampler
 from bayescg.system import Batch, System
 
@@ -316,8 +315,7 @@ class MCEM:
 
 def mcem(system: System, data: xr.Dataset, **options: Any) -> MCEM:
     """MC-EM with Laplace on ``system``; options are those of :class:`MCEMOptions`."""
-    base = with_options(MCEMOptions(), system.method_defaults.get("mcem", {}), "mcem")
-    return MCEM(system, data, with_options(base, options, "mcem"))
+    return MCEM(system, data, options_for(system, "mcem", MCEMOptions(), options))
 
 
 def _endings(result: MCEMResult) -> str:

@@ -38,18 +38,21 @@ class Memory(NamedTuple):
     step: Array  # (u,), the last step
     slope: Array  # scalar, gradient . step where it started; 0 before the first step
     estimates: Estimates  # at ``u``, averaged over the iterations
-    effort: Array  # sweeps of each chain that the average is worth
+    effort: Array  # (u,), sweeps of each chain that the average of a score is worth
     trial: Trial
+    gentle: Array  # whether the last step was made with ARD's precisions bounded
+    waiting: Array  # whether the optimum under that bound is still to be reached
 
 
 def start_memory(u: Array, estimates: Estimates, radius: float) -> Memory:
     """What is remembered before the first step from ``u``; ``estimates`` gives shapes only."""
     nothing = jax.tree.map(jnp.zeros_like, estimates)
-    zero = jnp.zeros((), u.dtype)
+    zero, nought = jnp.zeros((), u.dtype), jnp.zeros_like(u)
     none = jnp.zeros(u.shape, bool)
     first = jnp.full((), radius, u.dtype)
     trial = Trial(u, none, none)
-    return Memory(first, u, jnp.zeros_like(u), zero, nothing, zero, trial)
+    no = jnp.zeros((), bool)
+    return Memory(first, u, nought, zero, nothing, nought, trial, no, no)
 
 
 class Step(NamedTuple):
@@ -146,18 +149,30 @@ def averaged(
 
     The old score is carried to ``u`` by the old information, :math:`s - H d`. What a quadratic
     misses of that change is taken to be ``drift`` of it, and the old average counts for less the
-    larger this is beside its Monte Carlo error.
+    larger this is beside its Monte Carlo error. Parameters of p_cf have a worth of their own: a width
+    that falls while the hundred others rest would otherwise keep the errors of all its steps.
+    (Single coordinates of p_c cannot: errors of their scores cancel where the model is sloppy.)
     """
     old, d = memory.estimates, u - memory.u
     h = usable_information(old, most_missing, 1e-2)
-    error = jnp.trace(solve_positive(h, old.noise))
-    missed = drift**2 * (d @ h @ d) ** 2 / len(u)
-    worth = memory.effort * error / jnp.maximum(error + missed, 1e-30)
+    inverse = inverse_positive(h)
+    noise = inverse @ old.noise @ inverse
+    error = jnp.trace(h @ noise) / len(u)
+    moved = jnp.broadcast_to((d @ h @ d) / len(u), u.shape)
+    own_error, own = jnp.diagonal(noise), jnp.diagonal(inverse)
+    error = jnp.where(new.of_likelihood > 0, own_error / own, error)
+    moved = jnp.where(new.of_likelihood > 0, jnp.maximum(d**2 / own, moved), moved)
+    worth = memory.effort * error / jnp.maximum(error + (drift * moved) ** 2, 1e-30)
     worth = jnp.where(memory.effort > 0, worth, 0.0)
     share = sweeps / (worth + sweeps)
+    middle = jnp.median(share)
     carried = old._replace(score=old.score - h @ d)
-    mixed = jax.tree.map(lambda a, b: (1.0 - share) * a + share * b, carried, new)
-    return mixed, worth + sweeps
+    mixed = jax.tree.map(lambda a, b: (1.0 - middle) * a + middle * b, carried, new)
+    return mixed._replace(
+        score=(1.0 - share) * carried.score + share * new.score,
+        spread=(1.0 - share)[:, None] * old.spread + share[:, None] * new.spread,
+        of_likelihood=new.of_likelihood,
+    ), worth + sweeps
 
 
 def within(step: Array, estimates: Estimates, frames: int, radius: Array | float) -> Array:
@@ -198,8 +213,11 @@ class Newton:
     most_missing: float = option(
         0.95, "largest fraction of missing information that a step believes"
     )
-    warm: int = option(16, "iterations before ARD is at full strength")
+    warm: int = option(16, "iterations before ARD is at full strength, at least")
     warm_precision: float = option(1.0, "bound on ARD's precisions in those iterations")
+    settle: float = option(
+        np.inf, "they end when the Newton step is below so many posterior sd, its error below half"
+    )
 
     def start_sweeps(self) -> int:
         return self.sweeps
@@ -220,35 +238,38 @@ class Newton:
     ) -> Step:
         estimates, effort = averaged(u, memory, estimates, sweeps, self.most_missing, self.drift)
         h = usable_information(estimates, self.most_missing, 1e-2)
-        cap = jnp.where(t < self.warm, self.warm_precision, jnp.inf)
+        # The problem under the bound has one optimum; ARD's has many, and where the search for one
+        # begins must not depend on how far the bounded search had come.
+        gentle = (t < self.warm) | memory.waiting
+        released = memory.gentle & ~gentle
+        cap = jnp.where(gentle, self.warm_precision, jnp.inf)
         gradient, held, _ = prior_terms(program, u, x, conditions, cap)
         gradient = estimates.score + gradient
         distance, error, gain = distance_to_optimum(
             h, without_negative_part(held), gradient, estimates.noise
         )
-        distance = (
-            jnp.where(t < self.warm, jnp.maximum(distance, 1.0), distance)
-            if program.ard
-            else distance
-        )
+        waiting = jnp.zeros((), bool)
+        if program.ard:
+            near = (jnp.max(distance) < self.settle) & (jnp.max(error) < 0.5 * self.settle)
+            waiting = gentle & ~near
+            distance = jnp.where(gentle, jnp.maximum(distance, 1.0), distance)
 
         # How the last step went: the ratio of the slopes along it at its end and at its start.
         slope = gradient @ memory.step
         slope_error = jnp.sqrt(memory.step @ estimates.noise @ memory.step)
         ratio = slope / jnp.where(memory.slope > 0, memory.slope, 1.0)
-        tried = (memory.slope > 0) & (t != self.warm)
+        tried = (memory.slope > 0) & ~released
         rejected = tried & (slope + 2.0 * slope_error < -0.5 * memory.slope)
         radius = (
             jnp.where(tried & (ratio > 0.3), 2.0, jnp.where(tried & (ratio < -0.3), 0.5, 1.0))
             * memory.radius
         )
-        radius = jnp.where(t == self.warm, self.radius, jnp.clip(radius, 1e-3, self.longest))
+        radius = jnp.where(released, self.radius, jnp.clip(radius, 1e-3, self.longest))
 
         step = self._m_steps(program, u, h, estimates.score, x, conditions, cap)
         step = within(step, estimates, len(x), radius)
-        forward = Memory(
-            radius, u, step, jnp.maximum(gradient @ step, 0.0), estimates, effort, memory.trial
-        )
+        slope = jnp.maximum(gradient @ step, 0.0)
+        forward = Memory(radius, u, step, slope, estimates, effort, memory.trial, gentle, waiting)
 
         shorter = jnp.clip(1.0 / (1.0 - jnp.minimum(ratio, 0.0)), 0.1, 0.5)
         backward = memory._replace(
@@ -256,7 +277,7 @@ class Newton:
         )
         kept: Memory = jax.tree.map(partial(jnp.where, rejected), backward, forward)
         if program.ard:
-            settled = ~rejected & (t >= self.warm) & (jnp.max(distance) < 0.5)
+            settled = ~rejected & ~gentle & (jnp.max(distance) < 0.5)
             settled = settled & (jnp.max(error) < 0.3)
             trial, shift = prune(
                 program, u, memory.trial, h + without_negative_part(held), estimates.score

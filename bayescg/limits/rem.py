@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from bayescg.infer.run import MCEM, MCEMOptions
-from bayescg.options import with_options
+from bayescg.infer.options import MCEMOptions, options_for
+from bayescg.infer.run import MCEM
 from bayescg.system import Batch, System
 
 __all__ = ["REMOptions", "rem"]
@@ -40,9 +40,7 @@ def rem(system: System, data: xr.Dataset, **options: Any) -> MCEM:
     return MCEM(
         system,
         data,
-        with_options(
-            with_options(REMOptions(), system.method_defaults.get("rem", {}), "rem"), options, "rem"
-        ),
+        options_for(system, "rem", REMOptions(), options),
         method="rem",
         fixed=mapped,
         flat=True,

@@ -21,6 +21,7 @@ from bayescg.space import Box
 
 __all__ = [
     "StillingerWeber",
+    "Sums",
     "ThreeBody",
     "three_body_energy",
     "three_body_forces",
@@ -81,6 +82,10 @@ class StillingerWeber:
         parts = three_body_parts(self, x, jnp.asarray(box, x.dtype), near)
         total = jnp.where(most > capacity, jnp.nan, three_body_energy(self, parts))
         return total.reshape(1, *batch)
+
+
+#: Three components of the forces that act where a row begins, and of their reactions.
+Sums = tuple[tuple[Array, ...], tuple[Array, ...]]
 
 
 class ThreeBody(NamedTuple):
@@ -162,8 +167,9 @@ def three_body_forces(
     xx, yy, zz, yz, xz, xy = parts.m2
     mx, my, mz = parts.m1
 
-    def pull(_: None, row: tuple[Array, ...]) -> tuple[None, tuple[Array, ...]]:
-        dx, dy, dz, inverse, g = row
+    def pull(sums: Sums, row: tuple[Array, ...]) -> tuple[Sums, None]:
+        # Row by row, so that nothing of the size of the lists is written.
+        places, dx, dy, dz, inverse, g = row
         ux, uy, uz = dx * inverse, dy * inverse, dz * inverse
         wx = xx * ux + xy * uy + xz * uz - c * mx
         wy = xy * ux + yy * uy + yz * uz - c * my
@@ -172,19 +178,19 @@ def three_body_forces(
         um = ux * mx + uy * my + uz * mz
         gap = jnp.minimum(1.0 / inverse - form.cutoff, -1e-3)
         slope = -form.gamma * form.sigma * g / (gap * gap)
-        along = slope * (uw - c * um + c * c * parts.m0 - (1.0 - c) ** 2 * g)
         across = 2.0 * g * inverse
-        return None, (along - across * uw, across)
+        along = slope * (uw - c * um + c * c * parts.m0 - (1.0 - c) ** 2 * g) - across * uw
+        here, there = [], []
+        for centre, neighbour, u, w in zip(*sums, (ux, uy, uz), (wx, wy, wz), strict=True):
+            part = along * u + across * w
+            here.append(centre + part)
+            there.append(neighbour.at[places].add(part, mode="promise_in_bounds"))
+        return (tuple(here), tuple(there)), None
 
-    _, (along, across) = jax.lax.scan(pull, None, (*parts.d, parts.inverse, parts.g))
-
-    def component(k: int) -> Array:
-        row = ((xx, xy, xz), (xy, yy, yz), (xz, yz, zz))[k]
-        dx, dy, dz = parts.d
-        w = (row[0] * dx + row[1] * dy + row[2] * dz) * parts.inverse - c * parts.m1[k]
-        on_neighbour = -strength * (along * parts.d[k] * parts.inverse + across * w)
-        flat = jnp.zeros(sites * chains, on_neighbour.dtype)
-        flat = flat.at[near].add(on_neighbour, mode="promise_in_bounds")
-        return flat.reshape(sites, chains) - jnp.sum(on_neighbour, 0)
-
-    return jnp.stack([component(k) for k in range(3)])
+    none = jnp.zeros((sites, chains), parts.m0.dtype)
+    start: Sums = (none,) * 3, (none.ravel(),) * 3
+    rows = (near, *parts.d, parts.inverse, parts.g)
+    (here, there), _ = jax.lax.scan(pull, start, rows)
+    return strength * jnp.stack(
+        [a - b.reshape(sites, chains) for a, b in zip(here, there, strict=True)]
+    )

@@ -17,6 +17,7 @@ import numpy as np
 from bayescg.potentials.particles import ParticlePotential
 from bayescg.potentials.three_body import (
     StillingerWeber,
+    Sums,
     three_body_energy,
     three_body_forces,
     three_body_parts,
@@ -82,6 +83,12 @@ def _places(tables: Tables, s: Array) -> tuple[Array, Array]:
     return node, s - first - node.astype(s.dtype) * tables.step
 
 
+def _added(total: Array, part: Array, start: Array) -> Array:
+    """``total`` with ``part`` added to its rows from ``start``."""
+    old = jax.lax.dynamic_slice_in_dim(total, start, len(part), 0)
+    return jax.lax.dynamic_update_slice_in_dim(total, old + part, start, 0)
+
+
 def forces(
     tables: Tables, x: Array, near: Array | None = None, tether: Tether | None = None
 ) -> Array:
@@ -93,17 +100,26 @@ def forces(
     inverse = 1.0 / tables.box
     position = [jnp.concatenate([x[k], x[k]], 0) for k in range(3)]
 
-    def pair(shift: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
+    def pair(shift: Array, sums: Sums) -> Sums:
+        # Each pair once: the force goes to one site, its reaction to the site ``shift`` places on.
         d = []
         for k in range(3):
             gap = jax.lax.dynamic_slice_in_dim(position[k], shift, sites, 0) - x[k]
             d.append(gap - tables.box[k] * jnp.round(gap * inverse[k]))
         node, _ = _places(tables, d[0] * d[0] + d[1] * d[1] + d[2] * d[2])
-        pull = _at(tables.slope, node)
-        return tuple(f + pull * c for f, c in zip(sums, d, strict=True))
+        once = jnp.where(2 * shift == sites, 0.5, 1.0).astype(x.dtype)
+        pull = once * _at(tables.slope, node)
+        here, there = [], []
+        for force, reaction, c in zip(*sums, d, strict=True):
+            part = pull * c
+            here.append(force + part)
+            there.append(_added(reaction, part, shift))
+        return tuple(here), tuple(there)
 
-    none = jnp.zeros(x.shape[1:], x.dtype)
-    total = 2.0 * jnp.stack(jax.lax.fori_loop(1, sites, pair, (none, none, none)))
+    none = (jnp.zeros(x.shape[1:], x.dtype),) * 3
+    twice = (jnp.zeros((2 * sites, x.shape[2]), x.dtype),) * 3
+    here, there = jax.lax.fori_loop(1, sites // 2 + 1, pair, (none, twice))
+    total = 2.0 * jnp.stack([f - r[:sites] - r[sites:] for f, r in zip(here, there, strict=True)])
     if tables.form is not None:
         assert near is not None and tables.three_body is not None
         total = total + three_body_forces(

@@ -14,9 +14,10 @@ from typing import Any
 import xarray as xr
 
 from bayescg.infer.nuts_run import NUTS, NUTSOptions
+from bayescg.infer.options import options_for
 from bayescg.infer.run import MCEM, MCEMOptions
 from bayescg.limits.rem import REMOptions, rem
-from bayescg.options import parse_options, with_options
+from bayescg.options import parse_options, read_words, with_options
 from bayescg.system import System
 
 __all__ = [
@@ -121,17 +122,18 @@ def method_names() -> tuple[str, ...]:
     return tuple(METHODS)
 
 
-def method_options(method: str) -> Any:
-    """A method's options at their defaults.
+def method_options(method: str, model: str | None = None) -> Any:
+    """A method's options at their defaults; those of ``model`` where one is named.
 
-    :raises ValueError: for an unknown method.
+    :raises ValueError: for an unknown method or model.
     """
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; known: {', '.join(METHODS)}.")
-    return METHODS[method].options()
+    base = METHODS[method].options()
+    return base if model is None else options_for(system(model), method, base, {})
 
 
 def run_of(method: str, system: System, data: xr.Dataset, words: Sequence[str] = ()) -> Any:
     """A method's run on a system and data, under ``key=value`` options."""
-    base = with_options(method_options(method), system.method_defaults.get(method, {}), method)
-    return METHODS[method].make(system, data, parse_options(base, words, method))
+    options = options_for(system, method, method_options(method), read_words(words, method))
+    return METHODS[method].make(system, data, options)

@@ -40,6 +40,7 @@ def estimates(size: int, seed: int = 0, error: float = 0.1) -> Estimates:
         features=jnp.zeros(3),
         latent_change=jnp.asarray(0.5),
         latent_gap=jnp.asarray(0.0),
+        of_likelihood=jnp.zeros(size).at[-1].set(1.0),
     )
 
 
@@ -126,25 +127,31 @@ def test_averages_weigh_by_sweeps_and_forget_by_distance() -> None:
     # At the start there is nothing to average with.
     first, worth = mean(u, blank)
     np.testing.assert_allclose(first.score, new.score)
-    assert worth == 10
+    np.testing.assert_allclose(worth, 10.0)
 
     # Where nothing moved, by sweeps alone.
-    memory = blank._replace(estimates=old, effort=jnp.asarray(30.0))
+    memory = blank._replace(estimates=old, effort=jnp.full(4, 30.0))
     same, worth = mean(u, memory)
     np.testing.assert_allclose(same.score, 0.75 * old.score + 0.25 * new.score)
-    assert worth == pytest.approx(40)
+    np.testing.assert_allclose(worth, 40.0)
 
     # A small step carries the old score along by its information, and it counts for less.
     d = 1e-3 * jnp.ones(4)
     near, less = mean(u + d, memory)
     h = usable_information(old, 0.95, 1e-2)
-    share = 10.0 / float(less)
+    share = 10.0 / less
     np.testing.assert_allclose(near.score, (1 - share) * (old.score - h @ d) + share * new.score)
-    assert 10 < less < worth
+    assert jnp.all((10 < less) & (less < worth))
+
+    # A parameter of the likelihood that moves on forgets, and the rest remembers.
+    one = jnp.zeros(4).at[3].set(0.3)
+    _, apart = mean(u + one, memory)
+    assert apart[3] < 0.6 * jnp.min(apart[:3])
+    np.testing.assert_allclose(apart[:3], apart[0])
 
     # Far away the past is worth nothing.
     far, least = mean(u + 10.0, memory)
-    assert least == pytest.approx(10, rel=1e-3)
+    np.testing.assert_allclose(least, 10.0, rtol=1e-3)
     np.testing.assert_allclose(far.complete, new.complete, rtol=1e-3)
 
 
@@ -163,3 +170,22 @@ def test_newton_solves_a_quadratic_in_steps_bounded_by_its_trust_region() -> Non
     np.testing.assert_allclose(step.u, full * min(1.0, 1.0 / length), rtol=1e-6)
     short = rule.update(p, u, start_memory(u, e, 0.01), jnp.asarray(20), e, jnp.asarray(1), X, MU)
     np.testing.assert_allclose(short.u, full * 0.01 / length, rtol=1e-6)
+
+
+def test_ards_bound_is_lifted_once_the_problem_under_it_is_solved() -> None:
+    """By number of iterations alone, or not before the bounded optimum is near."""
+    p = program()
+    u = jnp.zeros(p.size)
+    far = estimates(p.size, error=1e-3)._replace(score=jnp.full(p.size, 50.0))
+    gradient, _, _ = prior_terms(p, u, X, MU, jnp.asarray(1.0))
+    near = far._replace(score=-gradient)
+    for settle, held in ((np.inf, False), (1.0, True)):
+        rule = Newton(warm=1, settle=settle, radius=0.25)
+        memory = start_memory(u, far, 0.5)
+        for t, e, gentle in ((0, far, True), (1, far, held), (2, near, held), (3, near, False)):
+            # Each as if it were the first: nothing averaged, nothing rejected.
+            memory = memory._replace(effort=jnp.zeros(p.size), slope=jnp.zeros(()), u=u)
+            step = rule.update(p, u, memory, jnp.asarray(t), e, jnp.asarray(4), X, MU)
+            memory = step.memory
+            assert bool(memory.gentle) == gentle
+            assert not gentle or jnp.all(step.distance >= 1.0)  # no fit ends under the bound
