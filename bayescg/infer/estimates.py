@@ -10,7 +10,15 @@ import numpy as np
 from bayescg.infer.program import Program
 from bayescg.samplers.base import ChainState, Sampler, cooled
 
-__all__ = ["Chains", "Estimates", "Reader", "estimate", "likelihood_coordinates", "start_chains"]
+__all__ = [
+    "Chains",
+    "Estimates",
+    "Reader",
+    "estimate",
+    "followed",
+    "likelihood_coordinates",
+    "start_chains",
+]
 
 
 class Chains(NamedTuple):
@@ -84,6 +92,26 @@ def start_chains(reader: Reader, key: Array, x: Array, free: int, clamped: int) 
         sampler.at(k_free, x[jnp.arange(free) % frames].T),
         latent.at(k_clamped, jnp.repeat(x, clamped, axis=0).T),
     )
+
+
+def followed(
+    reader: Reader, clamped: Any, old: Array, new: Array, x: Array, conditions: dict[str, Array]
+) -> Any:
+    r"""Chains of q_i after a step from ``old`` to ``new``.
+
+    Sites in space that data hold tightly lie within :math:`\sigma` of them whatever the potential,
+    so where :math:`\sigma` changes they go along, :math:`X - x \to (\sigma'/\sigma)(X - x)`. Chains
+    left where they were would take many iterations, and meanwhile say that the width should go back.
+    """
+    program = reader.program
+    if reader.latent_sampler.at is None or program.sites.latent_observed:
+        return clamped
+    before, after = (program.pull(u, x, conditions) for u in (old, new))
+    per_frame = clamped.x.shape[-1] // len(x)
+    ratio = jnp.repeat(jnp.sqrt(before.stiffness / after.stiffness), per_frame)
+    centre = jnp.repeat(after.centre, per_frame, axis=0).T
+    moved = centre + ratio * (clamped.x - centre)
+    return clamped._replace(x=moved.astype(clamped.x.dtype))
 
 
 class _Sums(NamedTuple):

@@ -18,6 +18,7 @@ from bayescg.infer.estimates import (
     Estimates,
     Reader,
     estimate,
+    followed,
     likelihood_coordinates,
     start_chains,
 )
@@ -377,7 +378,9 @@ def _iterate(
             member.program, u, memory, state.iteration, estimates, sweeps, x, conditions
         )
         kept = jax.tree.map(lambda old, now: jnp.where(new.rejected, old, now), last, moved)
-        return kept, kept, new
+        start = jnp.where(new.rejected, memory.u, u)
+        goes = followed(member, kept.clamped, start, new.u, x, conditions)
+        return kept._replace(clamped=goes), kept, new
 
     keys = jax.random.split(key, state.u.shape[0])
     chains, last, new = over_members(one)(

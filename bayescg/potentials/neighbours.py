@@ -7,7 +7,7 @@ import numpy as np
 
 from bayescg.space import Box, minimum_image
 
-__all__ = ["capacity_for", "neighbours"]
+__all__ = ["capacity_for", "neighbours", "separations"]
 
 
 def capacity_for(sites: int, box: tuple[float, ...], reach: float) -> int:
@@ -42,3 +42,20 @@ def neighbours(x: Array, box: Box, reach: float, capacity: int) -> tuple[Array, 
     start = jnp.broadcast_to(own, (capacity, sites, chains))
     places, count = jax.lax.fori_loop(1, sites, shift, (start, jnp.zeros_like(own)))
     return places, jnp.max(count, 0)
+
+
+def separations(x: Array, box: Array, row: Array, beyond: float) -> tuple[Array, Array, Array]:
+    """From every site to the one that a row of a list names, three of ``(site, chain)``, angstrom.
+
+    :param row: places ``(site, chain)``, a row of what :func:`neighbours` gives.
+    :param beyond: where an empty place, one that is the site's own, is put.
+    """
+    sites, chains = x.shape[1:]
+    own = (jnp.arange(sites, dtype=row.dtype)[:, None] * chains) + jnp.arange(
+        chains, dtype=row.dtype
+    )
+    d = []
+    for k in range(3):
+        gap = x[k].ravel().at[row].get(mode="promise_in_bounds") - x[k]
+        d.append(gap - box[k] * jnp.round(gap * (1.0 / box[k])))
+    return jnp.where(row == own, beyond, d[0]), d[1], d[2]

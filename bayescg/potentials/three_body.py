@@ -16,7 +16,7 @@ from jax.tree_util import register_dataclass
 from jax.typing import ArrayLike
 import numpy as np
 
-from bayescg.potentials.neighbours import capacity_for, neighbours
+from bayescg.potentials.neighbours import capacity_for, neighbours, separations
 from bayescg.space import Box
 
 __all__ = [
@@ -102,19 +102,9 @@ class ThreeBody(NamedTuple):
 def three_body_parts(form: StillingerWeber, x: Array, box: Array, near: Array) -> ThreeBody:
     """Separations, weights and moments of the neighbours in a list."""
     sites, chains = x.shape[1:]
-    flat, inverse_box = x.reshape(3, -1), 1.0 / box
-    own = (jnp.arange(sites, dtype=near.dtype)[:, None] * chains) + jnp.arange(
-        chains, dtype=near.dtype
-    )
 
     def gather(_: None, places: Array) -> tuple[None, tuple[Array, ...]]:
-        d = []
-        for k in range(3):
-            gap = flat[k].at[places].get(mode="promise_in_bounds") - x[k]
-            d.append(gap - box[k] * jnp.round(gap * inverse_box[k]))
-        # A place that is the site's own is an empty one: it is put out of range.
-        d[0] = jnp.where(places == own, 2.0 * form.cutoff, d[0])
-        return None, tuple(d)
+        return None, separations(x, box, places, 2.0 * form.cutoff)
 
     _, d = jax.lax.scan(gather, None, near)
 

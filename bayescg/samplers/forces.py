@@ -1,19 +1,24 @@
-r"""Forces on many configurations at once, from tables, every pair visited.
+r"""Forces on many configurations at once, from tables.
 
 A pair potential becomes a table over :math:`s = r^2`, linear between its nodes, so that the force of a
-pair is one look-up, :math:`-\mathrm{d}u/\mathrm{d}s`, and exactly the slope of the tabulated energy. Sites
-are visited by cyclic shifts of the whole batch; with the chain axis last the vector units run over
-chains. Everything is in units of kT and angstrom.
+pair is one look-up, :math:`-\mathrm{d}u/\mathrm{d}s`, and exactly the slope of the tabulated energy. Pairs
+are visited by cyclic shifts of the whole batch, each once; with the chain axis last the vector units
+run over chains. In large systems most pairs are out of range, and lists name the others. Everything is
+in units of kT and angstrom.
 """
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import jax
 from jax import Array
 import jax.numpy as jnp
+from jax.tree_util import register_static
 import numpy as np
 
+from bayescg.potentials.neighbours import separations
 from bayescg.potentials.particles import ParticlePotential
 from bayescg.potentials.three_body import (
     StillingerWeber,
@@ -24,7 +29,7 @@ from bayescg.potentials.three_body import (
 )
 from bayescg.space import minimum_image
 
-__all__ = ["Tables", "Tether", "closest_distance", "energy", "forces", "tabulate"]
+__all__ = ["Lists", "Range", "Tables", "Tether", "closest_distance", "energy", "forces", "tabulate"]
 
 NODES = 4096
 FIRST = 1.0  # angstrom; below, the table goes on with the slope it has here
@@ -37,6 +42,21 @@ class Tether(NamedTuple):
     stiffness: Array  # (chain,), 1/angstrom^2
 
 
+@register_static
+@dataclass(frozen=True)
+class Range:
+    """How far interactions reach; no array, so that the size of a list can depend on it."""
+
+    pairs: float  # angstrom
+
+
+class Lists(NamedTuple):
+    """Neighbours ``(neighbour, site, chain)``, as :func:`neighbours` gives them."""
+
+    triples: Array | None = None  # within the three-body range; needed where there is such a term
+    pairs: Array | None = None  # within the range of pairs; None: every pair is visited
+
+
 class Tables(NamedTuple):
     """A potential in units of kT; every leaf may have a trailing chain axis."""
 
@@ -46,6 +66,7 @@ class Tables(NamedTuple):
     box: Array  # (axis,)
     three_body: Array | None  # lambda epsilon / kT, scalar or (chain,)
     form: StillingerWeber | None  # the three-body term; its strength is not looked at
+    range: Range
 
 
 def tabulate(potential: ParticlePotential, beta: Array, dtype: jnp.dtype | type) -> Tables:
@@ -66,6 +87,7 @@ def tabulate(potential: ParticlePotential, beta: Array, dtype: jnp.dtype | type)
         jnp.asarray(potential.box, dtype),
         None if three is None else (-beta * three.natural()[0]).astype(dtype),
         None if three is None else replace(three, strength=None),
+        Range(float(last)),
     )
 
 
@@ -83,19 +105,56 @@ def _places(tables: Tables, s: Array) -> tuple[Array, Array]:
     return node, s - first - node.astype(s.dtype) * tables.step
 
 
-def _added(total: Array, part: Array, start: Array) -> Array:
-    """``total`` with ``part`` added to its rows from ``start``."""
-    old = jax.lax.dynamic_slice_in_dim(total, start, len(part), 0)
-    return jax.lax.dynamic_update_slice_in_dim(total, old + part, start, 0)
+def _slope(tables: Tables, d: Sequence[Array] | Array) -> Array:
+    """du/ds of pairs whose separations are ``d``."""
+    node, _ = _places(tables, d[0] * d[0] + d[1] * d[1] + d[2] * d[2])
+    return _at(tables.slope, node)
+
+
+def _value(tables: Tables, d: Sequence[Array] | Array) -> Array:
+    """u of pairs whose separations are ``d``."""
+    node, past = _places(tables, d[0] * d[0] + d[1] * d[1] + d[2] * d[2])
+    return _at(tables.value, node) + _at(tables.slope, node) * past
 
 
 def forces(
-    tables: Tables, x: Array, near: Array | None = None, tether: Tether | None = None
+    tables: Tables,
+    x: Array,
+    lists: Lists = Lists(),  # noqa: B008 - immutable
+    tether: Tether | None = None,
 ) -> Array:
-    """Forces in kT/angstrom, ``(axis, site, chain)``, on ``x`` of the same shape.
+    """Forces in kT/angstrom, ``(axis, site, chain)``, on ``x`` of the same shape."""
+    pairs = _every_force if lists.pairs is None else partial(_listed_force, row=lists.pairs)
+    total = pairs(tables, x)
+    if tables.form is not None:
+        assert lists.triples is not None and tables.three_body is not None
+        parts = three_body_parts(tables.form, x, tables.box, lists.triples)
+        total = total + three_body_forces(tables.form, tables.three_body, parts, lists.triples)
+    if tether is not None:
+        total = total + tether.stiffness * (tether.centre - x)
+    return total
 
-    :param near: neighbours within the three-body range (:func:`neighbours`), where there is one.
-    """
+
+def energy(
+    tables: Tables,
+    x: Array,
+    lists: Lists = Lists(),  # noqa: B008 - immutable
+    tether: Tether | None = None,
+) -> Array:
+    """Energy in kT, ``(chain,)``, of the potential whose forces :func:`forces` gives."""
+    pairs = _every_energy if lists.pairs is None else partial(_listed_energy, row=lists.pairs)
+    total = pairs(tables, x)
+    if tables.form is not None:
+        assert lists.triples is not None and tables.three_body is not None
+        parts = three_body_parts(tables.form, x, tables.box, lists.triples)
+        total = total + tables.three_body * three_body_energy(tables.form, parts)
+    if tether is not None:
+        gap = x - tether.centre
+        total = total + 0.5 * tether.stiffness * jnp.sum(gap * gap, (0, 1))
+    return total
+
+
+def _every_force(tables: Tables, x: Array) -> Array:
     sites = x.shape[1]
     inverse = 1.0 / tables.box
     position = [jnp.concatenate([x[k], x[k]], 0) for k in range(3)]
@@ -106,9 +165,8 @@ def forces(
         for k in range(3):
             gap = jax.lax.dynamic_slice_in_dim(position[k], shift, sites, 0) - x[k]
             d.append(gap - tables.box[k] * jnp.round(gap * inverse[k]))
-        node, _ = _places(tables, d[0] * d[0] + d[1] * d[1] + d[2] * d[2])
         once = jnp.where(2 * shift == sites, 0.5, 1.0).astype(x.dtype)
-        pull = once * _at(tables.slope, node)
+        pull = once * _slope(tables, d)
         here, there = [], []
         for force, reaction, c in zip(*sums, d, strict=True):
             part = pull * c
@@ -119,38 +177,44 @@ def forces(
     none = (jnp.zeros(x.shape[1:], x.dtype),) * 3
     twice = (jnp.zeros((2 * sites, x.shape[2]), x.dtype),) * 3
     here, there = jax.lax.fori_loop(1, sites // 2 + 1, pair, (none, twice))
-    total = 2.0 * jnp.stack([f - r[:sites] - r[sites:] for f, r in zip(here, there, strict=True)])
-    if tables.form is not None:
-        assert near is not None and tables.three_body is not None
-        total = total + three_body_forces(
-            tables.form, tables.three_body, three_body_parts(tables.form, x, tables.box, near), near
-        )
-    if tether is not None:
-        total = total + tether.stiffness * (tether.centre - x)
-    return total
+    return 2.0 * jnp.stack([f - r[:sites] - r[sites:] for f, r in zip(here, there, strict=True)])
 
 
-def energy(
-    tables: Tables, x: Array, near: Array | None = None, tether: Tether | None = None
-) -> Array:
-    """Energy in kT, ``(chain,)``, of the potential whose forces :func:`forces` gives."""
+def _added(total: Array, part: Array, start: Array) -> Array:
+    """``total`` with ``part`` added to its rows from ``start``."""
+    old = jax.lax.dynamic_slice_in_dim(total, start, len(part), 0)
+    return jax.lax.dynamic_update_slice_in_dim(total, old + part, start, 0)
+
+
+def _listed_force(tables: Tables, x: Array, row: Array) -> Array:
+    def pair(sums: tuple[Array, ...], places: Array) -> tuple[tuple[Array, ...], None]:
+        d = separations(x, tables.box, places, 2.0 * tables.range.pairs)
+        pull = _slope(tables, d)
+        return tuple(force + pull * c for force, c in zip(sums, d, strict=True)), None
+
+    none: tuple[Array, ...] = (jnp.zeros(x.shape[1:], x.dtype),) * 3
+    sums, _ = jax.lax.scan(pair, none, row)
+    return 2.0 * jnp.stack(sums)
+
+
+def _every_energy(tables: Tables, x: Array) -> Array:
     sites = x.shape[1]
     twice = jnp.concatenate([x, x], 1)
 
     def pair(shift: Array, total: Array) -> Array:
         d = minimum_image(jax.lax.dynamic_slice_in_dim(twice, shift, sites, 1) - x, tables.box)
-        node, past = _places(tables, jnp.sum(d * d, 0))
-        u = _at(tables.value, node) + _at(tables.slope, node) * past
-        return total + jnp.where(2 * shift == sites, 0.5, 1.0).astype(x.dtype) * jnp.sum(u, 0)
+        once = jnp.where(2 * shift == sites, 0.5, 1.0).astype(x.dtype)
+        return total + once * jnp.sum(_value(tables, d), 0)
 
-    total = jax.lax.fori_loop(1, sites // 2 + 1, pair, jnp.zeros(x.shape[2:], x.dtype))
-    if tables.form is not None:
-        assert near is not None and tables.three_body is not None
-        parts = three_body_parts(tables.form, x, tables.box, near)
-        total = total + tables.three_body * three_body_energy(tables.form, parts)
-    if tether is not None:
-        gap = x - tether.centre
-        total = total + 0.5 * tether.stiffness * jnp.sum(gap * gap, (0, 1))
+    return jax.lax.fori_loop(1, sites // 2 + 1, pair, jnp.zeros(x.shape[2:], x.dtype))
+
+
+def _listed_energy(tables: Tables, x: Array, row: Array) -> Array:
+    def pair(total: Array, places: Array) -> tuple[Array, None]:
+        d = separations(x, tables.box, places, 2.0 * tables.range.pairs)
+        return total + 0.5 * jnp.sum(_value(tables, d), 0), None
+
+    total, _ = jax.lax.scan(pair, jnp.zeros(x.shape[2:], x.dtype), row)
     return total
 
 

@@ -19,18 +19,16 @@ from jax import Array
 import jax.numpy as jnp
 import numpy as np
 
-from bayescg.potentials.neighbours import capacity_for, neighbours
 from bayescg.potentials.particles import ParticlePotential
 from bayescg.samplers.base import ChainInfo, Sampler
 from bayescg.samplers.forces import Tables, Tether, energy, forces, tabulate
+from bayescg.samplers.lists import Kept, listed, relisted
 
 __all__ = ["Dynamics", "ParticleState", "particle_sampler"]
 
 WILD = 1e3  # kT; a trajectory whose W passes this has blown up
-SKIN = 0.9  # angstrom, by which neighbour lists reach beyond the range
 LEAST = 0.005  # friction of a time step, where sites feel no force
 SMALLEST = 2.0**-10  # of the first time step: a chain that fails there goes on failing, and is seen
-NEGLIGIBLE = 0.12  # angstrom below the range, within which the three-body weight is under 1e-6
 
 
 class ParticleState(NamedTuple):
@@ -103,13 +101,9 @@ def particle_sampler(
         return tabulate(potential, beta, dtype), jnp.ones((), dtype)
 
     def force(x: Array, tables: Tables) -> Array:
-        near = None
-        if tables.form is not None:
-            reach = tables.form.cutoff
-            near, _ = neighbours(x, tables.box, reach, capacity_for(sites, box, reach))
-        return forces(tables, x, near)
+        return forces(tables, x, listed(tables, x, box).lists)
 
-    return Sampler(init, partial(_step, dynamics, sites, box), prepare, at, force)
+    return Sampler(init, partial(_step, dynamics, box), prepare, at, force)
 
 
 def _lattice(key: Array, sites: int, box: tuple[float, ...], chains: int) -> Array:
@@ -128,15 +122,12 @@ class _Moving(NamedTuple):
     x: Array
     v: Array
     f: Array
-    near: Array | None
-    near_at: Array | None  # where the neighbour list was made
+    near: Kept
     heat: Array  # (chain,), kT
-    crowded: Array  # (chain,), most neighbours of any site at any list
 
 
 def _trajectory(
     dynamics: Dynamics,
-    sites: int,
     box: tuple[float, ...],
     tables: Tables,
     tether: Tether | None,
@@ -153,19 +144,9 @@ def _trajectory(
     """
     dtype = x.dtype
     half = 0.5 * h
-    if tables.form is not None:
-        reach = tables.form.cutoff - NEGLIGIBLE + SKIN
-        capacity = capacity_for(sites, box, reach)
-
-    def listed(x: Array) -> tuple[Array | None, Array | None, Array]:
-        if tables.form is None:
-            return None, None, jnp.zeros(x.shape[2], jnp.int32)
-        near, most = neighbours(x, tables.box, reach, capacity)
-        return near, x, most
-
-    near, near_at, most = listed(x)
-    f = forces(tables, x, near, tether)
-    start = energy(tables, x, near, tether) + 0.5 * jnp.sum(v * v, (0, 1))
+    near = listed(tables, x, box)
+    f = forces(tables, x, near.lists, tether)
+    start = energy(tables, x, near.lists, tether) + 0.5 * jnp.sum(v * v, (0, 1))
     # The median: a chain that blows up must not slow the others down.
     each = jnp.sqrt(jnp.mean(f * f, (0, 1)))
     frequency = jnp.broadcast_to(jnp.nanmedian(each), h.shape)
@@ -173,20 +154,6 @@ def _trajectory(
     least = LEAST if dynamics.friction else 0.0
     kept = jnp.exp(-jnp.maximum(rate * h, least)).astype(dtype)
     kick = jnp.sqrt(1.0 - kept * kept)
-
-    def renewed(x: Array, m: _Moving) -> tuple[Array | None, Array | None, Array]:
-        if m.near is None or m.near_at is None:
-            return None, None, m.crowded
-        gone = jnp.max(jnp.sum((x - m.near_at) ** 2, 0))
-
-        def again(_: None) -> tuple[Array | None, Array | None, Array]:
-            near, near_at, most = listed(x)
-            return near, near_at, jnp.maximum(most, m.crowded)
-
-        # Written so that what is not a number makes a new list, too.
-        return jax.lax.cond(
-            ~(gone < (0.5 * SKIN) ** 2), again, lambda _: (m.near, m.near_at, m.crowded), None
-        )
 
     def move(i: Array, m: _Moving) -> _Moving:
         v = m.v + half * m.f
@@ -200,22 +167,17 @@ def _trajectory(
             x = x + half * v
         else:
             x = m.x + h * v
-        near, near_at, most = renewed(x, m)
-        f = forces(tables, x, near, tether)
-        return _Moving(x, v + half * f, f, near, near_at, heat, most)
+        near = relisted(tables, x, box, m.near)
+        f = forces(tables, x, near.lists, tether)
+        return _Moving(x, v + half * f, f, near, heat)
 
-    first = _Moving(x, v, f, near, near_at, jnp.zeros_like(start), most)
-    end = jax.lax.fori_loop(0, dynamics.steps, move, first)
-    stop = energy(tables, end.x, end.near, tether) + 0.5 * jnp.sum(end.v * end.v, (0, 1))
-    over = jnp.zeros_like(end.crowded, bool)
-    if tables.form is not None:
-        over = end.crowded > capacity
-    return end.x, end.v, stop - start - end.heat, over, frequency
+    end = jax.lax.fori_loop(0, dynamics.steps, move, _Moving(x, v, f, near, jnp.zeros_like(start)))
+    stop = energy(tables, end.x, end.near.lists, tether) + 0.5 * jnp.sum(end.v * end.v, (0, 1))
+    return end.x, end.v, stop - start - end.heat, end.near.over, frequency
 
 
 def _step(
     dynamics: Dynamics,
-    sites: int,
     box: tuple[float, ...],
     key: Array,
     state: ParticleState,
@@ -237,7 +199,7 @@ def _step(
         # Trajectories of one length can go round in circles; Mackenzie, Phys. Lett. B 226, 369 (1989).
         h = h * jax.random.uniform(jitter_key, h.shape, dtype, 0.8, 1.2)
     x, v_new, work, over, frequency = _trajectory(
-        dynamics, sites, box, tables, tether, move_key, state.x, v, h, state.frequency
+        dynamics, box, tables, tether, move_key, state.x, v, h, state.frequency
     )
     sane = (jnp.abs(work) < WILD) & jnp.all(jnp.isfinite(x), (0, 1)) & ~over
     chance = jnp.where(sane, jnp.minimum(1.0, jnp.exp(-jnp.where(sane, work, 0.0))), 0.0)

@@ -10,7 +10,7 @@ import numpyro.distributions as dist
 import pytest
 
 from bayescg.distributions import Boltzmann, PeriodicNormal, flat, flat_positive
-from bayescg.infer.estimates import Reader, estimate, likelihood_coordinates, start_chains
+from bayescg.infer.estimates import Reader, estimate, followed, likelihood_coordinates, start_chains
 from bayescg.infer.marginal import check_factorises
 from bayescg.infer.program import Program, ProgramError, read_program
 from bayescg.infer.score_matching import score_matching
@@ -132,3 +132,21 @@ def test_score_matching_finds_the_potential_that_made_the_frames(frames: np.ndar
     truth = -np.asarray(p.natural())[:2]
     assert np.all(np.abs(whole[:2] - truth) < 5.0 * error + 0.02 * np.abs(truth))
     np.testing.assert_array_equal(whole[2:], 0.0)
+
+
+def test_latents_follow_the_width(frames: np.ndarray) -> None:
+    """A quarter of sigma2 halves every X - x; other parameters leave the latents where they are."""
+    x = jnp.asarray(frames[:3])
+    p, u = read(frames[:3])
+    latent = sampler("hmc", 10)
+    reader = Reader(p, latent, latent, likelihood_coordinates(p, x, {}))
+    state = start_chains(reader, jax.random.key(0), x, 3, 2).clamped
+    d = 0.1 * jax.random.normal(jax.random.key(1), state.x.shape)
+    centre = jnp.repeat(x, 2, axis=0).T
+    state = state._replace(x=centre + d)
+    narrow = u.at[p.coordinates("sigma2")].add(-np.log(4.0))
+    moved = followed(reader, state, u, narrow, x, {})
+    np.testing.assert_allclose(moved.x - centre, 0.5 * d, atol=1e-9)
+    np.testing.assert_array_equal(moved.v, state.v)
+    deeper = u.at[p.coordinates("epsilon")].add(0.5)
+    np.testing.assert_allclose(followed(reader, state, u, deeper, x, {}).x, state.x, atol=1e-9)

@@ -16,9 +16,11 @@ from bayescg.potentials import (
     Wall,
 )
 from bayescg.potentials.neighbours import capacity_for, neighbours
+from bayescg.samplers import lists
 from bayescg.samplers.forces import (
     FIRST,
     NODES,
+    Lists,
     Tables,
     Tether,
     closest_distance,
@@ -26,7 +28,7 @@ from bayescg.samplers.forces import (
     forces,
     tabulate,
 )
-from bayescg.samplers.particles import NEGLIGIBLE
+from bayescg.samplers.lists import NEGLIGIBLE
 from tests.liquids import BETA, BOX, SITES, liquid, water
 
 CHAINS = 3
@@ -51,9 +53,9 @@ def exact(p: ParticlePotential, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jax.lax.map(one, x.transpose(2, 0, 1))
 
 
-def listed(p: ParticlePotential, x: np.ndarray, reach: float | None = None) -> jax.Array:
+def listed(p: ParticlePotential, x: np.ndarray, reach: float | None = None) -> Lists:
     reach = p.three_body.cutoff if reach is None else reach
-    return near_ones(x, np.array(BOX, x.dtype), reach, CAPACITY)[0]
+    return Lists(near_ones(x, np.array(BOX, x.dtype), reach, CAPACITY)[0])
 
 
 def curvature(p: ParticlePotential) -> np.ndarray:
@@ -148,7 +150,7 @@ def test_tables_of_each_chain() -> None:
     def make(s: jax.Array) -> Tables:
         return tabulated(jax.tree.map(lambda a: s * a, PAPER))
 
-    axes = Tables(-1, -1, None, None, -1, None)
+    axes = Tables(-1, -1, None, None, -1, None, None)
     together = jax.vmap(make, out_axes=axes)(jnp.asarray(scales))
     assert together.value.shape == together.slope.shape == (NODES, CHAINS)
     assert together.three_body is not None and together.three_body.shape == (CHAINS,)
@@ -276,6 +278,39 @@ def test_reach_of_a_list() -> None:
     np.testing.assert_allclose(f, short, atol=1e-4 * size)
     u, w = (all_energies(tables, x, listed(p, x, reach)) for reach in (end, 5.0))
     np.testing.assert_allclose(u, w, rtol=1e-12)
+
+
+def test_pairs_by_list_are_pairs_one_by_one() -> None:
+    """Beyond the range a list changes nothing."""
+    x = liquid(SITES, CHAINS)
+    tables, near = tabulated(PAPER), listed(PAPER, x)
+    far = near_ones(x, np.array(BOX), PAPER.cutoff + 0.2, SITES - 1)[0]
+    both = near._replace(pairs=far)
+    f = np.asarray(all_forces(tables, x, near))
+    np.testing.assert_allclose(all_forces(tables, x, both), f, atol=1e-10 * np.abs(f).max())
+    np.testing.assert_allclose(
+        all_energies(tables, x, both), all_energies(tables, x, near), rtol=1e-11
+    )
+
+
+def test_large_systems_list_their_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lists are kept until a site has gone half their skin, and say when they ran over."""
+    x = jnp.asarray(liquid(SITES, CHAINS))
+    tables = tabulated(PAPER)
+    assert lists.listed(tables, x, BOX).lists.pairs is None
+    monkeypatch.setattr(lists, "MANY", SITES)
+    monkeypatch.setattr(lists, "SKIN", 0.2)
+    old = lists.listed(tables, x, BOX)
+    assert old.lists.pairs is not None and not np.any(old.over)
+    for step, same in ((0.09, True), (0.11, False)):
+        moved = x.at[1, 7, 2].add(step)
+        new = lists.relisted(tables, moved, BOX, old)
+        assert np.array_equal(new.at, old.at) == same
+        f = np.asarray(all_forces(tables, moved, listed(PAPER, moved)))
+        g = np.asarray(all_forces(tables, moved, new.lists))
+        np.testing.assert_allclose(f, g, atol=1e-4 * np.abs(f).max())
+    crowded = x.at[:, :, 1].set(0.4 * (x[:, :, 1] % jnp.asarray(BOX)[:, None]))
+    np.testing.assert_array_equal(lists.listed(tables, crowded, BOX).over, [False, True, False])
 
 
 def test_closest_distance() -> None:

@@ -19,9 +19,9 @@ from scipy import integrate
 
 import bayescg as cg
 from bayescg.potentials import InversePowers, LennardJones, ParticlePotential
-from bayescg.potentials.neighbours import neighbours
 from bayescg.samplers import ChainInfo, Dynamics, ParticleState, Sampler, Tether, particle_sampler
 from bayescg.samplers.forces import Tables, closest_distance, energy, tabulate
+from bayescg.samplers.lists import listed
 from tests.liquids import liquid, water
 from tests.statistical import FALSE_FAILURES, check_frequencies, check_mean, check_variance, check_z
 
@@ -265,9 +265,7 @@ def observed(name: str, kind: str, frames: int, thin: int) -> tuple[Sampler, Cal
 
     def frame(state: ParticleState, key: Array, prepared: Any) -> Any:
         state, info = run(sampler, state, prepared, thin, key)
-        near = None
-        if tables.form is not None:
-            near = neighbours(state.x, tables.box, tables.form.cutoff, 40)[0]
+        near = listed(tables, state.x, this.potential.box).lists
         kinetic = 0.5 * jnp.sum(state.v**2, (0, 1))
         return state, (energy(tables, state.x, near), kinetic, jnp.mean(info.changed))
 

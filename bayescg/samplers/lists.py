@@ -1,0 +1,59 @@
+"""Lists of near sites that a trajectory goes by, and when they must be made anew."""
+
+from typing import NamedTuple
+
+import jax
+from jax import Array
+import jax.numpy as jnp
+
+from bayescg.potentials.neighbours import capacity_for, neighbours
+from bayescg.samplers.forces import Lists, Tables
+
+__all__ = ["Kept", "listed", "relisted"]
+
+SKIN = 0.9  # angstrom, by which lists reach beyond the range
+MANY = 300  # sites from which pairs are listed too; below, to visit them all costs less
+NEGLIGIBLE = 0.12  # angstrom below the range, within which the three-body weight is under 1e-6
+
+
+class Kept(NamedTuple):
+    """Lists, and what tells how long they last."""
+
+    lists: Lists
+    at: Array | None  # (axis, site, chain), where they were made; None without lists
+    over: Array  # (chain,), whether a list ran over, now or before
+
+
+def listed(tables: Tables, x: Array, box: tuple[float, ...]) -> Kept:
+    """Lists for ``x (axis, site, chain)``: of triples, and in large systems of pairs."""
+    sites = x.shape[1]
+    over = jnp.zeros(x.shape[2], bool)
+    reaches = (
+        None if tables.form is None else tables.form.cutoff - NEGLIGIBLE + SKIN,
+        None if sites < MANY else tables.range.pairs + SKIN,
+    )
+    found: list[Array | None] = []
+    for reach in reaches:
+        if reach is None:
+            found.append(None)
+            continue
+        capacity = capacity_for(sites, box, reach)
+        near, most = neighbours(x, tables.box, reach, capacity)
+        over = over | (most > capacity)
+        found.append(near)
+    none = all(near is None for near in found)
+    return Kept(Lists(*found), None if none else x, over)
+
+
+def relisted(tables: Tables, x: Array, box: tuple[float, ...], old: Kept) -> Kept:
+    """``old``, or new lists where a site has gone half the skin since they were made."""
+    if old.at is None:
+        return old
+    gone = jnp.max(jnp.sum((x - old.at) ** 2, 0))
+
+    def again(_: None) -> Kept:
+        new = listed(tables, x, box)
+        return new._replace(over=new.over | old.over)
+
+    # Written so that what is not a number makes a new list, too.
+    return jax.lax.cond(~(gone < (0.5 * SKIN) ** 2), again, lambda _: old, None)
