@@ -35,7 +35,7 @@ $(VENV)/.installed: pyproject.toml setup.py
 	$(call install,.)
 
 $(VENV)/.installed-dev: pyproject.toml setup.py
-	$(call install,.[dev])
+	$(call install,.[dev,engines])
 
 $(VENV)/.installed-docs: pyproject.toml setup.py
 	$(call install,.[docs])

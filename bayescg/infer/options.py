@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-import numpy as np
-
 from bayescg.infer.robbins_monro import RobbinsMonro
 from bayescg.infer.schedules import Newton, Schedule
 from bayescg.options import option, with_options
@@ -57,12 +55,8 @@ class MCEMOptions:
     max_sweeps: int = option(2048, "most sweeps an iteration (newton)")
     m_steps: int = option(5, "M-steps per E-step (newton)")
     sweeps: int = option(4, "sweeps of the first iterations (newton)")
-    warm: int = option(16, "iterations before ARD is at full strength, at least (newton)")
+    warm: int = option(16, "iterations before ARD is at full strength (newton)")
     warm_precision: float = option(1.0, "bound on ARD's precisions in those iterations (newton)")
-    settle: float | None = option(
-        None,
-        "those end only once the Newton step is below so many posterior sd; none: by number (newton)",
-    )
     radius: float = option(0.5, "first radius of the trust region (newton)")
     longest: float = option(1.0, "its largest radius (newton)")
     most_missing: float = option(
@@ -111,7 +105,6 @@ class MCEMOptions:
                 sweeps=self.sweeps,
                 warm=self.warm,
                 warm_precision=self.warm_precision,
-                settle=np.inf if self.settle is None else self.settle,
                 radius=self.radius,
                 longest=self.longest,
                 most_missing=self.most_missing,

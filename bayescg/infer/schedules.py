@@ -40,8 +40,6 @@ class Memory(NamedTuple):
     estimates: Estimates  # at ``u``, averaged over the iterations
     effort: Array  # (u,), sweeps of each chain that the average of a score is worth
     trial: Trial
-    gentle: Array  # whether the last step was made with ARD's precisions bounded
-    waiting: Array  # whether the optimum under that bound is still to be reached
 
 
 def start_memory(u: Array, estimates: Estimates, radius: float) -> Memory:
@@ -51,8 +49,7 @@ def start_memory(u: Array, estimates: Estimates, radius: float) -> Memory:
     none = jnp.zeros(u.shape, bool)
     first = jnp.full((), radius, u.dtype)
     trial = Trial(u, none, none)
-    no = jnp.zeros((), bool)
-    return Memory(first, u, nought, zero, nothing, nought, trial, no, no)
+    return Memory(first, u, nought, zero, nothing, nought, trial)
 
 
 class Step(NamedTuple):
@@ -213,11 +210,8 @@ class Newton:
     most_missing: float = option(
         0.95, "largest fraction of missing information that a step believes"
     )
-    warm: int = option(16, "iterations before ARD is at full strength, at least")
+    warm: int = option(16, "iterations before ARD is at full strength")
     warm_precision: float = option(1.0, "bound on ARD's precisions in those iterations")
-    settle: float = option(
-        np.inf, "they end when the Newton step is below so many posterior sd, its error below half"
-    )
 
     def start_sweeps(self) -> int:
         return self.sweeps
@@ -238,38 +232,31 @@ class Newton:
     ) -> Step:
         estimates, effort = averaged(u, memory, estimates, sweeps, self.most_missing, self.drift)
         h = usable_information(estimates, self.most_missing, 1e-2)
-        # The problem under the bound has one optimum; ARD's has many, and where the search for one
-        # begins must not depend on how far the bounded search had come.
-        gentle = (t < self.warm) | memory.waiting
-        released = memory.gentle & ~gentle
-        cap = jnp.where(gentle, self.warm_precision, jnp.inf)
+        cap = jnp.where(t < self.warm, self.warm_precision, jnp.inf)
         gradient, held, _ = prior_terms(program, u, x, conditions, cap)
         gradient = estimates.score + gradient
         distance, error, gain = distance_to_optimum(
             h, without_negative_part(held), gradient, estimates.noise
         )
-        waiting = jnp.zeros((), bool)
         if program.ard:
-            near = (jnp.max(distance) < self.settle) & (jnp.max(error) < 0.5 * self.settle)
-            waiting = gentle & ~near
-            distance = jnp.where(gentle, jnp.maximum(distance, 1.0), distance)
+            distance = jnp.where(t < self.warm, jnp.maximum(distance, 1.0), distance)
 
         # How the last step went: the ratio of the slopes along it at its end and at its start.
         slope = gradient @ memory.step
         slope_error = jnp.sqrt(memory.step @ estimates.noise @ memory.step)
         ratio = slope / jnp.where(memory.slope > 0, memory.slope, 1.0)
-        tried = (memory.slope > 0) & ~released
+        tried = (memory.slope > 0) & (t != self.warm)
         rejected = tried & (slope + 2.0 * slope_error < -0.5 * memory.slope)
         radius = (
             jnp.where(tried & (ratio > 0.3), 2.0, jnp.where(tried & (ratio < -0.3), 0.5, 1.0))
             * memory.radius
         )
-        radius = jnp.where(released, self.radius, jnp.clip(radius, 1e-3, self.longest))
+        radius = jnp.where(t == self.warm, self.radius, jnp.clip(radius, 1e-3, self.longest))
 
         step = self._m_steps(program, u, h, estimates.score, x, conditions, cap)
         step = within(step, estimates, len(x), radius)
         slope = jnp.maximum(gradient @ step, 0.0)
-        forward = Memory(radius, u, step, slope, estimates, effort, memory.trial, gentle, waiting)
+        forward = Memory(radius, u, step, slope, estimates, effort, memory.trial)
 
         shorter = jnp.clip(1.0 / (1.0 - jnp.minimum(ratio, 0.0)), 0.1, 0.5)
         backward = memory._replace(
@@ -277,7 +264,7 @@ class Newton:
         )
         kept: Memory = jax.tree.map(partial(jnp.where, rejected), backward, forward)
         if program.ard:
-            settled = ~rejected & ~gentle & (jnp.max(distance) < 0.5)
+            settled = ~rejected & (t >= self.warm) & (jnp.max(distance) < 0.5)
             settled = settled & (jnp.max(error) < 0.3)
             trial, shift = prune(
                 program, u, memory.trial, h + without_negative_part(held), estimates.score

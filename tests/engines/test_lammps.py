@@ -18,8 +18,8 @@ from bayescg.potentials import (
     StillingerWeber,
     WindowedFourier,
 )
-from bayescg.potentials.neighbours import neighbours
 from bayescg.samplers.forces import forces, tabulate
+from bayescg.samplers.lists import listed
 from bayescg.units import KCAL
 from tests.liquids import BOX, SITES, liquid
 
@@ -119,10 +119,7 @@ def check(p: ParticlePotential, x: np.ndarray, u: np.ndarray, f: np.ndarray, nea
         assert float(ours) == pytest.approx(u[k], rel=1e-5)
         np.testing.assert_allclose(-np.asarray(slope).T, f[..., k], atol=1e-5 * size)
     tables = tabulate(p, jnp.asarray(1.0), jnp.float64)
-    lists = None
-    if p.three_body is not None:
-        lists = neighbours(jnp.asarray(x), tables.box, p.three_body.cutoff, 40)[0]
-    gap = np.asarray(jax.jit(forces)(tables, x, lists)) - f
+    gap = np.asarray(jax.jit(forces)(tables, x, listed(tables, jnp.asarray(x), BOX).lists)) - f
     assert np.sqrt(np.mean(gap**2)) < near * size
 
 

@@ -170,22 +170,3 @@ def test_newton_solves_a_quadratic_in_steps_bounded_by_its_trust_region() -> Non
     np.testing.assert_allclose(step.u, full * min(1.0, 1.0 / length), rtol=1e-6)
     short = rule.update(p, u, start_memory(u, e, 0.01), jnp.asarray(20), e, jnp.asarray(1), X, MU)
     np.testing.assert_allclose(short.u, full * 0.01 / length, rtol=1e-6)
-
-
-def test_ards_bound_is_lifted_once_the_problem_under_it_is_solved() -> None:
-    """By number of iterations alone, or not before the bounded optimum is near."""
-    p = program()
-    u = jnp.zeros(p.size)
-    far = estimates(p.size, error=1e-3)._replace(score=jnp.full(p.size, 50.0))
-    gradient, _, _ = prior_terms(p, u, X, MU, jnp.asarray(1.0))
-    near = far._replace(score=-gradient)
-    for settle, held in ((np.inf, False), (1.0, True)):
-        rule = Newton(warm=1, settle=settle, radius=0.25)
-        memory = start_memory(u, far, 0.5)
-        for t, e, gentle in ((0, far, True), (1, far, held), (2, near, held), (3, near, False)):
-            # Each as if it were the first: nothing averaged, nothing rejected.
-            memory = memory._replace(effort=jnp.zeros(p.size), slope=jnp.zeros(()), u=u)
-            step = rule.update(p, u, memory, jnp.asarray(t), e, jnp.asarray(4), X, MU)
-            memory = step.memory
-            assert bool(memory.gentle) == gentle
-            assert not gentle or jnp.all(step.distance >= 1.0)  # no fit ends under the bound
