@@ -9,6 +9,7 @@ it by ``in_box``. Where a coordinate is not finite the value is NaN, and so it i
 in one place.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
@@ -46,7 +47,7 @@ _LONGEST = 7.2  # angstrom: the paper's box of 14.546 allows 7.273
 
 
 @dataclass(frozen=True)
-class LiquidObservable:
+class LiquidObservable(ABC):
     """What observables of liquids have in common.
 
     :param box: edges of the periodic box, angstrom; None until ``in_box``.
@@ -87,8 +88,9 @@ class LiquidObservable:
         values = _measured(self, x.reshape(*x.shape[:2], -1))
         return values.reshape(*values.shape[:-1], *x.shape[2:])
 
+    @abstractmethod
     def _measure(self, x: Array, box: np.ndarray) -> Array:
-        raise NotImplementedError
+        """Values ``(*dims, batch)`` on ``x (axis, site, batch)``."""
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ def tables_of(scales: list[float]) -> tuple[Tables, Array]:
     def one(scale: Array) -> Tables:
         return tabulate(FLUID, scale, jnp.float64)
 
-    axes = Tables(-1, -1, None, None, None, None)
+    axes = Tables(-1, -1, None, None, None, None, None)
     return jax.vmap(one, out_axes=axes)(jnp.asarray(scales)), jnp.ones(())
 
 
