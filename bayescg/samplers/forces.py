@@ -156,15 +156,11 @@ def energy(
 
 def _every_force(tables: Tables, x: Array) -> Array:
     sites = x.shape[1]
-    inverse = 1.0 / tables.box
     position = [jnp.concatenate([x[k], x[k]], 0) for k in range(3)]
 
     def pair(shift: Array, sums: Sums) -> Sums:
         # Each pair once: the force goes to one site, its reaction to the site ``shift`` places on.
-        d = []
-        for k in range(3):
-            gap = jax.lax.dynamic_slice_in_dim(position[k], shift, sites, 0) - x[k]
-            d.append(gap - tables.box[k] * jnp.round(gap * inverse[k]))
+        d = _shifted(tables, position, x, shift)
         once = jnp.where(2 * shift == sites, 0.5, 1.0).astype(x.dtype)
         pull = once * _slope(tables, d)
         here, there = [], []
@@ -178,6 +174,15 @@ def _every_force(tables: Tables, x: Array) -> Array:
     twice = (jnp.zeros((2 * sites, x.shape[2]), x.dtype),) * 3
     here, there = jax.lax.fori_loop(1, sites // 2 + 1, pair, (none, twice))
     return 2.0 * jnp.stack([f - r[:sites] - r[sites:] for f, r in zip(here, there, strict=True)])
+
+
+def _shifted(tables: Tables, twice: list[Array], x: Array, shift: Array) -> list[Array]:
+    """From every site to the one ``shift`` places on; ``twice`` holds each component twice over."""
+    d = []
+    for k in range(3):
+        gap = jax.lax.dynamic_slice_in_dim(twice[k], shift, x.shape[1], 0) - x[k]
+        d.append(gap - tables.box[k] * jnp.round(gap * (1.0 / tables.box[k])))
+    return d
 
 
 def _added(total: Array, part: Array, start: Array) -> Array:
@@ -199,14 +204,16 @@ def _listed_force(tables: Tables, x: Array, row: Array) -> Array:
 
 def _every_energy(tables: Tables, x: Array) -> Array:
     sites = x.shape[1]
-    twice = jnp.concatenate([x, x], 1)
+    position = [jnp.concatenate([x[k], x[k]], 0) for k in range(3)]
 
     def pair(shift: Array, total: Array) -> Array:
-        d = minimum_image(jax.lax.dynamic_slice_in_dim(twice, shift, sites, 1) - x, tables.box)
+        d = _shifted(tables, position, x, shift)
         once = jnp.where(2 * shift == sites, 0.5, 1.0).astype(x.dtype)
-        return total + once * jnp.sum(_value(tables, d), 0)
+        return total + once * _value(tables, d)
 
-    return jax.lax.fori_loop(1, sites // 2 + 1, pair, jnp.zeros(x.shape[2:], x.dtype))
+    # Summed over sites at the end: a sum inside the loop would keep its body from being one pass.
+    total = jax.lax.fori_loop(1, sites // 2 + 1, pair, jnp.zeros(x.shape[1:], x.dtype))
+    return jnp.sum(total, 0)
 
 
 def _listed_energy(tables: Tables, x: Array, row: Array) -> Array:
