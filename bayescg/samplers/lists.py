@@ -12,7 +12,7 @@ from bayescg.samplers.forces import Lists, Tables
 __all__ = ["Kept", "listed", "relisted"]
 
 SKIN = 0.9  # angstrom, by which lists reach beyond the range
-MANY = 300  # sites from which pairs are listed too; below, to visit them all costs less
+MANY = 400  # sites from which pairs are listed too; below, to visit them all costs less
 NEGLIGIBLE = 0.12  # angstrom below the range, within which the three-body weight is under 1e-6
 
 
