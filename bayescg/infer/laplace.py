@@ -15,6 +15,7 @@ from bayescg.infer.prior import expected_precisions, prior_terms
 from bayescg.infer.program import Program
 from bayescg.infer.progress import Progress, Silent
 from bayescg.infer.reweighting import Estimate, reweighted_log_posterior
+from bayescg.infer.schedules import usable_information
 from bayescg.results import psis
 from bayescg.samplers.base import Sampler
 
@@ -22,6 +23,7 @@ __all__ = ["FORMS", "Laplace", "Weighted", "joined", "laplace", "weigh"]
 
 FORMS = ("complete", "observed")
 SUPPORT = 20.0  # effective samples that an estimated weight needs
+MOST_MISSING = 0.95  # of the complete information, where the estimate of what is missing passes it
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,16 @@ class Laplace:
     ``complete`` is the paper's Eq. 45: the information as if the latents were seen, and ARD's
     :math:`\langle\tau\rangle`. ``observed`` removes the missing information by Louis' identity,
     cross block of theta_c and theta_cf included, and takes the exact curvature of the prior, or where
-    that makes it indefinite (on the flanks of ARD's spike) the one of Eq. 44.
+    that makes it indefinite (on the flanks of ARD's spike) the one of Eq. 44. Where Monte Carlo error
+    leaves it indefinite even so, the missing information is held below ``MOST_MISSING`` of the
+    complete one, as it is where steps are made of it: ``bounded``.
     """
 
     form: str
     mean: np.ndarray  # (member, u)
     precision: np.ndarray  # (member, u, u)
     smallest: np.ndarray  # (member,), smallest eigenvalue of the precision
+    bounded: np.ndarray  # (member,), whether the missing information had to be bounded
 
     @property
     def definite(self) -> np.ndarray:
@@ -77,6 +82,7 @@ def laplace(
     """
     terms = jax.jit(jax.vmap(partial(prior_terms, program)))
     _, held, exact = terms(jnp.asarray(u), jnp.asarray(x, float), _floats(conditions))
+    bounded = np.zeros(len(u), bool)
     if form == "complete":
         precision = np.asarray(estimates.complete + held)
     else:
@@ -85,8 +91,12 @@ def laplace(
         bent = ~(_smallest(precision) > 0.0)
         precision = np.array(precision)
         precision[bent] = np.asarray(estimates.observed + held)[bent]
+        bounded = ~(_smallest(precision) > 0.0) & (_smallest(np.asarray(estimates.fisher)) > 0.0)
+        if bounded.any():
+            believed = jax.vmap(partial(usable_information, most_missing=MOST_MISSING, floor=1e-2))
+            precision[bounded] = np.asarray(believed(estimates) + held)[bounded]
     precision = 0.5 * (precision + np.swapaxes(precision, 1, 2))
-    return Laplace(form, np.asarray(u), precision, _smallest(precision))
+    return Laplace(form, np.asarray(u), precision, _smallest(precision), bounded)
 
 
 def _smallest(precision: np.ndarray) -> np.ndarray:

@@ -242,6 +242,12 @@ class MCEM:
                 raw = normal.draw(k, options.draws)
             forms[form] = (normal, weighted, raw)
             groups[f"laplace_{form}"] = laplace_group(normal, weighted, raw)
+            if normal.bounded.any():
+                at = np.flatnonzero(normal.bounded)
+                messages.append(
+                    f"the {form} information is lost in its Monte Carlo error for {members_in_words(batch, at)}; "
+                    "missing information is taken to be at most 95 % of the complete there, and intervals are rough."
+                )
             if not normal.definite.all():
                 at = np.flatnonzero(~normal.definite)
                 messages.append(

@@ -58,7 +58,9 @@ def test_estimates_are_right_within_their_stated_errors(
 
 def test_weights_agree_with_the_exact_ones(program: Program, mode: jax.Array) -> None:
     u = np.asarray(mode)[None]
-    normal = Laplace("complete", u, 100.0 * np.eye(program.size)[None], np.array([100.0]))
+    normal = Laplace(
+        "complete", u, 100.0 * np.eye(program.size)[None], np.array([100.0]), np.zeros(1, bool)
+    )
     args = (program, normal, jax.random.key(4), 200, np.asarray(X)[None])
     given = {"mu": np.array([0.4])}
     exact = weigh(*args, given)
@@ -105,7 +107,9 @@ def test_two_modes_are_weighed_against_each_other() -> None:
 
 def test_draws_beyond_the_samples_get_no_weight(program: Program, mode: jax.Array) -> None:
     u = np.asarray(mode)[None]
-    wide = Laplace("complete", u, 0.05 * np.eye(program.size)[None], np.array([0.05]))
+    wide = Laplace(
+        "complete", u, 0.05 * np.eye(program.size)[None], np.array([0.05]), np.zeros(1, bool)
+    )
     far = weigh(
         program, wide, jax.random.key(5), 300, np.asarray(X)[None], {"mu": np.array([0.4])},
         sampler=SYSTEM.sampler,

@@ -10,7 +10,15 @@ import numpyro.distributions as dist
 import pytest
 
 from bayescg.distributions import Boltzmann, PeriodicNormal, flat, flat_positive
-from bayescg.infer.estimates import Reader, estimate, followed, likelihood_coordinates, start_chains
+from bayescg.infer.estimates import (
+    Estimates,
+    Reader,
+    estimate,
+    followed,
+    likelihood_coordinates,
+    start_chains,
+)
+from bayescg.infer.laplace import laplace
 from bayescg.infer.marginal import check_factorises
 from bayescg.infer.program import Program, ProgramError, read_program
 from bayescg.infer.score_matching import score_matching
@@ -150,3 +158,26 @@ def test_latents_follow_the_width(frames: np.ndarray) -> None:
     np.testing.assert_array_equal(moved.v, state.v)
     deeper = u.at[p.coordinates("epsilon")].add(0.5)
     np.testing.assert_allclose(followed(reader, state, u, deeper, x, {}).x, state.x, atol=1e-9)
+
+
+def test_information_lost_in_noise_is_bounded_not_given_up(frames: np.ndarray) -> None:
+    """More missing than there is: at most 95 % of the complete is believed, and it is said."""
+    p, u = read(frames[:3])
+    size = p.size
+    complete = np.diag(np.linspace(50.0, 400.0, size))
+    missing = 0.3 * complete
+    at = p.coordinates("sigma2")[0]
+    missing[at, at] = 1.02 * complete[at, at]
+    zero = jnp.zeros(size)
+    e = Estimates(
+        zero, complete, complete, missing, jnp.zeros((size, 4)), zero, zero[0], zero[0], zero
+    )
+    stacked = jax.tree.map(lambda a: jnp.asarray(a)[None], e)
+    normal = laplace(p, stacked, np.asarray(u)[None], frames[None, :3], {}, "observed")
+    assert normal.bounded.all() and normal.definite.all()
+    assert normal.precision[0, at, at] == pytest.approx(0.05 * complete[at, at], rel=0.1)
+    other = np.delete(np.arange(size), at)
+    np.testing.assert_allclose(
+        np.diag(normal.precision[0])[other], 0.7 * np.diag(complete)[other], rtol=0.1
+    )
+    assert np.isfinite(normal.draw(jax.random.key(0), 3)).all()
