@@ -4,6 +4,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Named here, because a comma would end an argument of $(call).
+DEV := .[dev,engines]
 
 .DELETE_ON_ERROR:
 .PHONY: help demo demo-ising test slow lint format docs bench clean
@@ -35,7 +37,7 @@ $(VENV)/.installed: pyproject.toml setup.py
 	$(call install,.)
 
 $(VENV)/.installed-dev: pyproject.toml setup.py
-	$(call install,.[dev,engines])
+	$(call install,$(DEV))
 
 $(VENV)/.installed-docs: pyproject.toml setup.py
 	$(call install,.[docs])
