@@ -64,6 +64,7 @@ class Reader(NamedTuple):
 
 COOLING = 40  # sweeps from infinite temperature to the model's, for a fresh chain
 FRESH = 8  # chains of p_c that are cooled together
+RAY = 0.1  # part of the way from the data to a latent, in difference quotients
 
 
 def likelihood_coordinates(program: Program, x: Array, conditions: dict[str, Array]) -> np.ndarray:
@@ -117,8 +118,11 @@ def followed(
 class _Sums(NamedTuple):
     free: Array  # (term, chain)
     free_outer: Array  # (term, term)
-    clamped: Array  # (score, frame, chain): statistics, then the likelihood's score
+    clamped: Array  # (score, frame, chain): statistics, then the likelihood's calm score
     clamped_outer: Array  # (score, score)
+    slopes: (
+        Array  # (score, fine): their slopes along the ray from the data, times those of log width
+    )
     curvature: Array  # (fine, fine)
     changed: Array
     gap: Array
@@ -181,20 +185,28 @@ def estimate(
         :math:`\partial\log p_{cf}/\partial\log\sigma^2 = \tfrac12(k|d|^2 - n)` has the mean of
         :math:`-\tfrac12\beta\,d\cdot\nabla U`, small where the data hold the latents tightly.
         """
-        assert latent_sampler.force is not None and widths is not None and field is not None
+        assert latent_sampler.force is not None and field is not None
         pull = latent_sampler.force(x, latent_ready[0]).astype(u.dtype)
         d = z - field.centre
         size = d.shape[0] * d.shape[1]
         h = field.stiffness * jnp.sum(d * d, (0, 1)) - size - jnp.sum(d * pull, (0, 1))
-        return 0.5 * jnp.repeat(widths, per_frame, axis=0).T * h
+        return 0.5 * widths.T * h
 
     def log_width(v: Array) -> Array:
         return -jnp.log(program.pull(u.at[fine].set(v), x, conditions).stiffness)
 
-    widths = jax.jacfwd(log_width)(u[fine]) if control else None  # (frame, fine)
+    none = jnp.zeros((frames, fine.size), u.dtype)
+    widths = jnp.repeat(jax.jacfwd(log_width)(u[fine]) if control else none, per_frame, axis=0)
 
     def fine_log_likelihood(v: Array, latent: Array) -> Array:
         return program.log_likelihood(u.at[fine].set(v), latent, tiled, conditions)
+
+    def parts(z: Array) -> Array:
+        """Statistics, then the score of p_cf that is calm where it can be, ``(score, chain)``."""
+        score = jax.jacfwd(fine_log_likelihood)(u[fine], z.T).T
+        if control:
+            score = score - controlled(z.astype(chains.clamped.x.dtype), z)
+        return jnp.concatenate([potential.statistics(z), score])
 
     def step_clamped(key: Array, state: Any) -> tuple[Any, Array]:
         if block is None:
@@ -217,18 +229,20 @@ def estimate(
         else:
             clamped, changed = chains.clamped, jnp.zeros(())
         z = clamped.x.astype(u.dtype) if latent is None else jnp.repeat(latent, per_frame, axis=0).T
-        psi = potential.statistics(z)
-        value = u[fine]
-        s_fine = jax.jacfwd(fine_log_likelihood)(value, z.T).T  # (fine, frame * chain)
-        curvature = -jax.hessian(lambda v: jnp.sum(fine_log_likelihood(v, z.T)))(value)
-        calm = s_fine - controlled(clamped.x, z) if control else s_fine
-        both = jnp.concatenate([psi, s_fine])
+        curvature = -jax.hessian(lambda v: jnp.sum(fine_log_likelihood(v, z.T)))(u[fine])
+        both = parts(z)
+        slopes = sums.slopes
+        if control:
+            # To one side and the other in turn, which is as good as to both.
+            way = jnp.where(i % 2 == 0, RAY, -RAY)
+            slopes = slopes + (parts(z + way * (z - field.centre)) - both) @ widths / way
         gap = jnp.mean((z.T - tiled) ** 2) if z.ndim == 3 else jnp.zeros(())
         return Chains(free, clamped), _Sums(
             sums.free + phi,
             sums.free_outer + phi @ phi.T,
-            sums.clamped + jnp.concatenate([both, calm]).reshape(-1, frames, per_frame),
-            sums.clamped_outer + both @ jnp.concatenate([both, calm]).T,
+            sums.clamped + both.reshape(-1, frames, per_frame),
+            sums.clamped_outer + both @ both.T,
+            slopes,
             sums.curvature + curvature,
             sums.changed + changed,
             sums.gap + gap,
@@ -241,8 +255,9 @@ def estimate(
     zero = _Sums(
         jnp.zeros((terms, free_chains), u.dtype),
         jnp.zeros((terms, terms), u.dtype),
-        jnp.zeros((width + fine.size, frames, per_frame), u.dtype),
-        jnp.zeros((width, width + fine.size), u.dtype),
+        jnp.zeros((width, frames, per_frame), u.dtype),
+        jnp.zeros((width, width), u.dtype),
+        jnp.zeros((width, fine.size), u.dtype),
         jnp.zeros((fine.size, fine.size), u.dtype),
         jnp.zeros((), u.dtype),
         jnp.zeros((), u.dtype),
@@ -256,20 +271,20 @@ def estimate(
     # The square of an estimated mean is too large by the mean's own error, here and below.
     covariance = sums.free_outer / count - jnp.outer(mean, mean) + free_spread @ free_spread.T
 
-    by_chain = sums.clamped / sweeps  # (score, then the calm one of p_cf; frame; chain)
+    by_chain = sums.clamped / sweeps  # (score, frame, chain)
     by_frame = jnp.mean(by_chain, 2)
-    spread = (by_chain - by_frame[:, :, None]).reshape(len(by_frame), -1)
+    spread = (by_chain - by_frame[:, :, None]).reshape(width, -1)
     spread = spread / np.sqrt(per_frame * max(per_frame - 1, 1))
-    within = sums.clamped_outer / (sweeps * per_frame) - by_frame[:width] @ by_frame.T
-    within = within + spread[:width] @ spread.T
+    within = sums.clamped_outer / (sweeps * per_frame) - by_frame @ by_frame.T + spread @ spread.T
     curvature = sums.curvature / (sweeps * per_frame)
     if control:
-        # The observed information of the width is -Cov[calm score, score].
-        cross = within[terms:width, width:]
-        within = within.at[terms:width, terms:width].set(curvature + 0.5 * (cross + cross.T))
-    within = within[:, :width]
-    # From here on the score of p_cf is the calm one.
-    by_frame, spread = (jnp.concatenate([a[:terms], a[width:]]) for a in (by_frame, spread))
+        # What the calm score leaves out is a Stein term of |d|^2 / 4, and its covariance with any f is
+        # half the mean slope of f along d: Cov[f, score] = Cov[f, calm] + <d . grad f> / 2.
+        within = within.at[:, terms:].add(0.5 * sums.slopes / (sweeps * per_frame))
+        within = within.at[terms:, :terms].set(within[:terms, terms:].T)
+        # The observed information of the width is -Cov[calm, score].
+        cross = within[terms:, terms:]
+        within = within.at[terms:, terms:].set(curvature + 0.5 * (cross + cross.T))
 
     # From (statistics, score of p_cf) to coordinates of u.
     to_u = jnp.concatenate([beta * slope, jnp.eye(program.size, dtype=u.dtype)[fine]])  # (score, u)
