@@ -15,7 +15,6 @@ __all__ = [
     "Estimates",
     "Reader",
     "estimate",
-    "followed",
     "likelihood_coordinates",
     "start_chains",
 ]
@@ -60,6 +59,7 @@ class Reader(NamedTuple):
     latent_sampler: Sampler  # of q_i
     fine: np.ndarray  # coordinates of u that the likelihood p_cf depends on, given X
     block: int | None = None  # frames whose latents move in one E-step; None: all
+    curved: bool = False  # whether natural parameters are not linear in u
 
 
 COOLING = 40  # sweeps from infinite temperature to the model's, for a fresh chain
@@ -93,26 +93,6 @@ def start_chains(reader: Reader, key: Array, x: Array, free: int, clamped: int) 
         sampler.at(k_free, x[jnp.arange(free) % frames].T),
         latent.at(k_clamped, jnp.repeat(x, clamped, axis=0).T),
     )
-
-
-def followed(
-    reader: Reader, clamped: Any, old: Array, new: Array, x: Array, conditions: dict[str, Array]
-) -> Any:
-    r"""Chains of q_i after a step from ``old`` to ``new``.
-
-    Sites in space that data hold tightly lie within :math:`\sigma` of them whatever the potential,
-    so where :math:`\sigma` changes they go along, :math:`X - x \to (\sigma'/\sigma)(X - x)`. Chains
-    left where they were would take many iterations, and meanwhile say that the width should go back.
-    """
-    program = reader.program
-    if reader.latent_sampler.at is None or program.sites.latent_observed:
-        return clamped
-    before, after = (program.pull(u, x, conditions) for u in (old, new))
-    per_frame = clamped.x.shape[-1] // len(x)
-    ratio = jnp.repeat(jnp.sqrt(before.stiffness / after.stiffness), per_frame)
-    centre = jnp.repeat(after.centre, per_frame, axis=0).T
-    moved = centre + ratio * (clamped.x - centre)
-    return clamped._replace(x=moved.astype(clamped.x.dtype))
 
 
 class _Sums(NamedTuple):
@@ -156,7 +136,7 @@ def estimate(
     :param fresh: groups of ``FRESH`` chains of p_c that are cooled anew first: the number of the
         first group, counted around the chains, and how many.
     """
-    program, sampler, latent_sampler, fine, block = reader
+    program, sampler, latent_sampler, fine, block, _ = reader
     boltzmann = program.boltzmann(u, x, conditions)
     potential, beta = boltzmann.potential, jnp.asarray(boltzmann.beta)
 

@@ -18,11 +18,11 @@ from bayescg.infer.estimates import (
     Estimates,
     Reader,
     estimate,
-    followed,
     likelihood_coordinates,
     start_chains,
 )
 from bayescg.infer.marginal import check_factorises
+from bayescg.infer.moves import followed, is_curved, straight
 from bayescg.infer.program import (
     Program,
     ProgramError,
@@ -180,7 +180,8 @@ def run_mcem(
 
     block = None if frames_per_step == frames else frames_per_step
     latent = latent_sampler or sampler
-    reader = Reader(program, sampler, latent, likelihood_coordinates(program, *first[:2]), block)
+    fine = likelihood_coordinates(program, *first[:2])
+    reader = Reader(program, sampler, latent, fine, block, is_curved(program, *first[:2]))
     step = jax.jit(partial(_iterate, reader, schedule))
     init_key, loop_key = jax.random.split(key)
     chains = over_members(
@@ -377,6 +378,9 @@ def _iterate(
         new = schedule.update(
             member.program, u, memory, state.iteration, estimates, sweeps, x, conditions
         )
+        if reader.curved:
+            goes_to = straight(member.program, new.memory.u, new.memory.step, x, conditions)
+            new = new._replace(u=goes_to)
         kept = jax.tree.map(lambda old, now: jnp.where(new.rejected, old, now), last, moved)
         start = jnp.where(new.rejected, memory.u, u)
         goes = followed(member, kept.clamped, start, new.u, x, conditions)

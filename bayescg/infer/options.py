@@ -55,6 +55,12 @@ class MCEMOptions:
     max_sweeps: int = option(2048, "most sweeps an iteration (newton)")
     m_steps: int = option(5, "M-steps per E-step (newton)")
     sweeps: int = option(4, "sweeps of the first iterations (newton)")
+    growth: float = option(
+        0.5, "sweeps of an iteration, as a fraction of those that averages are worth (newton)"
+    )
+    likelihood_first: int = option(
+        0, "first iterations, in which only parameters of p_cf move (newton)"
+    )
     warm: int = option(16, "iterations before ARD is at full strength (newton)")
     warm_precision: float = option(1.0, "bound on ARD's precisions in those iterations (newton)")
     radius: float = option(0.5, "first radius of the trust region (newton)")
@@ -85,6 +91,7 @@ class MCEMOptions:
             "max_sweeps",
             "m_steps",
             "sweeps",
+            "growth",
             "radius",
             "longest",
         ):
@@ -103,6 +110,8 @@ class MCEMOptions:
                 max_sweeps=self.max_sweeps,
                 inner=self.m_steps,
                 sweeps=self.sweeps,
+                growth=self.growth,
+                likelihood_first=self.likelihood_first,
                 warm=self.warm,
                 warm_precision=self.warm_precision,
                 radius=self.radius,

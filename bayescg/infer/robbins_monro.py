@@ -119,7 +119,7 @@ class RobbinsMonro:
     ) -> Step:
         eta = self.step_size(t)
         gradient, held, _ = prior_terms(program, u, x, conditions)
-        mean, effort = averaged(u, memory, estimates, sweeps, self.most_missing, self.drift)
+        mean, effort = averaged(memory, estimates, sweeps, self.most_missing, self.drift)
         # Nothing here bounds a step, so the averages may be of another world: where the lattice has
         # frozen, say. What the newest estimate contradicts by five standard errors is forgotten.
         error = jnp.sqrt(jnp.diagonal(estimates.noise) + jnp.diagonal(mean.noise))

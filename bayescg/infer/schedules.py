@@ -140,30 +140,37 @@ def distance_to_optimum(
 
 
 def averaged(
-    u: Array, memory: Memory, new: Estimates, sweeps: Array, most_missing: float, drift: float
+    memory: Memory, new: Estimates, sweeps: Array, most_missing: float, drift: float
 ) -> tuple[Estimates, Array]:
     r"""The new estimates averaged with those of the iterations before, and their worth in sweeps.
 
-    The old score is carried to ``u`` by the old information, :math:`s - H d`. What a quadratic
-    misses of that change is taken to be ``drift`` of it, and the old average counts for less the
-    larger this is beside its Monte Carlo error. Parameters of p_cf have a worth of their own: a width
-    that falls while the hundred others rest would otherwise keep the errors of all its steps.
+    The old score is carried over the last step by the old information, :math:`s - H d`. What a quadratic
+    misses of that change is taken to be ``drift`` of it, or what the new score shows of it along the
+    step, and the old average counts for less the larger this is beside its Monte Carlo error: an
+    average that only agrees with itself makes short steps, and an end of them that is none.
+    Parameters of p_cf have a worth of their own: a width that falls while the hundred others rest
+    would otherwise keep the errors of all its steps.
     (Single coordinates of p_c cannot: errors of their scores cancel where the model is sloppy.)
     """
-    old, d = memory.estimates, u - memory.u
+    old, d = memory.estimates, memory.step
     h = usable_information(old, most_missing, 1e-2)
     inverse = inverse_positive(h)
+    carried = old._replace(score=old.score - h @ d)
     noise = inverse @ old.noise @ inverse
-    error = jnp.trace(h @ noise) / len(u)
-    moved = jnp.broadcast_to((d @ h @ d) / len(u), u.shape)
+    error = jnp.trace(h @ noise) / len(d)
+    moved = jnp.broadcast_to((d @ h @ d) / len(d), d.shape)
     own_error, own = jnp.diagonal(noise), jnp.diagonal(inverse)
     error = jnp.where(new.of_likelihood > 0, own_error / own, error)
     moved = jnp.where(new.of_likelihood > 0, jnp.maximum(d**2 / own, moved), moved)
-    worth = memory.effort * error / jnp.maximum(error + (drift * moved) ** 2, 1e-30)
-    worth = jnp.where(memory.effort > 0, worth, 0.0)
+    # Along the step: what the new score says beyond the errors of both.
+    along = d / jnp.sqrt(jnp.maximum(d @ h @ d, 1e-30))
+    old_error = along @ old.noise @ along
+    surprise = (along @ (new.score - carried.score)) ** 2 - along @ (old.noise + new.noise) @ along
+    doubt = (drift * moved) ** 2 / jnp.maximum(error, 1e-30)
+    doubt = doubt + jnp.maximum(surprise, 0.0) / jnp.maximum(old_error, 1e-30)
+    worth = jnp.where(memory.effort > 0, memory.effort / (1.0 + doubt), 0.0)
     share = sweeps / (worth + sweeps)
     middle = jnp.median(share)
-    carried = old._replace(score=old.score - h @ d)
     mixed = jax.tree.map(lambda a, b: (1.0 - middle) * a + middle * b, carried, new)
     return mixed._replace(
         score=(1.0 - share) * carried.score + share * new.score,
@@ -175,9 +182,11 @@ def averaged(
 def within(step: Array, estimates: Estimates, frames: int, radius: Array | float) -> Array:
     r"""A step cut to ``radius`` in :math:`d^T(\beta^2\operatorname{Cov}[\phi] + \kappa) d`, root taken.
 
-    Twice the relative entropy by which it changes p_c, and a bound where p_c does not tell.
+    Twice the relative entropy by which it changes p_c, and a bound where p_c does not tell. (That of
+    p_cf is no bound: a hundred sites tell its width to a tenth, and it may have far to go.)
     """
-    metric = estimates.fisher / frames + 0.25 * jnp.eye(len(step))
+    coarse = 1.0 - estimates.of_likelihood
+    metric = coarse[:, None] * estimates.fisher * coarse / frames + 0.25 * jnp.eye(len(step))
     length = jnp.sqrt(jnp.maximum(step @ metric @ step, 1e-30))
     return step * jnp.minimum(1.0, radius / length)
 
@@ -210,6 +219,7 @@ class Newton:
     most_missing: float = option(
         0.95, "largest fraction of missing information that a step believes"
     )
+    likelihood_first: int = option(0, "first iterations, in which only parameters of p_cf move")
     warm: int = option(16, "iterations before ARD is at full strength")
     warm_precision: float = option(1.0, "bound on ARD's precisions in those iterations")
 
@@ -230,7 +240,7 @@ class Newton:
         x: Array,
         conditions: dict[str, Array],
     ) -> Step:
-        estimates, effort = averaged(u, memory, estimates, sweeps, self.most_missing, self.drift)
+        estimates, effort = averaged(memory, estimates, sweeps, self.most_missing, self.drift)
         h = usable_information(estimates, self.most_missing, 1e-2)
         cap = jnp.where(t < self.warm, self.warm_precision, jnp.inf)
         gradient, held, _ = prior_terms(program, u, x, conditions, cap)
@@ -254,6 +264,11 @@ class Newton:
         radius = jnp.where(t == self.warm, self.radius, jnp.clip(radius, 1e-3, self.longest))
 
         step = self._m_steps(program, u, h, estimates.score, x, conditions, cap)
+        # A width that is far off would first make p_c answer for it, and that takes long to undo.
+        fine = estimates.of_likelihood
+        block = fine[:, None] * (h + without_negative_part(held)) * fine + jnp.diag(1.0 - fine)
+        alone = (t < self.likelihood_first) & jnp.any(fine > 0)
+        step = jnp.where(alone, solve_positive(block, fine * gradient), step)
         step = within(step, estimates, len(x), radius)
         slope = jnp.maximum(gradient @ step, 0.0)
         forward = Memory(radius, u, step, slope, estimates, effort, memory.trial)

@@ -1,7 +1,6 @@
 """The rules for steps, against their equations worked out by hand."""
 
-from functools import partial
-
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from bayescg.infer.prior import expected_precisions, prior_terms
 from bayescg.infer.program import Program, read_program
 from bayescg.infer.robbins_monro import RobbinsMonro
 from bayescg.infer.schedules import (
+    Memory,
     Newton,
     averaged,
     start_memory,
@@ -42,6 +42,12 @@ def estimates(size: int, seed: int = 0, error: float = 0.1) -> Estimates:
         latent_gap=jnp.asarray(0.0),
         of_likelihood=jnp.zeros(size).at[-1].set(1.0),
     )
+
+
+def relative_entropy(e: Estimates) -> np.ndarray:
+    """The metric of the trust region: of p_c's parameters the information, of each a little more."""
+    coarse = 1.0 - np.asarray(e.of_likelihood)
+    return np.outer(coarse, coarse) * np.asarray(e.complete) / len(X) + 0.25 * np.eye(len(coarse))
 
 
 def test_the_printed_schedule_is_eq_31_with_eq_33() -> None:
@@ -82,7 +88,7 @@ def test_the_scaled_schedule_cuts_its_steps() -> None:
     arguments = (p, u, start_memory(u, e, 0.0), jnp.asarray(0), e, jnp.asarray(1), X, MU)
     whole = RobbinsMonro(reach=1e6).update(*arguments).u
     short = RobbinsMonro(reach=0.01).update(*arguments).u
-    metric = np.asarray(e.complete) / len(X) + 0.25 * np.eye(p.size)
+    metric = relative_entropy(e)
     np.testing.assert_allclose(short, 0.01 * whole / np.sqrt(whole @ metric @ whole), rtol=1e-9)
 
 
@@ -119,40 +125,84 @@ def test_information_that_is_missing_is_believed_up_to_a_bound() -> None:
 
 
 def test_averages_weigh_by_sweeps_and_forget_by_distance() -> None:
-    u = jnp.asarray(np.random.default_rng(3).normal(size=4))
     old, new = estimates(4, 1), estimates(4, 2)
-    blank = start_memory(u, old, 0.5)
-    mean = partial(averaged, new=new, sweeps=jnp.asarray(10), most_missing=0.95, drift=2.0)
+    h = usable_information(old, 0.95, 1e-2)
+    blank = start_memory(jnp.zeros(4), old, 0.5)
+
+    def mean(memory: Memory) -> tuple[Estimates, jax.Array, jax.Array]:
+        """The average with a score that along the step is what was expected of it, and the worth."""
+        d = memory.step
+        across = new.score - d * (d @ new.score) / jnp.maximum(d @ d, 1e-30)
+        score = old.score - h @ d + across
+        said = averaged(memory, new._replace(score=score), jnp.asarray(10), 0.95, 2.0)
+        return (*said, score)
 
     # At the start there is nothing to average with.
-    first, worth = mean(u, blank)
-    np.testing.assert_allclose(first.score, new.score)
+    first, worth, score = mean(blank)
+    np.testing.assert_allclose(first.score, score)
     np.testing.assert_allclose(worth, 10.0)
 
     # Where nothing moved, by sweeps alone.
     memory = blank._replace(estimates=old, effort=jnp.full(4, 30.0))
-    same, worth = mean(u, memory)
-    np.testing.assert_allclose(same.score, 0.75 * old.score + 0.25 * new.score)
+    same, worth, score = mean(memory)
+    np.testing.assert_allclose(same.score, 0.75 * old.score + 0.25 * score)
     np.testing.assert_allclose(worth, 40.0)
 
     # A small step carries the old score along by its information, and it counts for less.
     d = 1e-3 * jnp.ones(4)
-    near, less = mean(u + d, memory)
-    h = usable_information(old, 0.95, 1e-2)
+    near, less, score = mean(memory._replace(step=d))
     share = 10.0 / less
-    np.testing.assert_allclose(near.score, (1 - share) * (old.score - h @ d) + share * new.score)
+    np.testing.assert_allclose(near.score, (1 - share) * (old.score - h @ d) + share * score)
     assert jnp.all((10 < less) & (less < worth))
 
     # A parameter of the likelihood that moves on forgets, and the rest remembers.
-    one = jnp.zeros(4).at[3].set(0.3)
-    _, apart = mean(u + one, memory)
+    _, apart, _ = mean(memory._replace(step=jnp.zeros(4).at[3].set(0.3)))
     assert apart[3] < 0.6 * jnp.min(apart[:3])
     np.testing.assert_allclose(apart[:3], apart[0])
 
     # Far away the past is worth nothing.
-    far, least = mean(u + 10.0, memory)
+    far, least, _ = mean(memory._replace(step=jnp.full(4, 10.0)))
     np.testing.assert_allclose(least, 10.0, rtol=1e-3)
     np.testing.assert_allclose(far.complete, new.complete, rtol=1e-3)
+
+
+def test_averages_forget_what_the_newest_score_contradicts() -> None:
+    """After a step that should have left no slope: one that is still there is no error of sampling,
+    and the average is dropped; one within its errors, or across the step, is none of its business."""
+    old, new = estimates(4, 1), estimates(4, 2)
+    h = usable_information(old, 0.95, 1e-2)
+    d = 1e-2 * jnp.linalg.solve(h, old.score)
+    memory = start_memory(jnp.zeros(4), old, 0.5)
+    memory = memory._replace(estimates=old, effort=jnp.full(4, 30.0), step=d)
+    along = d / jnp.sqrt(d @ h @ d)
+    error = float(jnp.sqrt(along @ (old.noise + new.noise) @ along))
+    across = jnp.zeros(4).at[:2].set(jnp.array([along[1], -along[0]]))
+
+    def worth(slope: jax.Array) -> float:
+        score = old.score - h @ d + slope
+        return float(averaged(memory, new._replace(score=score), jnp.asarray(10), 0.95, 0.0)[1][0])
+
+    unit = along / (along @ along)
+    assert worth(0.0 * unit) == pytest.approx(40.0)
+    assert worth(0.9 * error * unit) == pytest.approx(40.0)
+    assert worth(20.0 * error * unit) < 11.0
+    assert worth(20.0 * error * across) == pytest.approx(40.0)
+
+
+def test_the_likelihood_s_parameters_go_first_where_they_are_told_to() -> None:
+    p = program("normal")
+    e = estimates(p.size, error=1e-6)
+    u = jnp.zeros(p.size)
+    at = np.flatnonzero(e.of_likelihood)
+    rule = Newton(radius=1e6, likelihood_first=3)
+    moved = [
+        np.flatnonzero(
+            rule.update(p, u, start_memory(u, e, 1e6), jnp.asarray(t), e, jnp.asarray(1), X, MU).u
+        )
+        for t in (2, 3)
+    ]
+    np.testing.assert_array_equal(moved[0], at)
+    assert len(moved[1]) == p.size
 
 
 def test_newton_solves_a_quadratic_in_steps_bounded_by_its_trust_region() -> None:
@@ -165,7 +215,7 @@ def test_newton_solves_a_quadratic_in_steps_bounded_by_its_trust_region() -> Non
     gradient, held, _ = prior_terms(p, u, X, MU)
     h = np.asarray(usable_information(e, 0.95, 1e-2) + held)
     full = np.linalg.solve(h, np.asarray(e.score + gradient))
-    metric = np.asarray(e.complete) / len(X) + 0.25 * np.eye(p.size)
+    metric = relative_entropy(e)
     length = np.sqrt(full @ metric @ full)
     np.testing.assert_allclose(step.u, full * min(1.0, 1.0 / length), rtol=1e-6)
     short = rule.update(p, u, start_memory(u, e, 0.01), jnp.asarray(20), e, jnp.asarray(1), X, MU)

@@ -14,12 +14,12 @@ from bayescg.infer.estimates import (
     Estimates,
     Reader,
     estimate,
-    followed,
     likelihood_coordinates,
     start_chains,
 )
 from bayescg.infer.laplace import laplace
 from bayescg.infer.marginal import check_factorises
+from bayescg.infer.moves import followed, is_curved, straight
 from bayescg.infer.program import Program, ProgramError, read_program
 from bayescg.infer.score_matching import score_matching
 from bayescg.potentials import BSplines, InversePowers, LennardJones, LinearPair, ParticlePotential
@@ -168,6 +168,30 @@ def test_latents_follow_the_width(frames: np.ndarray) -> None:
     np.testing.assert_array_equal(moved.v, state.v)
     deeper = u.at[p.coordinates("epsilon")].add(0.5)
     np.testing.assert_allclose(followed(reader, state, u, deeper, x, {}).x, state.x, atol=1e-9)
+
+
+def test_a_step_is_straight_in_natural_parameters(frames: np.ndarray) -> None:
+    """4 eps sigma^6 and the corrections change as a step in the logarithm of eps begins to change
+    them; where a coefficient would change its sign, the step is taken as it is."""
+    x = jnp.asarray(frames[:2])
+    p, u = read(frames[:2])
+
+    def natural(u: jax.Array) -> jax.Array:
+        return p.boltzmann(u, x, {}).potential.natural()
+
+    assert is_curved(p, x, {})
+    size = p.size
+    step = 0.1 * jax.random.normal(jax.random.key(2), (size,))
+    step = step.at[p.coordinates("epsilon")].set(-0.4)
+    there = straight(p, u, step, x, {})
+    eta, change = jax.jvp(natural, (u,), (step,))
+    np.testing.assert_allclose(natural(there), eta + change, rtol=1e-9)
+    at = p.coordinates("epsilon")[0]
+    assert there[at] - u[at] == pytest.approx(np.log(1.0 - 0.4), rel=1e-9)
+    width = p.coordinates("sigma2")[0]
+    assert there[width] == pytest.approx(float(u[width] + step[width]), abs=1e-12)
+    too_far = step.at[at].set(-1.5)
+    np.testing.assert_array_equal(straight(p, u, too_far, x, {}), u + too_far)
 
 
 def test_information_lost_in_noise_is_bounded_not_given_up(frames: np.ndarray) -> None:

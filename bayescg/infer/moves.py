@@ -1,0 +1,75 @@
+"""Where a step of the parameters leads, and what goes along."""
+
+from typing import Any
+
+import jax
+from jax import Array
+import jax.numpy as jnp
+import numpy as np
+
+from bayescg.infer.estimates import Reader
+from bayescg.infer.program import Program
+
+__all__ = ["followed", "is_curved", "straight"]
+
+ROUNDS = 12  # of Newton's method, from a step to where it leads
+
+
+def followed(
+    reader: Reader, clamped: Any, old: Array, new: Array, x: Array, conditions: dict[str, Array]
+) -> Any:
+    r"""Chains of q_i after a step from ``old`` to ``new``.
+
+    Sites in space that data hold tightly lie within :math:`\sigma` of them whatever the potential,
+    so where :math:`\sigma` changes they go along, :math:`X - x \to (\sigma'/\sigma)(X - x)`. Chains
+    left where they were would take many iterations, and meanwhile say that the width should go back.
+    """
+    program = reader.program
+    if reader.latent_sampler.at is None or program.sites.latent_observed:
+        return clamped
+    before, after = (program.pull(u, x, conditions) for u in (old, new))
+    per_frame = clamped.x.shape[-1] // len(x)
+    ratio = jnp.repeat(jnp.sqrt(before.stiffness / after.stiffness), per_frame)
+    centre = jnp.repeat(after.centre, per_frame, axis=0).T
+    moved = centre + ratio * (clamped.x - centre)
+    return clamped._replace(x=moved.astype(clamped.x.dtype))
+
+
+def is_curved(program: Program, x: Array, conditions: dict[str, Array]) -> bool:
+    """Whether natural parameters are not linear in ``u``: as those of Lennard-Jones in its logarithms."""
+
+    def natural(u: Array) -> Array:
+        return program.boltzmann(u, x, conditions).potential.natural()
+
+    here, there = (jax.jacobian(natural)(jnp.full(program.size, v)) for v in (0.0, 0.1))
+    return not np.allclose(here, there, rtol=1e-9, atol=1e-12)
+
+
+def straight(
+    program: Program, u: Array, step: Array, x: Array, conditions: dict[str, Array]
+) -> Array:
+    r"""Where ``step`` leads from ``u`` if natural parameters change in proportion, ``(u,)``.
+
+    The likelihood of an exponential family is concave in its natural parameters :math:`\eta`, and what
+    Newton's method knows of it is a quadratic in them. A step that trades Lennard-Jones against
+    corrections keeps its promise only where :math:`\eta(u') = \eta(u) + J d`: the wall of
+    :math:`4\epsilon\sigma^{12}` does not forgive a straight line in the logarithms. Where no such
+    ``u'`` exists (a coefficient would change its sign), it is ``u + step``.
+    """
+
+    def natural(v: Array) -> Array:
+        return program.boltzmann(v, x, conditions).potential.natural()
+
+    eta, change = jax.jvp(natural, (u,), (step,))
+    slope = jax.jacfwd(natural)
+    scale = jnp.maximum(jnp.linalg.norm(slope(u), axis=1), 1e-12)
+
+    def closer(_: Array, v: Array) -> Array:
+        a = slope(v) / scale[:, None]
+        left = a.T @ a
+        left = left + jnp.diag(jnp.where(jnp.diagonal(left) > 0, 1e-12, 1.0))
+        return v + jnp.linalg.solve(left, a.T @ ((eta + change - natural(v)) / scale))
+
+    found = jax.lax.fori_loop(0, ROUNDS, closer, u + step)
+    left = jnp.max(jnp.abs(natural(found) - eta - change) / scale)
+    return jnp.where(left < 1e-6, found, u + step)
