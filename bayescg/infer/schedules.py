@@ -162,10 +162,11 @@ def averaged(
     own_error, own = jnp.diagonal(noise), jnp.diagonal(inverse)
     error = jnp.where(new.of_likelihood > 0, own_error / own, error)
     moved = jnp.where(new.of_likelihood > 0, jnp.maximum(d**2 / own, moved), moved)
-    # Along the step: what the new score says beyond the errors of both.
+    # Along the step: what the new score says beyond two standard errors of both.
     along = d / jnp.sqrt(jnp.maximum(d @ h @ d, 1e-30))
     old_error = along @ old.noise @ along
-    surprise = (along @ (new.score - carried.score)) ** 2 - along @ (old.noise + new.noise) @ along
+    both = old_error + along @ new.noise @ along
+    surprise = (along @ (new.score - carried.score)) ** 2 - 4.0 * both
     doubt = (drift * moved) ** 2 / jnp.maximum(error, 1e-30)
     doubt = doubt + jnp.maximum(surprise, 0.0) / jnp.maximum(old_error, 1e-30)
     worth = jnp.where(memory.effort > 0, memory.effort / (1.0 + doubt), 0.0)
