@@ -37,6 +37,8 @@ from bayescg.system import Batch
 
 __all__ = ["EMState", "MCEMResult", "run_mcem"]
 
+MANY = 8  # members at rest, from which a batch without them is compiled
+
 
 class EMState(NamedTuple):
     """Everything the next iteration needs, for every member of a sweep."""
@@ -248,9 +250,10 @@ def run_mcem(
                 break
             effort = np.asarray(state.memory.effort)[running[active]]
             sweeps = schedule.grow(effort)
-            # Members that are done only cost time; a smaller batch pays for its compilation. Those
-            # that are not finite are no longer computed with.
-            if running.sum() <= len(active) // 3 or not finite.all():
+            # Members that are done only cost time; where they are many a smaller batch pays for its
+            # compilation. Those that are not finite are no longer computed with.
+            idle = len(active) - running.sum()
+            if (3 * running.sum() <= len(active) and idle >= MANY) or not finite.all():
                 keep = np.flatnonzero(running[active])
                 state = _members(state, keep)
                 inputs = jax.tree.map(partial(_take, keep), inputs)
