@@ -69,13 +69,12 @@ RAY = 0.1  # part of the way from the data to a latent, in difference quotients
 
 def likelihood_coordinates(program: Program, x: Array, conditions: dict[str, Array]) -> np.ndarray:
     """Coordinates of ``u`` on which p_cf(x | X) depends: where its derivative is not zero."""
-    touched = np.zeros(program.size, bool)
-    for seed in range(2):
-        u_key, x_key = jax.random.split(jax.random.key(seed))
-        u = 0.5 * jax.random.normal(u_key, (program.size,))
-        latent = jax.random.normal(x_key, (len(x), *program.latent_shape))
-        slope = jax.jacobian(lambda u, z=latent: program.log_likelihood(u, z, x, conditions))(u)
-        touched |= np.any(np.asarray(slope) != 0.0, axis=0)
+    slope = jax.jit(jax.jacobian(lambda u, z: program.log_likelihood(u, z, x, conditions)))
+    touched, rng = np.zeros(program.size, bool), np.random.default_rng(0)
+    for _ in range(2):
+        latent = rng.normal(size=(len(x), *program.latent_shape))
+        found = slope(0.5 * rng.normal(size=program.size), latent)
+        touched |= np.any(np.asarray(found) != 0.0, axis=0)
     return np.flatnonzero(touched)
 
 

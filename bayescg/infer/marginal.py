@@ -44,18 +44,23 @@ def check_factorises(program: Program, x: Array, conditions: dict[str, Array]) -
     """
     if len(program.latent_shape) > 1:
         return _check_tethers(program, x, conditions)
-    for seed in range(4):
-        u_key, x_key = jax.random.split(jax.random.key(seed))
-        u = 0.5 * jax.random.normal(u_key, (program.size,))
+
+    @jax.jit
+    def both(u: Array, latent: Array) -> tuple[Array, Array, Array]:
         h, c = program.field(u, x, conditions)
+        return h, c + jnp.sum(h * latent, 1), program.log_likelihood(u, latent, x, conditions)
+
+    rng = np.random.default_rng(0)
+    for _ in range(4):
+        u = 0.5 * rng.normal(size=program.size)
+        latent = rng.choice([-1.0, 1.0], (len(x), *program.latent_shape))
+        h, factorised, direct = both(u, latent)
         if not np.isfinite(h).all():
             raise ProgramError(
                 "the likelihood rules some coarse configurations out (a deterministic map), so latents "
                 "cannot be sampled: use -m rem."
             )
-        latent = jnp.where(jax.random.bernoulli(x_key, 0.5, h.shape), 1.0, -1.0)
-        direct = program.log_likelihood(u, latent, x, conditions)
-        if not np.allclose(direct, c + jnp.sum(h * latent, 1), rtol=1e-6, atol=1e-6):
+        if not np.allclose(direct, factorised, rtol=1e-6, atol=1e-6):
             raise ProgramError(
                 "the likelihood does not factorise over coarse sites, so latents are neither sampled nor "
                 "summed out right."
@@ -69,15 +74,20 @@ def _check_tethers(program: Program, x: Array, conditions: dict[str, Array]) -> 
             f"latent sites have shape {program.latent_shape}, the data {x.shape[1:]} a frame: sites in space "
             "need one latent for each, x ~ N(X, sigma^2)."
         )
-    for seed in range(2):
-        u_key, x_key = jax.random.split(jax.random.key(seed))
-        u = 0.5 * jax.random.normal(u_key, (program.size,))
+
+    @jax.jit
+    def both(u: Array, latent: Array) -> tuple[Array, Array]:
         pull = program.pull(u, x, conditions)
-        latent = x + 0.3 * jax.random.normal(x_key, x.shape)
-        direct = program.log_likelihood(u, latent, x, conditions)
         top = program.log_likelihood(u, pull.centre, x, conditions)
         gap = jnp.sum((latent - pull.centre) ** 2, (1, 2))
-        if not np.allclose(direct, top - 0.5 * pull.stiffness * gap, rtol=1e-6, atol=1e-6):
+        direct = program.log_likelihood(u, latent, x, conditions)
+        return top - 0.5 * pull.stiffness * gap, direct
+
+    rng = np.random.default_rng(0)
+    for _ in range(2):
+        u = 0.5 * rng.normal(size=program.size)
+        tethered, direct = both(u, np.asarray(x) + 0.3 * rng.normal(size=x.shape))
+        if not np.allclose(direct, tethered, rtol=1e-6, atol=1e-6):
             raise ProgramError(
                 "the likelihood is not a normal of the latent sites with one variance a frame, so latents "
                 "cannot be sampled."

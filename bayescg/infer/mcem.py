@@ -186,9 +186,10 @@ def run_mcem(
     reader = Reader(program, sampler, latent, fine, block, is_curved(program, *first[:2]))
     step = jax.jit(partial(_iterate, reader, schedule))
     init_key, loop_key = jax.random.split(key)
-    chains = over_members(
+    begin = over_members(
         lambda k, x: start_chains(reader, k, x, schedule.free_chains, schedule.clamped_chains)
-    )(jax.random.split(init_key, count), x)
+    )
+    chains = jax.jit(begin)(jax.random.split(init_key, count), x)
     u = jnp.zeros((count, program.size)) if start is None else jnp.asarray(start, float)
     inputs = (x, conditions, given)
     shapes = jax.eval_shape(partial(_estimates, reader), init_key, u, chains, *inputs, 1)
