@@ -24,7 +24,7 @@ FRAMES, SETS, DRAWS = 20, 10, 100
 
 
 def _set(number: int) -> xr.Dataset:
-    """One of the disjoint sets, spread over the trajectory."""
+    """One of the disjoint sets, each of consecutive frames."""
     data = io.load(DATA)
     return data.isel(frame=slice(number * FRAMES, (number + 1) * FRAMES))
 

@@ -270,6 +270,7 @@ FIT = {
     "max_sweeps": 64,
     "tolerance": 0.25,
     "patience": 3,
+    "information": 192,
     "laplace": "observed",  # the complete form takes sigma2 for as well known as if X were seen
 }
 

@@ -154,7 +154,7 @@ def estimate(
         field = jax.tree.map(lambda a: jnp.repeat(a, per_frame, axis=0).T, pull)
     latent = program.fixed[program.sites.latent] if observed else None
 
-    control = latent is None and latent_sampler.force is not None
+    control = latent is None and latent_sampler.force is not None and fine.size > 0
 
     def controlled(x: Array, z: Array) -> Array:
         r"""What has mean 0 under q_i and nearly all of the variance of the score of p_cf.
@@ -212,9 +212,9 @@ def estimate(
         both = parts(z)
         slopes = sums.slopes
         if control:
-            # To one side and the other in turn, which is as good as to both.
-            way = jnp.where(i % 2 == 0, RAY, -RAY)
-            slopes = slopes + (parts(z + way * (z - field.centre)) - both) @ widths / way
+            # Half of the chains to one side and half to the other, in turn: as good as each to both.
+            way = jnp.where((i + jnp.arange(z.shape[-1])) % 2 == 0, RAY, -RAY)
+            slopes = slopes + ((parts(z + way * (z - field.centre)) - both) / way) @ widths
         gap = jnp.mean((z.T - tiled) ** 2) if z.ndim == 3 else jnp.zeros(())
         return Chains(free, clamped), _Sums(
             sums.free + phi,

@@ -130,6 +130,7 @@ def run_mcem(
     fixed: dict[str, np.ndarray] | None = None,
     frames_per_step: int | None = None,
     patience: int = 1,
+    information: int = 0,
     infinity: float = np.inf,
     latent_sampler: Sampler | None = None,
     progress: Progress | None = None,
@@ -154,6 +155,9 @@ def run_mcem(
         their last configurations (Section 2.3's remark).
     :param patience: iterations in a row that must meet the stopping rule: a slow drift, each step of
         which is small, meets it once by chance.
+    :param information: sweeps at the end, at the mode of each member that has converged, from which
+        alone its ``estimates`` are then made: what is averaged over steps remembers other places.
+        0: none.
     :param infinity: a coefficient under an improper or an ARD prior (whose tail holds nothing back)
         that, times beta, passes this is on its way to infinity: its member is given up and
         reported as unbounded.
@@ -183,7 +187,8 @@ def run_mcem(
     block = None if frames_per_step == frames else frames_per_step
     latent = latent_sampler or sampler
     fine = likelihood_coordinates(program, *first[:2])
-    reader = Reader(program, sampler, latent, fine, block, is_curved(program, *first[:2]))
+    curved = schedule.straight and is_curved(program, *first[:2])
+    reader = Reader(program, sampler, latent, fine, block, curved)
     step = jax.jit(partial(_iterate, reader, schedule))
     init_key, loop_key = jax.random.split(key)
     begin = over_members(
@@ -192,7 +197,7 @@ def run_mcem(
     chains = jax.jit(begin)(jax.random.split(init_key, count), x)
     u = jnp.zeros((count, program.size)) if start is None else jnp.asarray(start, float)
     inputs = (x, conditions, given)
-    shapes = jax.eval_shape(partial(_estimates, reader), init_key, u, chains, *inputs, 1)
+    shapes, _ = jax.eval_shape(partial(_estimates, reader), init_key, u, chains, *inputs, 1)
     blank = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
     memory = jax.vmap(partial(start_memory, radius=schedule.radius))(u, blank)
     none = jnp.zeros(count, int)
@@ -259,6 +264,22 @@ def run_mcem(
                 state = _members(state, keep)
                 inputs = jax.tree.map(partial(_take, keep), inputs)
                 active = active[keep]
+        at = np.flatnonzero(np.asarray(state.done))
+        if information and at.size:
+            assert full is not None
+            there, some = _members(state, at), jax.tree.map(partial(_take, at), inputs)
+            again = jax.jit(partial(_estimates, reader))
+            for turn, length in enumerate((max(information // 4, 1), information)):
+                k = jax.random.fold_in(loop_key, max_iterations + turn)
+                last, moved_on = jax.block_until_ready(
+                    again(k, there.u, there.chains, *some, length)
+                )
+                there = there._replace(chains=moved_on)
+                total += length
+                progress.update("information", (turn + 1) / 2, {"sweeps": total})
+            found = jax.tree.map(np.asarray, last)
+            put = partial(_put, active[at])
+            full = full._replace(estimates=jax.tree.map(put, full.estimates, found))
     except KeyboardInterrupt:
         if full is None or not rows:
             raise
@@ -289,14 +310,15 @@ def _estimates(
     conditions: dict[str, Array],
     fixed: dict[str, Array],
     sweeps: int,
-) -> Estimates:
-    """Estimates of every member, for their shapes."""
+) -> tuple[Estimates, Chains]:
+    """Estimates of every member where it is, and its chains."""
 
-    def one(u: Array, chains: Chains, x: Array, conditions: Any, fixed: Any) -> Estimates:
+    def one(u: Array, chains: Chains, x: Array, conditions: Any, fixed: Any) -> Any:
         member = reader._replace(program=reader.program.given(fixed))
-        return estimate(member, key, u, chains, x, conditions, jnp.asarray(sweeps))[0]
+        return estimate(member, key, u, chains, x, conditions, jnp.asarray(sweeps))
 
-    return over_members(one)(u, chains, x, conditions, fixed)
+    found: tuple[Estimates, Chains] = over_members(one)(u, chains, x, conditions, fixed)
+    return found
 
 
 def over_members(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -383,8 +405,10 @@ def _iterate(
             member.program, u, memory, state.iteration, estimates, sweeps, x, conditions
         )
         if reader.curved:
-            goes_to = straight(member.program, new.memory.u, new.memory.step, x, conditions)
-            new = new._replace(u=goes_to)
+            memory = new.memory
+            goes_to, part = straight(member.program, memory.u, memory.step, x, conditions)
+            memory = memory._replace(step=part * memory.step, slope=part * memory.slope)
+            new = new._replace(u=goes_to, memory=memory)
         kept = jax.tree.map(lambda old, now: jnp.where(new.rejected, old, now), last, moved)
         start = jnp.where(new.rejected, memory.u, u)
         goes = followed(member, kept.clamped, start, new.u, x, conditions)

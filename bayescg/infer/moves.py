@@ -9,10 +9,12 @@ import numpy as np
 
 from bayescg.infer.estimates import Reader
 from bayescg.infer.program import Program
+from bayescg.linalg import solve_positive
 
 __all__ = ["followed", "is_curved", "straight"]
 
 ROUNDS = 12  # of Newton's method, from a step to where it leads
+SHORTER = 2.0 ** -np.arange(6)  # parts of a step that are tried
 
 
 def followed(
@@ -48,14 +50,16 @@ def is_curved(program: Program, x: Array, conditions: dict[str, Array]) -> bool:
 
 def straight(
     program: Program, u: Array, step: Array, x: Array, conditions: dict[str, Array]
-) -> Array:
-    r"""Where ``step`` leads from ``u`` if natural parameters change in proportion, ``(u,)``.
+) -> tuple[Array, Array]:
+    r"""Where ``step`` leads from ``u`` if natural parameters change in proportion.
 
     The likelihood of an exponential family is concave in its natural parameters :math:`\eta`, and what
     Newton's method knows of it is a quadratic in them. A step that trades Lennard-Jones against
     corrections keeps its promise only where :math:`\eta(u') = \eta(u) + J d`: the wall of
-    :math:`4\epsilon\sigma^{12}` does not forgive a straight line in the logarithms. Where no such
-    ``u'`` exists (a coefficient would change its sign), it is ``u + step``.
+    :math:`4\epsilon\sigma^{12}` does not forgive a straight line in the logarithms.
+
+    :return: ``u'``, ``(u,)``; and the part of the step that it was: where no ``u'`` is found (a
+        coefficient would change its sign) half of the step is tried, and half of that.
     """
 
     def natural(v: Array) -> Array:
@@ -65,12 +69,17 @@ def straight(
     slope = jax.jacfwd(natural)
     scale = jnp.maximum(jnp.linalg.norm(slope(u), axis=1), 1e-12)
 
-    def closer(_: Array, v: Array) -> Array:
-        a = slope(v) / scale[:, None]
-        left = a.T @ a
-        left = left + jnp.diag(jnp.where(jnp.diagonal(left) > 0, 1e-12, 1.0))
-        return v + jnp.linalg.solve(left, a.T @ ((eta + change - natural(v)) / scale))
+    def led(part: Array) -> tuple[Array, Array]:
+        def closer(_: Array, v: Array) -> Array:
+            a = slope(v) / scale[:, None]
+            left = a.T @ a
+            left = left + jnp.diag(jnp.where(jnp.diagonal(left) > 0, 1e-12, 1.0))
+            return v + solve_positive(left, a.T @ ((eta + part * change - natural(v)) / scale))
 
-    found = jax.lax.fori_loop(0, ROUNDS, closer, u + step)
-    left = jnp.max(jnp.abs(natural(found) - eta - change) / scale)
-    return jnp.where(left < 1e-6, found, u + step)
+        found = jax.lax.fori_loop(0, ROUNDS, closer, u + part * step)
+        return found, jnp.max(jnp.abs(natural(found) - eta - part * change) / scale) < 1e-6
+
+    found, there = jax.lax.map(led, jnp.asarray(SHORTER))
+    first = jnp.argmax(there)
+    part = jnp.where(there.any(), jnp.asarray(SHORTER)[first], SHORTER[-1])
+    return jnp.where(there.any(), found[first], u + part * step), part

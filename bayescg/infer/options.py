@@ -41,6 +41,9 @@ class MCEMOptions:
     )
     patience: int = option(1, "iterations in a row that must meet that rule")
     max_iterations: int = option(200, "most iterations")
+    information: int = option(
+        0, "sweeps at the mode for the Laplace approximation; 0: the last step's averages"
+    )
     laplace: Literal["auto", "complete", "observed"] = option(
         "auto",
         "form that `posterior` holds; auto: the lower k-hat where weights exist, else complete",
@@ -97,6 +100,8 @@ class MCEMOptions:
         ):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}.")
+        if self.likelihood_first < 0 or self.information < 0:
+            raise ValueError("likelihood_first and information must not be negative.")
         if self.draws < 2 or self.clamped_chains < 2 or self.free_chains < 2:
             raise ValueError("draws, free_chains and clamped_chains must be at least 2.")
         self.rule()  # says what is wrong with A, alpha, rho or m

@@ -89,6 +89,11 @@ class RobbinsMonro:
         return 0.0
 
     @property
+    def straight(self) -> bool:
+        """Eq. 31 is one of the parameters themselves."""
+        return False
+
+    @property
     def clamped_chains(self) -> int:
         """One sweep of ``m`` chains a frame."""
         return self.m

@@ -103,6 +103,7 @@ class MCEM:
                 tolerance=options.tolerance,
                 max_iterations=options.max_iterations,
                 patience=options.patience,
+                information=options.information,
                 start=start,
                 fixed={k: v[at] for k, v in fixed.items()},
                 frames_per_step=options.frames_per_step,

@@ -78,6 +78,11 @@ class Schedule(Protocol):
         ...
 
     @property
+    def straight(self) -> bool:
+        """Whether a step is one of natural parameters, where those are not linear in ``u``."""
+        ...
+
+    @property
     def cooling(self) -> float:
         """Sweeps spent on cooling chains of p_c anew, as a fraction of those spent on sampling."""
         ...
@@ -148,8 +153,8 @@ def averaged(
     misses of that change is taken to be ``drift`` of it, or what the new score shows of it along the
     step, and the old average counts for less the larger this is beside its Monte Carlo error: an
     average that only agrees with itself makes short steps, and an end of them that is none.
-    Parameters of p_cf have a worth of their own: a width that falls while the hundred others rest
-    would otherwise keep the errors of all its steps.
+    Parameters of p_cf forget more when they move on their own: a width that falls while the hundred
+    others rest would otherwise keep the errors of all its steps.
     (Single coordinates of p_c cannot: errors of their scores cancel where the model is sloppy.)
     """
     old, d = memory.estimates, memory.step
@@ -223,6 +228,11 @@ class Newton:
     likelihood_first: int = option(0, "first iterations, in which only parameters of p_cf move")
     warm: int = option(16, "iterations before ARD is at full strength")
     warm_precision: float = option(1.0, "bound on ARD's precisions in those iterations")
+
+    @property
+    def straight(self) -> bool:
+        """Newton's quadratic is one in natural parameters."""
+        return True
 
     def start_sweeps(self) -> int:
         return self.sweeps

@@ -297,4 +297,5 @@ def test_a_fit_ends_where_it_says_and_from_wherever_it_starts() -> None:
         found.score + gradient,
         found.noise,
     )
+    assert np.max(error) < 0.4
     assert np.all(distance < 0.5 + 4.0 * error)
