@@ -63,7 +63,7 @@ ANGLES_EVERY = 5  # of those frames are measured for angles, which cost more
 MASS = 15.994 + 2 * 1.00794  # g/mol
 SW_LAMBDA, SW_EPSILON = 0.762, 83.5737  # Appendix B.3, which gives no unit for epsilon
 CORE = 2.4  # angstrom, where no core is given and no data are at hand
-START_SCALE = 0.1  # kcal/mol, of corrections where a fit starts
+START_PRECISION = 50.0  # (kcal/mol)^-2 a frame, on corrections where a fit starts
 DIRAC = 1e-6  # angstrom^2, of x about X where the two are one (REM)
 CORE_STRENGTH = 500.0  # kcal/mol/angstrom^3
 
@@ -261,7 +261,7 @@ FIT = {
     "growth": 1.0,
     "likelihood_first": 6,
     "warm": 12,
-    "warm_precision": START_SCALE**-2,
+    "warm_precision": 100.0,
     "sweeps": 8,
     "radius": 1.0,
     "longest": 3.0,
@@ -294,12 +294,13 @@ def _start(x: np.ndarray, water: Water) -> dict[str, Any]:
     """Lennard-Jones and corrections by score matching, the corrections held by a gentle prior.
 
     Most of what a correction can do Lennard-Jones can do too, and a fit ends where it is led: the
-    first estimate lets Lennard-Jones do what it can.
+    first estimate lets Lennard-Jones do what it can, whatever the number of frames.
     """
     size = len(water.basis.names)
+    held = START_PRECISION * len(x)
     one = jnp.asarray(1.0)
     potential = water.potential(jnp.zeros(size), one, one)
-    precision = np.concatenate([[1e-12, 1e-12], np.full(size, START_SCALE**-2), [np.inf]])
+    precision = np.concatenate([[1e-12, 1e-12], np.full(size, held), [np.inf]])
     c12, minus_c6, *theta_c, _ = score_matching(potential, water.beta, x, precision)
     if c12 <= 0.0 or minus_c6 >= 0.0:
         return {}
