@@ -179,6 +179,9 @@ def system(options: Options = Options()) -> cg.System:
 
     :raises ValueError: if an option is out of range, or the box too small for the cut-off.
     """
+    for name in ("epsilon", "sigma", "sigma2", "a0", "b0"):
+        if not getattr(options, name) > 0:
+            raise ValueError(f"{name} must be positive, got {getattr(options, name):g}.")
     beta = beta_of(options.temperature)
     box = (options.box,) * 3
     basis: PairBasis

@@ -71,7 +71,7 @@ def test_water_is_the_main_job(asked: dict[str, Any]) -> None:
     assert sorted(p.name for p in Path("demo").iterdir()) == ["report.html", "water.nc"]
     model, data, more = asked["fit"]
     assert (model, data.name) == ("spce_water", "frames.nc") and data.is_file()
-    assert more["options"] == ("frames=10",) and more["method_options"] == ("tolerance=0.5",)
+    assert more["options"] == ("frames=10",) and more["method_options"] == ()
     assert asked["predict"]["draws"] == 32
     assert asked["predict"]["reference"].name == "long_run.nc"
     numbers = answer["numbers"]
@@ -85,7 +85,7 @@ def test_water_is_the_main_job(asked: dict[str, Any]) -> None:
 def test_what_it_says_can_be_typed(asked: dict[str, Any]) -> None:
     """The commands that it shows are the ones that it runs."""
     said = CliRunner().invoke(cli, ["demo", "-o", "here"]).stderr
-    fit = "fit spce_water -d data/spce_water/frames.nc -s frames=10 -M tolerance=0.5"
+    fit = "fit spce_water -d data/spce_water/frames.nc -s frames=10"
     for line in (
         f"[1/3] {fit}",
         "[2/3] predict here/water.nc --draws 32 --reference data/spce_water/long_run.nc",

@@ -100,8 +100,9 @@ class MCEMOptions:
         ):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}.")
-        if self.likelihood_first < 0 or self.information < 0:
-            raise ValueError("likelihood_first and information must not be negative.")
+        for name in ("likelihood_first", "information"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}.")
         if self.draws < 2 or self.clamped_chains < 2 or self.free_chains < 2:
             raise ValueError("draws, free_chains and clamped_chains must be at least 2.")
         self.rule()  # says what is wrong with A, alpha, rho or m

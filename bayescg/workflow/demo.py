@@ -32,7 +32,7 @@ CASES: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 #: Name of the water fit, the model's options and the method's, and the draws that are predicted.
-WATER = ("water", ("frames=10",), ("tolerance=0.5",), 32)
+WATER: tuple[str, tuple[str, ...], tuple[str, ...], int] = ("water", ("frames=10",), (), 32)
 #: The same to see it run; what it finds means nothing.
 QUICK_WATER = ("water", ("frames=5",), ("tolerance=2", "max_iterations=40"), 4)
 QUICK_PRODUCTION = Production(warmup=10, measurements=4, thin=2)

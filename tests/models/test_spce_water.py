@@ -212,6 +212,12 @@ def test_data_that_will_not_do_are_refused(change: Any, says: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["epsilon", "sigma", "sigma2", "a0", "b0"])
+def test_what_must_be_positive_is(name: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name} must be positive, got -0.1"):
+        spce_water.system(spce_water.Options(**{name: -0.1}))
+
+
 def test_schedules_have_the_papers_constants() -> None:
     """Section 3.2: A = 9, alpha = 0.05, rho = 0.60, m = 160; Fig. 14: 194 iterations."""
     system = spce_water.system()
