@@ -10,10 +10,10 @@ from bayescg.space import Box, minimum_image
 __all__ = ["capacity_for", "neighbours", "separations"]
 
 
-def capacity_for(sites: int, box: tuple[float, ...], reach: float) -> int:
-    """Neighbours that a list must hold: half as many again as at the mean density, and four."""
+def capacity_for(sites: int, box: tuple[float, ...], reach: float, crowding: float = 1.5) -> int:
+    """Neighbours that a list must hold: ``crowding`` times as many as at the mean density, and four."""
     mean = sites / float(np.prod(box)) * 4.0 / 3.0 * np.pi * reach**3
-    return min(sites - 1, int(np.ceil(1.5 * mean)) + 4)
+    return min(sites - 1, int(np.ceil(crowding * mean)) + 4)
 
 
 def neighbours(x: Array, box: Box, reach: float, capacity: int) -> tuple[Array, Array]:

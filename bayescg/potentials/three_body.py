@@ -77,7 +77,8 @@ class StillingerWeber:
         batch = x.shape[2:]
         x = x.reshape(*x.shape[:2], -1)
         edges = tuple(np.asarray(box, float).tolist())
-        capacity = capacity_for(x.shape[1], edges, self.cutoff)
+        # On the way to an optimum a liquid can be far denser in places than it will be at the end.
+        capacity = capacity_for(x.shape[1], edges, self.cutoff, crowding=3.0)
         near, most = neighbours(jax.lax.stop_gradient(x), box, self.cutoff, capacity)
         parts = three_body_parts(self, x, jnp.asarray(box, x.dtype), near)
         total = jnp.where(most > capacity, jnp.nan, three_body_energy(self, parts))
