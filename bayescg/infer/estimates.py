@@ -59,7 +59,6 @@ class Reader(NamedTuple):
     latent_sampler: Sampler  # of q_i
     fine: np.ndarray  # coordinates of u that the likelihood p_cf depends on, given X
     block: int | None = None  # frames whose latents move in one E-step; None: all
-    curved: bool = False  # whether natural parameters are not linear in u
 
 
 COOLING = 40  # sweeps from infinite temperature to the model's, for a fresh chain
@@ -99,9 +98,7 @@ class _Sums(NamedTuple):
     free_outer: Array  # (term, term)
     clamped: Array  # (score, frame, chain): statistics, then the likelihood's calm score
     clamped_outer: Array  # (score, score)
-    slopes: (
-        Array  # (score, fine): their slopes along the ray from the data, times those of log width
-    )
+    slopes: Array  # (score, fine): along the ray from the data, times those of the log width
     curvature: Array  # (fine, fine)
     changed: Array
     gap: Array
@@ -135,7 +132,7 @@ def estimate(
     :param fresh: groups of ``FRESH`` chains of p_c that are cooled anew first: the number of the
         first group, counted around the chains, and how many.
     """
-    program, sampler, latent_sampler, fine, block, _ = reader
+    program, sampler, latent_sampler, fine, block = reader
     boltzmann = program.boltzmann(u, x, conditions)
     potential, beta = boltzmann.potential, jnp.asarray(boltzmann.beta)
 

@@ -188,8 +188,8 @@ def run_mcem(
     latent = latent_sampler or sampler
     fine = likelihood_coordinates(program, *first[:2])
     curved = schedule.straight and is_curved(program, *first[:2])
-    reader = Reader(program, sampler, latent, fine, block, curved)
-    step = jax.jit(partial(_iterate, reader, schedule))
+    reader = Reader(program, sampler, latent, fine, block)
+    step = jax.jit(partial(_iterate, reader, schedule, curved))
     init_key, loop_key = jax.random.split(key)
     begin = over_members(
         lambda k, x: start_chains(reader, k, x, schedule.free_chains, schedule.clamped_chains)
@@ -377,6 +377,7 @@ def _row(full: _Member, sweeps: int, moves: int) -> dict[str, Any]:
 def _iterate(
     reader: Reader,
     schedule: Schedule,
+    curved: bool,
     key: Array,
     state: EMState,
     x: Array,
@@ -386,7 +387,10 @@ def _iterate(
     fresh: tuple[Array, Array],
     rule: tuple[Array, Array],
 ) -> tuple[EMState, Step]:
-    """One E-step and M-step of every member."""
+    """One E-step and M-step of every member.
+
+    :param curved: whether steps are to be straight in natural parameters that are not linear in ``u``.
+    """
 
     def one(
         key: Array,
@@ -404,7 +408,7 @@ def _iterate(
         new = schedule.update(
             member.program, u, memory, state.iteration, estimates, sweeps, x, conditions
         )
-        if reader.curved:
+        if curved:
             memory = new.memory
             goes_to, part = straight(member.program, memory.u, memory.step, x, conditions)
             memory = memory._replace(step=part * memory.step, slope=part * memory.slope)
