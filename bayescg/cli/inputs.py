@@ -88,10 +88,11 @@ def load_result(path: Path) -> Any:
 
 
 def said(attrs: Mapping[str, Any]) -> list[str]:
-    """What the fit had to say, from the attributes of its result."""
+    """What fit and prediction had to say, from the attributes of their result."""
     text = attrs.get("messages", [])
     try:
         found = json.loads(text) if isinstance(text, str) else text
     except ValueError:
         found = text
-    return [str(m) for m in found] if isinstance(found, list) else [str(found)]
+    fit = [str(m) for m in found] if isinstance(found, list) else [str(found)]
+    return fit + [str(attrs[k]) for k in ("predict_failed_at", "predict_note") if k in attrs]

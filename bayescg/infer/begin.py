@@ -9,7 +9,7 @@ from bayescg.infer.marginal import check_exact
 from bayescg.infer.program import Program, ProgramError, read_program
 from bayescg.system import Batch, System
 
-__all__ = ["is_exact", "members_in_words", "origin", "program_of"]
+__all__ = ["is_exact", "origin", "program_of"]
 
 
 def program_of(
@@ -47,11 +47,3 @@ def is_exact(program: Program, batch: Batch) -> bool:
     except ProgramError:
         return False
     return True
-
-
-def members_in_words(batch: Batch, at: np.ndarray) -> str:
-    """Which members of a sweep, in words."""
-    if batch.dim is None or batch.coords is None:
-        return "these data"
-    shown = ", ".join(f"{batch.coords[i]:g}" for i in at[:6])
-    return f"{batch.dim} = {shown}" + (f" and {len(at) - 6} more" if len(at) > 6 else "")

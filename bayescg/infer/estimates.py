@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayescg.infer.program import Program
-from bayescg.samplers.base import ChainState, Sampler, cooled
+from bayescg.samplers.base import ChainInfo, ChainState, Sampler, cooled
 
 __all__ = [
     "Chains",
@@ -39,6 +39,7 @@ class Estimates(NamedTuple):
     latent_change: Array  # fraction of latent coordinates (HMC: of proposals) that a sweep changes
     latent_gap: Array  # mean square of x - X of a coordinate under q_i, sites in space; else 0
     of_likelihood: Array  # (u,), 1 for a parameter of p_cf, 0 for one of p_c
+    failed: Array  # moves that blew up and were taken back, and samples of p_c that were left out
 
     @property
     def noise(self) -> Array:
@@ -94,6 +95,7 @@ def start_chains(reader: Reader, key: Array, x: Array, free: int, clamped: int) 
 
 
 class _Sums(NamedTuple):
+    measured: Array  # (chain,), samples of p_c whose statistics are finite
     free: Array  # (term, chain)
     free_outer: Array  # (term, term)
     clamped: Array  # (score, frame, chain): statistics, then the likelihood's calm score
@@ -102,6 +104,7 @@ class _Sums(NamedTuple):
     curvature: Array  # (fine, fine)
     changed: Array
     gap: Array
+    failed: Array
 
 
 def estimate(
@@ -142,6 +145,7 @@ def estimate(
     slope = jax.jacfwd(natural)(u)  # (term, u)
     frames = len(x)
     per_frame = chains.clamped.x.shape[-1] // frames
+    free_chains = chains.free.x.shape[-1]
     observed = program.sites.latent_observed
     tiled = jnp.repeat(x, per_frame, axis=0)
     field: Any = None
@@ -184,26 +188,30 @@ def estimate(
             score = score - controlled(z.astype(chains.clamped.x.dtype), z)
         return jnp.concatenate([potential.statistics(z), score])
 
-    def step_clamped(key: Array, state: Any) -> tuple[Any, Array]:
+    def step_clamped(key: Array, state: Any) -> tuple[Any, ChainInfo]:
         if block is None:
-            moved, info = latent_sampler.step(key, state, *latent_ready, field)
-            return moved, info.changed
+            return latent_sampler.step(key, state, *latent_ready, field)
         order = (jnp.arange(block) + first_frame) % frames
         columns = (order[:, None] * per_frame + jnp.arange(per_frame)).ravel()
         part, pull = jax.tree.map(lambda a: a[..., columns], (state, field))
         part, info = latent_sampler.step(key, part, *latent_ready, pull)
         put = jax.tree.map(lambda a, b: a.at[..., columns].set(b), state, part)
-        return put, info.changed
+        return put, info
 
     def sweep(i: Array, carry: tuple[Chains, _Sums]) -> tuple[Chains, _Sums]:
         chains, sums = carry
         k_free, k_clamped = jax.random.split(jax.random.fold_in(key, i))
-        free, _ = sampler.step(k_free, chains.free, *ready)
+        free, free_info = sampler.step(k_free, chains.free, *ready)
         phi = potential.statistics(free.x).astype(u.dtype)
+        # A chain in a place that cannot be measured (too dense for its sums) is left out while it is there.
+        usable = jnp.all(jnp.isfinite(phi), 0)
+        phi = jnp.where(usable, phi, 0.0)
+        lost = jnp.sum(~usable) + free_chains * free_info.failed
         if latent is None:
-            clamped, changed = step_clamped(k_clamped, chains.clamped)
+            clamped, info = step_clamped(k_clamped, chains.clamped)
+            lost = lost + (block or frames) * per_frame * info.failed
         else:
-            clamped, changed = chains.clamped, jnp.zeros(())
+            clamped, info = chains.clamped, ChainInfo(jnp.zeros(()))
         z = clamped.x.astype(u.dtype) if latent is None else jnp.repeat(latent, per_frame, axis=0).T
         curvature = -jax.hessian(lambda v: jnp.sum(fine_log_likelihood(v, z.T)))(u[fine])
         both = parts(z)
@@ -214,21 +222,24 @@ def estimate(
             slopes = slopes + ((parts(z + way * (z - field.centre)) - both) / way) @ widths
         gap = jnp.mean((z.T - tiled) ** 2) if z.ndim == 3 else jnp.zeros(())
         return Chains(free, clamped), _Sums(
+            sums.measured + usable,
             sums.free + phi,
             sums.free_outer + phi @ phi.T,
             sums.clamped + both.reshape(-1, frames, per_frame),
             sums.clamped_outer + both @ both.T,
             slopes,
             sums.curvature + curvature,
-            sums.changed + changed,
+            sums.changed + info.changed,
             sums.gap + gap,
+            sums.failed + lost,
         )
 
     if sampler.at is None:
         chains = chains._replace(free=_renewed(reader, key, chains.free, potential, beta, fresh))
-    terms, free_chains = slope.shape[0], chains.free.x.shape[-1]
+    terms = slope.shape[0]
     width = terms + fine.size
     zero = _Sums(
+        jnp.zeros(free_chains, u.dtype),
         jnp.zeros((terms, free_chains), u.dtype),
         jnp.zeros((terms, terms), u.dtype),
         jnp.zeros((width, frames, per_frame), u.dtype),
@@ -237,13 +248,14 @@ def estimate(
         jnp.zeros((fine.size, fine.size), u.dtype),
         jnp.zeros((), u.dtype),
         jnp.zeros((), u.dtype),
+        jnp.zeros((), u.dtype),
     )
     chains, sums = jax.lax.fori_loop(0, sweeps, sweep, (chains, zero))
 
-    count = sweeps * free_chains
-    chain_mean = sums.free / sweeps
-    mean = jnp.mean(chain_mean, 1)
-    free_spread = (chain_mean - mean[:, None]) / jnp.sqrt(free_chains * (free_chains - 1.0))
+    count = jnp.sum(sums.measured)
+    mean = jnp.sum(sums.free, 1) / count
+    free_spread = (sums.free - mean[:, None] * sums.measured) / count
+    free_spread = free_spread * jnp.sqrt(free_chains / (free_chains - 1.0))
     # The square of an estimated mean is too large by the mean's own error, here and below.
     covariance = sums.free_outer / count - jnp.outer(mean, mean) + free_spread @ free_spread.T
 
@@ -274,7 +286,7 @@ def estimate(
     missing = to_u.T @ within @ to_u
     moved, gap = sums.changed / sweeps, sums.gap / sweeps
     mark = jnp.zeros_like(u).at[fine].set(1.0)
-    out = Estimates(score, complete, fisher, missing, root, mean, moved, gap, mark)
+    out = Estimates(score, complete, fisher, missing, root, mean, moved, gap, mark, sums.failed)
     return out, chains
 
 

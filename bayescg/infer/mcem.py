@@ -212,6 +212,7 @@ def run_mcem(
     try:
         for t in range(max_iterations):
             k = jax.random.fold_in(loop_key, t)
+            at_start = np.asarray(u) if full is None else full.u
             total += sweeps
             moved += schedule.free_chains * sweeps
             most = max(schedule.free_chains // 4 * COOLING, group)
@@ -238,7 +239,8 @@ def run_mcem(
             ):
                 at = active[which]
                 ended[at[ended[at] == "iterations"]] = name
-            rows.append(_row(full, sweeps, moved + cooled))
+            failed = _put(active[news], np.zeros(count), seen.estimates.failed[news])
+            rows.append(_row(full, sweeps, moved + cooled) | {"at": at_start, "failed": failed})
             running = ended == "iterations"
             far, loud = full.distance.max(1)[running], full.noise.max(1)[running]
             progress.update(

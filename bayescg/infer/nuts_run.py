@@ -7,11 +7,12 @@ from jax import Array
 import numpy as np
 import xarray as xr
 
-from bayescg.infer.begin import members_in_words, program_of
+from bayescg.infer.begin import program_of
 from bayescg.infer.fit import Fit, Table
 from bayescg.infer.nuts import run_nuts
 from bayescg.infer.options import NUTSOptions
 from bayescg.infer.progress import Progress
+from bayescg.infer.words import members_in_words
 from bayescg.options import with_options
 from bayescg.system import System
 

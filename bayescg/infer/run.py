@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from bayescg.infer.begin import is_exact, members_in_words, origin, program_of
+from bayescg.infer.begin import is_exact, origin, program_of
 from bayescg.infer.existence import endless
 from bayescg.infer.fit import Fit, Table
 from bayescg.infer.laplace import FORMS, Laplace, Weighted, joined, laplace, weigh
@@ -33,6 +33,7 @@ from bayescg.infer.tables import (
     stats_group,
     trace_group,
 )
+from bayescg.infer.words import failures_in_words, members_in_words
 from bayescg.samplers.base import Sampler
 from bayescg.system import Batch, System
 
@@ -174,6 +175,7 @@ class MCEM:
                 f"{result.distance[at].max():.2g} posterior sd); raise -M max_iterations or max_sweeps, or use a "
                 "tighter prior."
             )
+        messages += failures_in_words(result, batch)
         exact = not program.sites.latent_observed and is_exact(program, batch)
         if self.point:
             groups: dict[str, dict[str, Table]] = {}

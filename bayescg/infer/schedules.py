@@ -182,6 +182,7 @@ def averaged(
         score=(1.0 - share) * carried.score + share * new.score,
         spread=(1.0 - share)[:, None] * old.spread + share[:, None] * new.spread,
         of_likelihood=new.of_likelihood,
+        failed=new.failed,
     ), worth + sweeps
 
 

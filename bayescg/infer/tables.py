@@ -148,4 +148,9 @@ def trace_group(result: MCEMResult) -> dict[str, Table]:
         "latent_gap": Table(
             ("iteration", "member"), t["latent_gap"], "mean square of x - X under q_i"
         ),
+        "failed": Table(
+            ("iteration", "member"),
+            t["failed"],
+            "moves that blew up and were taken back, and samples of p_c that were left out",
+        ),
     }

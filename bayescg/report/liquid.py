@@ -308,11 +308,8 @@ def doubts(case: Case) -> list[str]:
             f"{few} of {effective.size} predicted draws rest on fewer than {FEW_SAMPLES:g} effective samples "
             f"(fewest {number(float(effective.min()))}): they overlap little with the others."
         )
-    failed = case.attrs.get("predict_failures")
-    if isinstance(failed, int) and failed:
-        found.append(
-            f"{failed} simulated trajectories of the prediction blew up and were begun again."
-        )
+    if "predict_failed_at" in case.attrs:
+        found.append(f"The prediction said: {case.attrs['predict_failed_at']}")
     for name in NAMES:
         share = noise_share(case, name)
         if share is not None and share > NOISY:

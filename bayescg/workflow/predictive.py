@@ -10,6 +10,7 @@ import xarray as xr
 
 from bayescg import results
 from bayescg.infer.progress import Progress
+from bayescg.infer.words import parameters_in_words
 from bayescg.observables.base import Observable
 from bayescg.predict import (
     Prediction,
@@ -132,8 +133,21 @@ def particle_groups(
     if with_mode:
         point = part(slice(first + simulated, None))
         groups["map_predictive"] = predictive_group(point, chosen, batch, None)
-    failed = int(np.sum(done.failures))
-    notes: dict[str, Any] = {"predict_failures": failed, "predict_note": WARNING}
+    by_draw = np.asarray(done.failures).reshape(simulated, copies).sum(1).astype(int)
+    group["failures"] = (
+        ("chain", "draw"),
+        by_draw.reshape(shape),
+        {"units": "1", "long_name": "simulated trajectories that blew up and were begun again"},
+    )
+    notes: dict[str, Any] = {"predict_failures": int(by_draw.sum()), "predict_note": WARNING}
+    if by_draw.any():
+        worst = int(by_draw.argmax())
+        told = parameters_in_words(program.constrain(jnp.asarray(u[worst])))
+        notes["predict_failed_at"] = (
+            f"{by_draw.sum()} simulated trajectories blew up and were begun again with a shorter step, "
+            f"most ({by_draw[worst]}) of one draw, at {told}; where a draw fails often, its "
+            "observables are not to be trusted."
+        )
     return groups, notes
 
 

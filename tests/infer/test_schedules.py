@@ -41,6 +41,7 @@ def estimates(size: int, seed: int = 0, error: float = 0.1) -> Estimates:
         latent_change=jnp.asarray(0.5),
         latent_gap=jnp.asarray(0.0),
         of_likelihood=jnp.zeros(size).at[-1].set(1.0),
+        failed=jnp.asarray(0.0),
     )
 
 

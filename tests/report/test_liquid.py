@@ -397,7 +397,7 @@ def test_a_good_fit_leaves_nothing_to_doubt() -> None:
     [
         ({"gap": 1.2}, "at the optimum they are equal (Eq. 62)"),
         ({"effective_frames": 5.0}, "worth 5 independent ones"),
-        ({"predict_failures": 3}, "3 simulated trajectories"),
+        ({"predict_failed_at": "3 simulated trajectories"}, "3 simulated trajectories"),
         ({"width": 1e-4}, "Monte Carlo error is"),
         ({"offset": 0.3, "width": 0.01}, "band of the ADF holds only"),
         ({"predict_note": "mind the pressure"}, "mind the pressure"),
