@@ -14,7 +14,12 @@ from bayescg.samplers.base import Sampler
 __all__ = ["Batch", "Derived", "System"]
 
 #: Attributes of selected data that go into the result.
-RECORDED = ("statistical_inefficiency", "effective_frames", "frames_given")
+RECORDED = (
+    "statistical_inefficiency",
+    "effective_frames",
+    "effective_frames_known",
+    "frames_given",
+)
 
 
 class Batch(NamedTuple):

@@ -25,6 +25,7 @@ from bayescg.engines.rigid_water import Run, simulate
 from bayescg.infer.correlation import statistical_inefficiency, thin
 from bayescg.infer.score_matching import score_matching
 from bayescg.observables import adf, coordination, rdf, tetrahedral_order
+from bayescg.observables.liquid import longest_rdf
 from bayescg.options import option
 from bayescg.potentials import (
     BSplines,
@@ -38,7 +39,8 @@ from bayescg.potentials import (
     Wall,
     WindowedFourier,
 )
-from bayescg.samplers import Dynamics, closest_distance, long_run, particle_sampler
+from bayescg.samplers import Dynamics, Sampler, closest_distance, long_run, particle_sampler
+from bayescg.space import check_cutoff
 from bayescg.units import KCAL, beta_of
 
 SUMMARY = "SPC/E water, one site a molecule (PCG paper, Section 3.2)"
@@ -62,7 +64,9 @@ ANGLES_EVERY = 5  # of those frames are measured for angles, which cost more
 
 MASS = 15.994 + 2 * 1.00794  # g/mol
 SW_LAMBDA, SW_EPSILON = 0.762, 83.5737  # Appendix B.3, which gives no unit for epsilon
+CLOSEST = 2.0  # angstrom; no two molecules of water come that close
 CORE = 2.4  # angstrom, where no core is given and no data are at hand
+FEW = 10  # frames, below which a fit is told that it rests on its prior
 START_PRECISION = 50.0  # (kcal/mol)^-2 a frame, on corrections where a fit starts
 DIRAC = 1e-6  # angstrom^2, of x about X where the two are one (REM)
 CORE_STRENGTH = 500.0  # kcal/mol/angstrom^3
@@ -133,7 +137,7 @@ class Water:
     box: tuple[float, float, float]
     sites: int
     beta: float
-    sampler: object
+    sampler: Sampler
     prior: str = "ard"
     prior_scale: float = 1.0
     a0: float = 1e-5
@@ -174,15 +178,8 @@ def program(x: Array | None = None, *, water: Water, frames: int = 1) -> None:
         numpyro.sample("x", PeriodicNormal(X, sigma2, box=water.box), obs=x)
 
 
-def system(options: Options = Options()) -> cg.System:
-    """The record of this system under ``options``.
-
-    :raises ValueError: if an option is out of range, or the box too small for the cut-off.
-    """
-    for name in ("epsilon", "sigma", "sigma2", "a0", "b0"):
-        if not getattr(options, name) > 0:
-            raise ValueError(f"{name} must be positive, got {getattr(options, name):g}.")
-    beta = beta_of(options.temperature)
+def _water(options: Options) -> Water:
+    """The program's ground under ``options``."""
     box = (options.box,) * 3
     basis: PairBasis
     if options.basis == "fourier":
@@ -200,45 +197,70 @@ def system(options: Options = Options()) -> cg.System:
         unit = 1.0 if options.sw_unit == "kcal" else KCAL
         three_body = StillingerWeber(SW_LAMBDA * SW_EPSILON / unit)
     core = CORE if options.core is None else options.core
-    sampler = particle_sampler(options.sites, box, Dynamics("langevin"))
-    water = Water(
+    return Water(
         basis,
         InversePowers(cutoff=options.cutoff),
         FixedPair(Wall(core), CORE_STRENGTH),
         three_body,
         box,
         options.sites,
-        beta,
-        sampler,
+        beta_of(options.temperature),
+        particle_sampler(options.sites, box, Dynamics("langevin")),
         options.prior,
         options.prior_scale,
         options.a0,
         options.b0,
     )
-    measured = (rdf().in_box(box), adf().in_box(box))
+
+
+def _reach(options: Options) -> float:
+    """The longest distance of any pair interaction, angstrom."""
+    return max(options.cutoff, options.high)
+
+
+def system(options: Options = Options()) -> cg.System:
+    """The record of this system under ``options``.
+
+    :raises ValueError: if an option is out of range, or the box too small for the interactions.
+    """
+    for name in ("epsilon", "sigma", "sigma2", "a0", "b0", "prior_scale", "core", "cutoff"):
+        value = getattr(options, name)
+        if value is not None and not value > 0:
+            raise ValueError(f"{name} must be positive, got {value:g}.")
+    if options.core is not None and options.core >= options.cutoff:
+        raise ValueError(
+            f"core must be below the cut-off of {options.cutoff:g} angstrom, got {options.core:g}."
+        )
+    if options.frames is not None and options.frames < 2:
+        raise ValueError(f"frames must be at least 2, got {options.frames}.")
+    water = _water(options)
+    box = np.asarray(water.box)
+    cg.io.check_density(options.sites, box, np.full(options.sites, MASS))
+    check_cutoff(_reach(options), box)
+    measured = (rdf(max=longest_rdf(box)).in_box(box), adf().in_box(box))
     return cg.System(
         name="spce_water",
         program=partial(program, water=water),
-        sampler=sampler,
-        latent_sampler=particle_sampler(options.sites, box, Dynamics("hmc", steps=10)),
+        sampler=water.sampler,
+        latent_sampler=particle_sampler(options.sites, water.box, Dynamics("hmc", steps=10)),
         options=asdict(options),
-        features=basis.names,
+        features=water.basis.names,
         observables=measured,
         known_observables={
-            "rdf": rdf,
+            "rdf": partial(rdf, max=longest_rdf(box)),
             "adf": adf,
             "coordination": coordination,
             "tetrahedral_order": tetrahedral_order,
         },
         restriction=lambda x, key: x,
-        constants={"box": (("axis",), np.asarray(box), "edges of the periodic box, angstrom")},
+        constants={"box": (("axis",), box, "edges of the periodic box, angstrom")},
         check=partial(_check, options=options),
         select=partial(_select, options=options, water=water),
         start={k: getattr(options, k) for k in ("epsilon", "sigma", "sigma2")},
         start_from=partial(_start, water=water) if options.start == "data" else None,
         dirac={"sigma2": DIRAC},
         runaway=None,
-        box=box,
+        box=water.box,
         frames=options.frames,
         method_defaults={
             "mcem": FIT,
@@ -316,37 +338,50 @@ def _start(x: np.ndarray, water: Water) -> dict[str, Any]:
 
 def options_from_data(options: Options, data: xr.Dataset) -> Options:
     """Fill in what the data decide: molecules, box, temperature, and where the core begins."""
-    cg.io.check(data)
-    if "axis" not in data["x"].dims:
-        raise ValueError(
-            "spce_water needs centres of mass x (frame, site, axis), these data hold spins."
-        )
-    box = np.asarray(data["box"].values, float).reshape(-1, data.sizes["axis"])
+    data, _ = _checked(data, options)
     options = replace(
         options,
         sites=data.sizes["site"],
-        box=float(box[0, 0]),
+        box=float(data["box"].values[0]),
         temperature=float(data.attrs.get("temperature", options.temperature)),
     )
     if options.core is not None:
         return options
-    fitted = data.isel(frame=slice(options.frames))  # others are not to be known
-    return replace(options, core=_closest(fitted, box[0]))
+    # Only frames that are fitted may be known; which those are does not depend on the core.
+    guess = replace(options, core=CORE)
+    fitted = _select(data, guess, _water(guess)).isel(frame=slice(options.frames))
+    return replace(options, core=_closest(fitted))
 
 
-def _closest(data: xr.Dataset, box: np.ndarray) -> float:
+def _closest(data: xr.Dataset) -> float:
     """Smallest distance in the data, angstrom, rounded down to a hundredth."""
-    x = jnp.asarray(data["x"].values, float)
+    x, box = jnp.asarray(data["x"].values, float), data["box"].values
     return math.floor(100.0 * float(np.min(np.asarray(closest_distance(x.T, box))))) / 100.0
 
 
-def _check(data: xr.Dataset, options: Options) -> None:
-    cg.io.check_particles(data, cutoff=options.cutoff, mass=MASS)
-    box = np.asarray(data["box"].values, float).reshape(-1, 3)[0]
-    if not np.allclose(box, options.box, rtol=1e-6):
+def _inside(data: xr.Dataset, core: float) -> int:
+    """Frames that hold a pair closer than ``core``."""
+    x, box = jnp.asarray(data["x"].values, float), data["box"].values
+    return int(np.sum(np.asarray(closest_distance(x.T, box)) < core))
+
+
+def _checked(data: xr.Dataset, options: Options) -> tuple[xr.Dataset, tuple[str, ...]]:
+    data, notices = cg.io.check_particles(data, cutoff=_reach(options), mass=MASS, closest=CLOSEST)
+    box = data["box"].values.astype(float)
+    if np.ptp(box) > 1e-6 * box[0]:
         raise ValueError(
-            f"the data's box is {', '.join(f'{e:g}' for e in box)} angstrom, the model's a cube of "
-            f"{options.box:g}; allowed is the same cube."
+            f"the data's box is {', '.join(f'{e:g}' for e in box)} angstrom; allowed is a cube."
+        )
+    return data, notices
+
+
+def _check(data: xr.Dataset, options: Options) -> None:
+    data, _ = _checked(data, options)
+    edge = float(data["box"].values[0])
+    if not np.isclose(edge, options.box, rtol=1e-6):
+        raise ValueError(
+            f"the data's box is a cube of {edge:g} angstrom, the model's one of {options.box:g}; allowed "
+            "is the same."
         )
     if data.sizes["site"] != options.sites:
         raise ValueError(f"the data have {data.sizes['site']} sites, the model {options.sites}.")
@@ -354,7 +389,7 @@ def _check(data: xr.Dataset, options: Options) -> None:
 
 def _select(data: xr.Dataset, options: Options, water: Water) -> xr.Dataset:
     """Sites wrapped into the box, and frames thinned until they are as good as independent."""
-    data, notices = cg.io.check_particles(data, cutoff=options.cutoff, mass=MASS)
+    data, notices = _checked(data, options)
     x = jnp.asarray(data["x"].values, float)
     one = jnp.asarray(1.0)
     potential = water.potential(jnp.zeros(len(water.basis.names)), one, one)
@@ -373,12 +408,33 @@ def _select(data: xr.Dataset, options: Options, water: Water) -> xr.Dataset:
         effective = min(frames / found.value, float(len(kept)))
     else:
         effective = frames / found.value
-    if options.frames is not None:
-        effective *= min(1.0, options.frames / data.sizes["frame"])
+    count = data.sizes["frame"]
+    if options.frames is not None and options.frames < count:
+        effective *= options.frames / count
+        count = options.frames
+    if not found.known:
+        notices = (
+            *notices,
+            f"{frames} frames are too few to tell how correlated they are: they may be worth fewer "
+            "than they count.",
+        )
+    if count < FEW:
+        notices = (
+            *notices,
+            f"only {count} frames are fitted: intervals rest on the prior as well.",
+        )
+    inside = 0 if options.core is None else _inside(data.isel(frame=slice(count)), options.core)
+    if inside:
+        notices = (
+            *notices,
+            f"core = {options.core:g} angstrom: {inside} of the fitted frames hold pairs that are "
+            "closer, which its wall pushes apart.",
+        )
     return data.assign_attrs(
         notices=list(notices),
         statistical_inefficiency=float(found.value),
         effective_frames=float(effective),
+        effective_frames_known=int(found.known),
         frames_given=frames,
     )
 

@@ -12,7 +12,7 @@ from bayescg.io.netcdf import check
 from bayescg.space import check_cutoff
 from bayescg.units import mass_density
 
-__all__ = ["check_particles"]
+__all__ = ["check_density", "check_particles"]
 
 _SITES = ("frame", "site", "axis")
 _NUMBERS = (1e-4, 0.2)  # sites per cubic angstrom: a thin gas, and twice the atoms of water
@@ -61,7 +61,7 @@ def check_particles(
         data = _with_one_box(data)
         notices.append("The box is the same in all frames; it was reduced to one (axis).")
     box = data["box"].values.astype(float)
-    _check_density(data["x"].values, box, _masses(data, mass))
+    check_density(data.sizes["site"], box, _masses(data, mass), data["x"].values)
     x, outside = _wrapped(data["x"].values, box)
     if outside.any():
         notices.append(
@@ -167,8 +167,19 @@ def _is_possible(box: np.ndarray, masses: np.ndarray | None, sites: int) -> bool
     return masses is None or _MASSES[0] <= mass_density(masses.sum(), volume) <= _MASSES[1]
 
 
-def _check_density(x: np.ndarray, box: np.ndarray, masses: np.ndarray | None) -> None:
-    sites = x.shape[1]
+def check_density(
+    sites: int,
+    box: np.ndarray,
+    masses: np.ndarray | None = None,
+    x: np.ndarray | None = None,
+) -> None:
+    """Refuse densities that no matter has, which are most often another unit of length.
+
+    :param box: edges ``(axis,)``, angstrom.
+    :param masses: of every site, g/mol.
+    :param x: ``(frame, site, axis)``, by which to tell whether the box alone is in another unit.
+    :raises ValueError: what is allowed, and which unit the lengths look like.
+    """
     if _is_possible(box, masses, sites):
         return
     volume = math.prod(box.tolist())
@@ -178,7 +189,7 @@ def _check_density(x: np.ndarray, box: np.ndarray, masses: np.ndarray | None) ->
         found += f", {mass_density(masses.sum(), volume):.3g} g/cm^3"
         allowed += f", and {_MASSES[0]:g} to {_MASSES[1]:g} g/cm^3"
     # Frames that span many boxes along every axis are in another unit than the box.
-    alone = bool(np.all(np.median(np.ptp(x, axis=1), axis=0) > 5.0 * box))
+    alone = x is not None and bool(np.all(np.median(np.ptp(x, axis=1), axis=0) > 5.0 * box))
     for unit, angstrom in _UNITS:
         if _is_possible(box * angstrom, masses, sites):
             hint = (

@@ -131,6 +131,14 @@ class Case:
         value = self.attrs.get("effective_frames")
         return float(value) if isinstance(value, int | float) else None
 
+    @property
+    def effective_in_words(self) -> str:
+        """That number, as an upper bound where the frames are too few to tell."""
+        if self.effective is None:
+            return ABSENT
+        at_most = "" if int(self.attrs.get("effective_frames_known", 1)) else "at most "
+        return at_most + number(self.effective)
+
     @cached_property
     def elsewhere(self) -> dict[str, float]:
         """Conditions of the prediction that are not those of the fit."""

@@ -112,7 +112,7 @@ def frames(case: Case) -> str:
         text += f" of {given:g} given"
     if case.effective is None:
         return f"{text}; how many independent ones they are worth was not measured"
-    text += f"; worth {number(case.effective)} independent ones"
+    text += f"; worth {case.effective_in_words} independent ones"
     if isinstance(s, int | float):
         text += f" (statistical inefficiency of the given frames {number(s)}; 1 is uncorrelated)"
     return text

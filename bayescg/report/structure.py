@@ -214,7 +214,7 @@ def _title(case: Case) -> str:
     text = f"{case.name}: N = {case.frames}"
     effective = case.effective
     if effective is not None and case.frames and effective < 0.95 * case.frames:
-        text += f" ({number(effective)} effective)"
+        text += f" ({case.effective_in_words} effective)"
     return ", ".join([text, *(f"{k} = {number(v)}" for k, v in case.elsewhere.items())])
 
 
@@ -271,8 +271,7 @@ def _table(shown: Sequence[Case], name: str) -> list[list[str]]:
         found = agreement(case, name)
         if found is None:
             continue
-        effective = ABSENT if case.effective is None else number(case.effective)
-        row = [case.label, str(case.frames), effective]
+        row = [case.label, str(case.frames), case.effective_in_words]
         row += [_or_absent(None if case.is_point else found.error)]
         row += [_or_absent(found.error if case.is_point else found.at_map)]
         row += [_against(found, 1), _against(found, 0)]

@@ -103,7 +103,7 @@ def fits(cases: Sequence[Case]) -> list[list[str]]:
         told = {True: "yes", False: "NO", None: "not recorded"}[case.converged]
         set_to = [_set(case, k) for k in differ]
         if worth:
-            set_to.insert(0, ABSENT if case.effective is None else number(case.effective))
+            set_to.insert(0, case.effective_in_words)
         table.append([case.label, case.method, case.prior, frames, *set_to, told, time])
     return table
 

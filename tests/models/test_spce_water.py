@@ -178,6 +178,15 @@ def test_data_decide_molecules_box_temperature_and_core() -> None:
         assert options["box"] == pytest.approx(BOX[0])
 
 
+def test_the_core_is_that_of_the_frames_which_thinning_leaves() -> None:
+    data = water(60)
+    again = data.isel(frame=np.repeat(np.arange(60), 4))
+    system, batch, _ = member(again, "frames=20")
+    assert batch.x.shape[1] == 20
+    closest = min(vectors(x)[1][np.triu_indices(100, 1)].min() for x in batch.x[0])
+    assert system.options["core"] == pytest.approx(np.floor(100 * closest) / 100)
+
+
 def test_correlated_frames_are_thinned_and_counted() -> None:
     """Shipped frames, each four times: a quarter of them is used; unless that is not wanted."""
     data = water(40)
@@ -197,25 +206,83 @@ def test_correlated_frames_are_thinned_and_counted() -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda d: d.assign(x=d["x"].where(d["frame"] != 2)), "nan|finite"),
-        (lambda d: d.assign(box=0.9 * d["box"]), "box"),
-        (lambda d: d.assign(box=("axis", [*BOX[:2], 2 * BOX[2]])), "cube"),
-        (lambda d: d.assign(x=0.1 * d["x"], box=0.1 * d["box"]), "density|nm|angstrom"),
-        (lambda d: d.isel(frame=[0]), "frame"),
-        (lambda d: d.assign_attrs(temperature=-5.0), "temperature"),
+        (lambda d: d.assign(x=d["x"].where(d["frame"] != 2)), "x is nan at frame=2"),
+        (
+            lambda d: d.assign(x=d["x"].where((d["frame"] != 2) | (d["site"] < 30))),
+            r"1 of 4 frames end in sites that are all NaN.*\(30 to 40\)",
+        ),
+        (
+            lambda d: d.assign(x=0.93 * d["x"], box=0.93 * d["box"]),
+            "smaller than twice the cut-off 7",
+        ),
+        (lambda d: d.assign(box=("axis", [*BOX[:2], BOX[2] + 0.01])), "allowed is a cube"),
+        (lambda d: d.assign(x=0.1 * d["x"], box=0.1 * d["box"]), "look like nanometres"),
+        (lambda d: d.assign(box=0.1 * d["box"]), "box looks like nanometres"),
+        (
+            lambda d: d.drop_vars("box").assign(
+                box=(("v", "c"), BOX[0] * np.eye(3) + np.eye(3, k=-1))
+            ),
+            "a triclinic one cannot be converted",
+        ),
+        (
+            lambda d: d.assign(x=d["x"].where(d["site"] != 1, d["x"][:, 0] + 1.2)),
+            "overlap at frame=0",
+        ),
+        (lambda d: d.isel(frame=[0]), "too few frames: 1"),
+        (lambda d: d.assign_attrs(temperature=-5.0), "temperature.*-5"),
     ],
 )
 def test_data_that_will_not_do_are_refused(change: Any, says: str) -> None:
-    with pytest.raises(ValueError, match=f"(?i){says}") as caught:
-        bad = change(frames())
-        workflow.make_system("spce_water", [], bad).batch(bad)
+    """By the first that reads them, and in one line: nothing later may say something else."""
+    with pytest.raises(ValueError, match=says) as caught:
+        workflow.make_system("spce_water", [], change(frames()))
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["epsilon", "sigma", "sigma2", "a0", "b0"])
+@pytest.mark.parametrize(
+    "name", ["epsilon", "sigma", "sigma2", "a0", "b0", "prior_scale", "core", "cutoff"]
+)
 def test_what_must_be_positive_is(name: str) -> None:
     with pytest.raises(ValueError, match=f"^{name} must be positive, got -0.1"):
         spce_water.system(spce_water.Options(**{name: -0.1}))
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["high=8"], "smaller than twice the cut-off 8"),
+        (["basis=spline", "high=8"], "smaller than twice the cut-off 8"),
+        (["core=7.5"], "core must be below the cut-off of 7 angstrom"),
+        (["frames=0"], "frames must be at least 2, got 0"),
+        (["sites=2000"], "the density is impossible: 2000 sites"),
+    ],
+)
+def test_options_that_will_not_do_are_refused(words: list[str], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        workflow.make_system("spce_water", words)
+
+
+def test_a_smaller_box_has_a_shorter_rdf() -> None:
+    """Half of 14.2 angstrom is less than the default range of the RDF; the fit needs only its cut-off."""
+    data = water(12)
+    data = data.assign(x=data["x"] * 14.2 / BOX[0], box=("axis", [14.2] * 3))
+    system, _, _ = member(data, "cutoff=6", "high=6")
+    assert system.observables[0].settings()["max"] == 7.1
+
+
+def test_what_a_fit_should_know_of_its_frames_is_noted() -> None:
+    """Too few to tell a correlation, too few to fit, and pairs inside a core that was set by hand."""
+    _, batch, _ = member(water(4), "core=2.7")
+    told = "; ".join(batch.notices)
+    for text in (
+        "4 frames are too few to tell",
+        "only 4 frames are fitted",
+        "4 of the fitted frames",
+    ):
+        assert text in told
+    assert batch.attrs["effective_frames_known"] == 0
+    _, batch, _ = member(water(20))
+    assert batch.notices == () and batch.attrs["effective_frames_known"] == 1
 
 
 def test_schedules_have_the_papers_constants() -> None:
