@@ -89,10 +89,12 @@ def load_result(path: Path) -> Any:
 
 def said(attrs: Mapping[str, Any]) -> list[str]:
     """What fit and prediction had to say, from the attributes of their result."""
-    text = attrs.get("messages", [])
-    try:
-        found = json.loads(text) if isinstance(text, str) else text
-    except ValueError:
-        found = text
-    fit = [str(m) for m in found] if isinstance(found, list) else [str(found)]
-    return fit + [str(attrs[k]) for k in ("predict_failed_at", "predict_note") if k in attrs]
+    told = []
+    for name in ("messages", "predict_messages"):
+        text = attrs.get(name, [])
+        try:
+            found = json.loads(text) if isinstance(text, str) else text
+        except ValueError:
+            found = text
+        told += [str(m) for m in found] if isinstance(found, list) else [str(found)]
+    return told

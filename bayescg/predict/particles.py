@@ -14,18 +14,21 @@ from bayescg.infer.progress import Progress, Silent
 from bayescg.observables.base import Observable
 from bayescg.potentials.particles import ParticlePotential
 from bayescg.predict.pooling import pool
-from bayescg.predict.pressure import pressure
+from bayescg.predict.pressure import Pressure, pressure
 from bayescg.samplers.base import Sampler
 
-__all__ = ["ParticlePrediction", "Production", "particle_predictive"]
+__all__ = ["ParticlePrediction", "Production", "drifts", "particle_predictive"]
 
 NODES = 3  # fine-scale widths at which each sample is measured
+BLOCKS = 15  # of a warm-up, after each of which energies are looked at
+LONGEST = 4  # times its length that a warm-up may take if energies drift
+DRIFT = 3.0  # standard errors of the mean energy's change that are called a drift
 
 
 class Production(NamedTuple):
     """How long the model is simulated; a trajectory is one step of the sampler."""
 
-    warmup: int = 150  # trajectories of each chain before the first measurement
+    warmup: int = 150  # trajectories of each chain before the first measurement, at least
     measurements: int = 80  # of each chain
     thin: int = 5  # trajectories from one to the next
 
@@ -37,8 +40,10 @@ class ParticlePrediction(NamedTuple):
     errors: dict[str, np.ndarray]  # Monte Carlo standard error, same shape
     effective: np.ndarray  # (draw,), effective number of pooled samples
     failures: np.ndarray  # (simulated,), trajectories of each chain that blew up
-    pressure: np.ndarray  # (draw,), bar
-    compressibility: np.ndarray  # (draw,), 1/bar
+    bulk: tuple[Pressure, ...]  # of each draw
+    warmup: int  # trajectories that it took
+    drifting: bool  # whether the mean energy still changed at its end
+    settled: bool  # whether pooling came to its end
 
 
 def particle_predictive(
@@ -60,7 +65,8 @@ def particle_predictive(
     from all samples by multistate reweighting (:func:`~bayescg.predict.pooling.pool`), which lowers
     the Monte Carlo error as far as the values overlap. The fine scale is drawn with the variance of
     the coarse-to-fine map: each sample is measured with the same noise at three variances, and the
-    observable interpolated between them.
+    observable interpolated between them. The warm-up is lengthened as long as the mean energy of the
+    chains :func:`drifts`, up to ``LONGEST`` times.
 
     :param u: unconstrained parameters, ``(draw, u)``.
     :param x: configurations to start from, ``(frame, site, axis)``.
@@ -102,10 +108,29 @@ def particle_predictive(
         stacked = jax.tree.map(lambda *v: jnp.stack(v), *values)  # (node, *dims, chain)
         return potential.statistics(wide), potential.virials(wide), stacked
 
-    block = 10
-    for i in range(0, production.warmup, block):
-        state, _ = run(jax.random.fold_in(warm_key, i), state, block)
-        progress.update("equilibrate", (i + block) / production.warmup, {"draws": simulated})
+    def natural(v: Array) -> Array:
+        boltzmann = program.boltzmann(v, frames[:1], conditions)
+        return jnp.asarray(boltzmann.beta) * boltzmann.potential.natural()
+
+    eta = np.asarray(jax.jit(jax.vmap(natural))(draws))
+    own = jnp.asarray(eta[:simulated].T)
+
+    @jax.jit
+    def energies(x: Array) -> Array:
+        return -jnp.sum(own * potential.statistics(x.astype(own.dtype)), 0)
+
+    block = max(1, production.warmup // BLOCKS)
+    wanted, warmed, drift = production.warmup, 0, True
+    seen_energies: list[np.ndarray] = []
+    while warmed < wanted:
+        state, _ = run(jax.random.fold_in(warm_key, warmed), state, block)
+        warmed += block
+        seen_energies.append(np.asarray(energies(state.x)))
+        progress.update("equilibrate", warmed / wanted, {"draws": simulated})
+        if warmed >= wanted:
+            drift = drifts(np.array(seen_energies))
+            if drift and wanted < LONGEST * production.warmup:
+                wanted = warmed + production.warmup // 2
     phi, first, second, seen = [], [], [], []
     for i in range(production.measurements):
         move, look = jax.random.split(jax.random.fold_in(run_key, i))
@@ -120,11 +145,6 @@ def particle_predictive(
     chain = np.tile(np.arange(simulated), production.measurements)
     measured = {k: np.concatenate([s[k] for s in seen]) for k in seen[0]}
 
-    def natural(v: Array) -> Array:
-        boltzmann = program.boltzmann(v, frames[:1], conditions)
-        return jnp.asarray(boltzmann.beta) * boltzmann.potential.natural()
-
-    eta = np.asarray(jax.jit(jax.vmap(natural))(draws))
     pooled = pool(eta @ statistics.T, chain, simulated)
     share = _interpolation(np.asarray(nodes), np.asarray(widths))  # (draw, node)
     values, errors = {}, {}
@@ -143,18 +163,36 @@ def particle_predictive(
     grown = np.concatenate(first), np.concatenate(second)
     beta = float(jnp.asarray(program.boltzmann(draws[0], frames[:1], conditions).beta))
     volume = float(np.prod(potential.box))
-    bulk = [
-        pressure(eta[d] / beta, beta, *grown, pooled.weights[d], frames.shape[1], volume)
+    bulk = tuple(
+        pressure(eta[d] / beta, beta, *grown, pooled.weights[d], chain, frames.shape[1], volume)
         for d in range(len(u))
-    ]
+    )
     return ParticlePrediction(
         values,
         errors,
         pooled.effective,
         np.asarray(state.failures),
-        np.array([b.pressure for b in bulk]),
-        np.array([b.compressibility for b in bulk]),
+        bulk,
+        warmed,
+        drift,
+        pooled.settled,
     )
+
+
+def drifts(energies: np.ndarray) -> bool:
+    """Whether the mean over chains still changes from the middle third of a series to the last.
+
+    Chains are independent, so their spread gives the error of the mean change, however the series of
+    each is correlated. Of chains in equilibrium three in a thousand series are taken to drift.
+
+    :param energies: ``(block, chain)``.
+    """
+    third = len(energies) // 3
+    if third == 0 or energies.shape[1] < 2:
+        return False
+    change = energies[-third:].mean(0) - energies[-2 * third : -third].mean(0)
+    error = change.std(ddof=1) / np.sqrt(len(change))
+    return not abs(change.mean()) <= DRIFT * error
 
 
 def _widths(program: Program, u: Array, x: Array, conditions: dict[str, Array]) -> Array:

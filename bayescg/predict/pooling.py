@@ -22,6 +22,7 @@ class Pooled(NamedTuple):
     weights: np.ndarray  # (state, sample), each row sums to 1
     effective: np.ndarray  # (state,), effective number of samples, 1 / sum w^2
     log_partition: np.ndarray  # (state,), log Z relative to the first simulated state
+    settled: bool  # whether the iteration for log Z has come to its end
 
 
 def pool(exponents: np.ndarray, chain: np.ndarray, simulated: int) -> Pooled:
@@ -38,17 +39,18 @@ def pool(exponents: np.ndarray, chain: np.ndarray, simulated: int) -> Pooled:
     drawn = relative[some]
     log_counts = np.log(counts[some])
     # A start from each state's own samples; the iteration then only has to settle the overlaps.
-    z = np.zeros(len(some))
+    z, settled = np.zeros(len(some)), False
     for _ in range(ROUNDS):
         density = logsumexp(drawn + (log_counts - z)[:, None], axis=0)
         new = logsumexp(drawn - density, axis=1)
         new -= new[0]
         change = np.max(np.abs(new - z))
         z = new
-        if change < TOLERANCE:
+        settled = bool(change < TOLERANCE)
+        if settled:
             break
     density = logsumexp(drawn + (log_counts - z)[:, None], axis=0)
     log_weights = relative - density
     total = logsumexp(log_weights, axis=1)
     weights = np.exp(log_weights - total[:, None])
-    return Pooled(weights, 1.0 / np.sum(weights**2, 1), total - total[0])
+    return Pooled(weights, 1.0 / np.sum(weights**2, 1), total - total[0], settled)

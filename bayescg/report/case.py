@@ -84,7 +84,15 @@ class Case:
     @cached_property
     def messages(self) -> list[str]:
         """What the fit said."""
-        text = self.attrs.get("messages", "[]")
+        return self._told("messages")
+
+    @cached_property
+    def predict_messages(self) -> list[str]:
+        """What the prediction said."""
+        return self._told("predict_messages")
+
+    def _told(self, name: str) -> list[str]:
+        text = self.attrs.get(name, "[]")
         try:
             found = json.loads(text) if isinstance(text, str) else text
         except ValueError:

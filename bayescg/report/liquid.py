@@ -34,6 +34,7 @@ MEANINGS = {
 #: Predicted quantities of one value a draw.
 BULK = {
     "pressure": "pressure of the coarse model / bar, median (10–90 %)",
+    "bulk_modulus": "its bulk modulus / bar, median (10–90 %)",
     "compressibility": "its compressibility / bar⁻¹, median (10–90 %)",
     "coordination": "coordination number, median (10–90 %)",
     "tetrahedral_order": "tetrahedral order parameter, median (10–90 %)",
@@ -78,6 +79,9 @@ def numbers(case: Case) -> dict[str, Any]:
         if case.predicted(name):
             value = case.get("posterior_predictive", name)
             found[name] = _middle(value.values.ravel())
+    if case.predicted("bulk_modulus"):
+        bulk = case.get("posterior_predictive", "bulk_modulus").values.ravel()
+        found["compressibility"] = _compressibility(bulk)
     return {k: v for k, v in found.items() if v is not None}
 
 
@@ -96,6 +100,18 @@ def _with_error(values: np.ndarray) -> str:
 
 def _short(value: float) -> str:
     return number(float(f"{value:.2g}"))
+
+
+def _compressibility(bulk: np.ndarray) -> str:
+    """Median and interval of the reciprocal, which has a pole where the bulk modulus is zero."""
+    high, middle, low = np.quantile(bulk, [0.1, 0.5, 0.9])
+    if middle <= 0.0:
+        return "none: at constant pressure the model would fall apart"
+    text = number(1.0 / float(middle))
+    if bulk.size < 2:
+        return text
+    upwards = f"to {number(1.0 / float(high))}" if high > 0.0 else "and more, without a bound"
+    return f"{text} ({number(1.0 / float(low))} {upwards})"
 
 
 def _middle(values: np.ndarray) -> str:
@@ -281,8 +297,7 @@ def doubts(case: Case) -> list[str]:
     if case.elsewhere:
         told = ", ".join(f"{k} = {number(v)}" for k, v in case.elsewhere.items())
         found.append(f"The predictions are for other conditions than the fit's: {told}.")
-    if "predict_note" in case.attrs:
-        found.append(f"The prediction said: {case.attrs['predict_note']}")
+    found += [f"The prediction said: {m}" for m in case.predict_messages]
     accepted, apart = _last(case, "latent_change"), _spread(case)
     if accepted is not None and accepted < STUCK:
         found.append(
@@ -308,8 +323,6 @@ def doubts(case: Case) -> list[str]:
             f"{few} of {effective.size} predicted draws rest on fewer than {FEW_SAMPLES:g} effective samples "
             f"(fewest {number(float(effective.min()))}): they overlap little with the others."
         )
-    if "predict_failed_at" in case.attrs:
-        found.append(f"The prediction said: {case.attrs['predict_failed_at']}")
     for name in NAMES:
         share = noise_share(case, name)
         if share is not None and share > NOISY:

@@ -120,15 +120,21 @@ def particle_groups(
         done.effective[first : first + simulated].reshape(shape),
         {"units": "1", "long_name": "effective number of pooled samples behind a draw"},
     )
-    for name, values, units in (
-        ("pressure", done.pressure, "bar"),
-        ("compressibility", done.compressibility, "1/bar"),
+    for name, field, units, text in (
+        ("pressure", "pressure", "bar", "pressure"),
+        ("pressure_mcse", "pressure_error", "bar", "Monte Carlo standard error of pressure"),
+        ("bulk_modulus", "bulk_modulus", "bar", "isothermal bulk modulus"),
+        (
+            "bulk_modulus_mcse",
+            "bulk_modulus_error",
+            "bar",
+            "Monte Carlo standard error of bulk_modulus",
+        ),
+        ("compressibility", "compressibility", "1/bar", "isothermal compressibility"),
     ):
-        group[name] = (
-            ("chain", "draw"),
-            values[first : first + simulated].reshape(shape),
-            {"units": units, "long_name": f"{name} of the coarse model", "note": WARNING},
-        )
+        values = np.array([getattr(b, field) for b in done.bulk[first : first + simulated]])
+        about = {"units": units, "long_name": f"{text} of the coarse model", "note": WARNING}
+        group[name] = (("chain", "draw"), values.reshape(shape), about)
     groups = {"posterior_predictive": group}
     if with_mode:
         point = part(slice(first + simulated, None))
@@ -139,15 +145,30 @@ def particle_groups(
         by_draw.reshape(shape),
         {"units": "1", "long_name": "simulated trajectories that blew up and were begun again"},
     )
-    notes: dict[str, Any] = {"predict_failures": int(by_draw.sum()), "predict_note": WARNING}
+    messages = [WARNING]
+    if done.drifting:
+        messages.append(
+            f"after a warm-up of {done.warmup} trajectories the energy of the simulated chains still "
+            "changed: what is predicted is not that of equilibrium."
+        )
+    if not done.settled:
+        messages.append(
+            "the weights of the pooled samples did not settle: draws that overlap little with others "
+            "are estimated badly."
+        )
     if by_draw.any():
         worst = int(by_draw.argmax())
         told = parameters_in_words(program.constrain(jnp.asarray(u[worst])))
-        notes["predict_failed_at"] = (
+        messages.append(
             f"{by_draw.sum()} simulated trajectories blew up and were begun again with a shorter step, "
             f"most ({by_draw[worst]}) of one draw, at {told}; where a draw fails often, its "
             "observables are not to be trusted."
         )
+    notes = {
+        "predict_failures": int(by_draw.sum()),
+        "predict_warmup": done.warmup,
+        "predict_messages": messages,
+    }
     return groups, notes
 
 

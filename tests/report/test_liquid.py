@@ -397,10 +397,9 @@ def test_a_good_fit_leaves_nothing_to_doubt() -> None:
     [
         ({"gap": 1.2}, "at the optimum they are equal (Eq. 62)"),
         ({"effective_frames": 5.0}, "worth 5 independent ones"),
-        ({"predict_failed_at": "3 simulated trajectories"}, "3 simulated trajectories"),
         ({"width": 1e-4}, "Monte Carlo error is"),
         ({"offset": 0.3, "width": 0.01}, "band of the ADF holds only"),
-        ({"predict_note": "mind the pressure"}, "mind the pressure"),
+        ({"predict_messages": ["mind the pressure", "3 failed"]}, "The prediction said: 3 failed"),
         ({"predict_conditions": '{"temperature": 350.0}'}, "temperature = 350"),
     ],
 )
@@ -418,6 +417,26 @@ def test_a_draw_that_few_samples_reach_is_said() -> None:
     assert table["effective pooled samples of a predicted draw, fewest"] == "7"
     assert table["simulated trajectories that blew up"] == "0"
     assert table["the posterior is"] == "Laplace (complete), unweighted draws"
+
+
+@pytest.mark.parametrize(
+    ("bulk", "told"),
+    [
+        (np.linspace(1e4, 2e4, 101), "6.667e−05 (5.263e−05 to 9.091e−05)"),
+        (np.linspace(-2e4, 8e4, 101), "3.333e−05 (1.429e−05 and more, without a bound)"),
+        (np.linspace(-8e4, 2e4, 101), "none: at constant pressure the model would fall apart"),
+        (np.array([1e4]), "0.0001"),
+    ],
+)
+def test_compressibility_has_the_interval_of_a_reciprocal(bulk: np.ndarray, told: str) -> None:
+    """A pole lies where the bulk modulus is zero: quantiles of the reciprocal would jump across it."""
+    whole = made()
+    group = results.group(whole, "posterior_predictive").isel(draw=slice(bulk.size)).copy()
+    group = group.isel(draw=np.zeros(bulk.size, int))
+    group["bulk_modulus"] = (("chain", "draw"), bulk[None])
+    group["compressibility"] = (("chain", "draw"), np.zeros((1, bulk.size)))
+    found = numbers(Case("fit", results.with_groups(whole, {"posterior_predictive": group})))
+    assert found["compressibility"] == told
 
 
 def test_an_unconverged_fit_is_said_first(tmp_path: Path) -> None:

@@ -1,0 +1,196 @@
+"""Prediction of particles: against simulations that share nothing with it, here and under other conditions."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import bayescg as cg
+from bayescg import results
+from bayescg.infer.begin import program_of
+from bayescg.infer.fit import Fit
+from bayescg.potentials import ParticlePotential
+from bayescg.predict import Production
+from bayescg.predict.particles import drifts
+from bayescg.predict.pressure import pressure
+from bayescg.system import Batch
+from bayescg.units import BAR, beta_of
+from bayescg_models import spce_water
+from tests.statistical import check_z
+
+SMALL = {
+    "sites": 24,
+    "box": 10.0,
+    "cutoff": 4.9,
+    "high": 4.9,
+    "features": 4,
+    "three_body": "none",
+    "core": 2.4,
+}
+THETA = {"theta_c": jnp.array([0.2, -0.1, 0.1, 0.0]), "sigma": 2.8, "sigma2": 0.02}
+SHORT = Production(warmup=60, measurements=40, thin=4)
+CHAINS = 48
+
+
+def system(**changes: Any) -> cg.System:
+    return spce_water.system(spce_water.Options(**(SMALL | changes)))
+
+
+def values(epsilon: float) -> dict[str, Any]:
+    return {k: jnp.asarray(v, float) for k, v in (THETA | {"epsilon": epsilon}).items()}
+
+
+def simulated(s: cg.System, epsilon: float, seed: int) -> tuple[np.ndarray, ParticlePotential]:
+    """Configurations ``(sample, axis, site, chain)`` by HMC from lattices, and the potential."""
+    v = values(epsilon)
+    water = s.program.keywords["water"]  # type: ignore[attr-defined]
+    potential = water.potential(v["theta_c"], v["epsilon"], v["sigma"])
+    sampler = s.latent_sampler
+    assert sampler is not None
+    ready = sampler.prepare(potential, jnp.asarray(water.beta))
+
+    @jax.jit
+    def run(key: jax.Array, state: Any) -> Any:
+        def move(state: Any, k: jax.Array) -> tuple[Any, jax.Array]:
+            state, _ = sampler.step(k, state, *ready)
+            return state, state.x
+
+        return jax.lax.scan(move, state, jax.random.split(key, 200))
+
+    state = sampler.init(jax.random.key(seed), CHAINS)
+    for k in range(2):
+        state, x = run(jax.random.key(100 * seed + k), state)
+    return np.asarray(x[::5], float), potential
+
+
+def blurred_rdf(s: cg.System, x: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard error, by chain, of the RDF of sites about ``x``."""
+    noise = np.random.default_rng(seed).normal(size=x.shape) * np.sqrt(THETA["sigma2"])
+    measure = jax.jit(s.observables[0])
+    each = np.mean([np.asarray(measure(jnp.asarray(f))) for f in x + noise], 0)  # (r, chain)
+    return each.mean(1), each.std(1, ddof=1) / np.sqrt(CHAINS)
+
+
+@pytest.fixture(scope="module")
+def posterior() -> Fit:
+    """Draws that stand for a posterior: half of them at one epsilon, half at another."""
+    s = system()
+    x, _ = simulated(s, 0.3, 1)
+    batch = Batch(x[-1, :, :, :8].T[None], {}, None, None)
+    program = program_of(s, batch)
+    u = [np.asarray(program.unconstrain(values(e))) for e in (0.3, 0.6)]
+    return Fit(
+        method="mcem",
+        system=s,
+        batch=batch,
+        program=program,
+        draws=np.repeat(u, 4, axis=0)[None, :, None],
+        mode=None,
+        approximation="made up",
+        converged=np.ones(1, bool),
+        ended="converged",
+        messages=(),
+        seconds=0.0,
+        exact=False,
+        key=jax.random.key(0),
+    )
+
+
+@pytest.fixture(scope="module")
+def here(posterior: Fit) -> Any:
+    return cg.predict(posterior, production=SHORT)
+
+
+def test_each_draw_is_predicted_as_its_own_simulation_would(posterior: Fit, here: Any) -> None:
+    """One chain a draw, all pooled, blurred by sigma2: the RDF of draws of either epsilon."""
+    found = results.group(here, "posterior_predictive")
+    for draw, epsilon in ((0, 0.3), (7, 0.6)):
+        x, _ = simulated(posterior.system, epsilon, 2 + draw)
+        mean, error = blurred_rdf(posterior.system, x, draw)
+        one = found.isel(chain=0, draw=draw)
+        both = np.hypot(error, one["rdf_mcse"].values)
+        check_z(one["rdf"].values, mean, np.where(both > 0, both, 1.0), dof=15)
+        assert mean.max() > 1.2  # there is something to miss
+    apart = np.abs(found["rdf"].values[0, 0] - found["rdf"].values[0, 7]).max()
+    assert apart > 5 * float(found["rdf_mcse"].max())
+
+
+def test_draws_share_their_samples_and_say_how_many(here: Any) -> None:
+    """Eight draws in 32 chains: more effective samples than a draw's own chains give."""
+    found = results.group(here, "posterior_predictive")
+    own = 32 // 8 * SHORT.measurements
+    effective = found["effective_samples"].values
+    assert np.all(effective > 2 * own) and np.all(effective <= 32 * SHORT.measurements)
+    np.testing.assert_allclose(found["failures"].values, 0)
+    attrs = results.attrs(here)
+    assert attrs["predict_failures"] == 0 and attrs["predict_warmup"] >= SHORT.warmup
+    assert any("do not fix" in m for m in np.atleast_1d(attrs["predict_messages"]))
+
+
+def test_the_same_model_elsewhere(posterior: Fit) -> None:
+    """Fewer, warmer sites in a larger box, from random places of a lattice."""
+    other = {"sites": 20, "temperature": 450.0, "box": 11.0}
+    moved = cg.predict(posterior, production=SHORT, conditions=other)
+    found = results.group(moved, "posterior_predictive").isel(chain=0, draw=7)
+    s = system(**other)
+    x, _ = simulated(s, 0.6, 11)
+    mean, error = blurred_rdf(s, x, 3)
+    both = np.hypot(error, found["rdf_mcse"].values)
+    check_z(found["rdf"].values, mean, np.where(both > 0, both, 1.0), dof=15)
+    with pytest.raises(ValueError, match="sites must be positive"):
+        cg.predict(posterior, conditions={"sites": 0})
+    with pytest.raises(ValueError, match="the density is impossible"):
+        cg.predict(posterior, conditions={"sites": 900})
+
+
+def test_pressure_is_the_slope_of_the_free_energy(posterior: Fit) -> None:
+    """Virials, pressure and bulk modulus of a liquid against log Z at two other volumes.
+
+    The same samples are weighted to boxes a little larger and smaller, so nothing is left to chance
+    but the truncation of the difference quotients.
+    """
+    s, h = posterior.system, 1e-3
+    x, potential = simulated(s, 0.1, 5)
+    flat = np.moveaxis(x, -1, 1).reshape(-1, 3, SMALL["sites"])[:400]
+    beta, volume = beta_of(300.0), SMALL["box"] ** 3
+
+    def energy(scale: float) -> np.ndarray:
+        grown = ParticlePotential(potential.pairs, tuple(np.array(potential.box) * scale))
+        return np.asarray(jax.vmap(grown)(jnp.asarray(scale * np.swapaxes(flat, 1, 2))))
+
+    at = {k: energy(np.exp(k * h)) for k in (-1, 0, 1)}
+    log_z = {
+        k: 3 * SMALL["sites"] * k * h + np.log(np.mean(np.exp(-beta * (e - at[0]))))
+        for k, e in at.items()
+    }
+    slope = (log_z[1] - log_z[-1]) / (2 * h)
+    bend = (log_z[1] - 2 * log_z[0] + log_z[-1]) / h**2
+    first, second = potential.virials(jnp.asarray(np.moveaxis(flat, 0, -1)))
+    weights, chain = np.full(len(flat), 1.0 / len(flat)), np.arange(len(flat))
+    found = pressure(
+        np.asarray(potential.natural()),
+        beta,
+        np.asarray(first).T,
+        np.asarray(second).T,
+        weights,
+        chain,
+        SMALL["sites"],
+        volume,
+    )
+    assert found.pressure == pytest.approx(slope / (3 * beta * volume) / BAR, rel=1e-3)
+    # With V = exp(3 h): B = -V dP/dV, and P = slope / (3 beta V).
+    bulk = (3 * slope - bend) / (9 * beta * volume) / BAR
+    assert found.bulk_modulus == pytest.approx(bulk, rel=1e-2)
+    assert found.compressibility == pytest.approx(1.0 / found.bulk_modulus)
+
+
+def test_a_drift_of_the_energy_is_found_and_rest_is_not() -> None:
+    """Slow chains at rest, and chains that relax; rest is called a drift in 0.3 % of such series."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(15, 40)).cumsum(0) + 5.0 * rng.normal(size=40)
+    assert not drifts(noise)
+    assert drifts(noise + 30.0 * np.exp(-np.arange(15) / 8.0)[:, None])
+    assert drifts(np.where(np.arange(15)[:, None] > 12, np.nan, noise))
+    assert not drifts(noise[:2])
