@@ -80,7 +80,8 @@ class System:
     :param observables: what ``predict`` measures unless told otherwise.
     :param known_observables: every observable that makes sense here: name to constructor.
     :param restriction: fine-to-coarse map R for the methods that need one, or None.
-    :param constants: arrays for the result's ``constant_data``: name to (dims, values, long name).
+    :param constants: arrays for the result's ``constant_data``: name to (dims, values, long name,
+        units).
     :param check: raises ``ValueError`` where a data set does not fit the system.
     :param select: the members of a data set that the system's options name.
     :param frames: use only the first so many frames; None for all.
@@ -95,7 +96,9 @@ class System:
     observables: tuple[Observable, ...] = ()
     known_observables: Mapping[str, Callable[..., Observable]] = field(default_factory=dict)
     restriction: Callable[..., Any] | None = None
-    constants: Mapping[str, tuple[tuple[str, ...], np.ndarray, str]] = field(default_factory=dict)
+    constants: Mapping[str, tuple[tuple[str, ...], np.ndarray, str, str]] = field(
+        default_factory=dict
+    )
     check: Callable[[xr.Dataset], None] = lambda data: None
     select: Callable[[xr.Dataset], xr.Dataset] = lambda data: data
     frames: int | None = None
@@ -109,6 +112,11 @@ class System:
     box: tuple[float, ...] | None = None
     units: Mapping[str, str] = field(default_factory=dict)
     derived: Callable[[Mapping[str, Array]], Mapping[str, Derived]] | None = None
+
+    @property
+    def length(self) -> str:
+        """The unit of configurations: angstrom for sites in space, none for spins."""
+        return "1" if self.box is None else "angstrom"
 
     def batch(self, data: xr.Dataset) -> Batch:
         """The data set as arrays with a leading sweep axis.

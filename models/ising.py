@@ -182,13 +182,15 @@ def system(options: Options = Options()) -> cg.System:
             ("feature_of_paper",),
             np.array(independent.alias_of),
             "independent feature that carries it",
+            "1",
         ),
         "alias_coefficient": (
             ("feature_of_paper",),
             np.array(independent.coefficient),
             "coefficient relative to it",
+            "1",
         ),
-        "feature_named": (("feature_of_paper",), names, "features of Eq. 55"),
+        "feature_named": (("feature_of_paper",), names, "features of Eq. 55", "1"),
     }
     measured = (magnetization(), correlation(max=options.n_f // 2))
     return cg.System(

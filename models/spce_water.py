@@ -253,7 +253,7 @@ def system(options: Options = Options()) -> cg.System:
             "tetrahedral_order": tetrahedral_order,
         },
         restriction=lambda x, key: x,
-        constants={"box": (("axis",), box, "edges of the periodic box, angstrom")},
+        constants={"box": (("axis",), box, "edges of the periodic box", "angstrom")},
         check=partial(_check, options=options),
         select=partial(_select, options=options, water=water),
         start={k: getattr(options, k) for k in ("epsilon", "sigma", "sigma2")},

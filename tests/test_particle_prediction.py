@@ -129,6 +129,13 @@ def test_draws_share_their_samples_and_say_how_many(here: Any) -> None:
     assert any("do not fix" in m for m in np.atleast_1d(attrs["predict_messages"]))
 
 
+def test_lengths_are_stored_in_angstrom(here: Any) -> None:
+    for group, name in (("observed_data", "x"), ("constant_data", "box")):
+        assert results.group(here, group)[name].attrs["units"] == "angstrom"
+    predicted = results.group(here, "posterior_predictive")
+    assert predicted["bulk_modulus_mcse"].attrs["units"] == "bar"
+
+
 def test_the_same_model_elsewhere(posterior: Fit) -> None:
     """Fewer, warmer sites in a larger box, from random places of a lattice."""
     other = {"sites": 20, "temperature": 450.0, "box": 11.0}

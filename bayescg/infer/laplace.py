@@ -81,7 +81,9 @@ def laplace(
     :param form: ``"complete"`` or ``"observed"``.
     """
     terms = jax.jit(jax.vmap(partial(prior_terms, program)))
-    _, held, exact = terms(jnp.asarray(u), jnp.asarray(x, float), _floats(conditions))
+    given = jnp.asarray(u), jnp.asarray(x, float), _floats(conditions)
+    gradient, held, exact = terms(*given)
+    estimates = estimates._replace(complete=_at_rest(program, estimates, gradient, *given))
     bounded = np.zeros(len(u), bool)
     if form == "complete":
         precision = np.asarray(estimates.complete + held)
@@ -97,6 +99,43 @@ def laplace(
             precision[bounded] = np.asarray(believed(estimates) + held)[bounded]
     precision = 0.5 * (precision + np.swapaxes(precision, 1, 2))
     return Laplace(form, np.asarray(u), precision, _smallest(precision), bounded)
+
+
+def _at_rest(
+    program: Program,
+    estimates: Estimates,
+    gradient: Array,
+    u: Array,
+    x: Array,
+    conditions: dict[str, Array],
+) -> Array:
+    r"""Complete information of every member, ``(member, u, u)``, for a mode that is one exactly.
+
+    Where natural parameters :math:`\eta` are not linear in u they bend the log posterior by
+    :math:`\beta\sum_k r_k\nabla^2\eta_k`, with :math:`r` what the data have of the statistics beyond the
+    model. Its estimate has the Monte Carlo error of the score, more than all else that curves the
+    posterior along a sloppy direction. But at a mode the score is minus the gradient of the prior:
+    :math:`r` is changed by the least that makes it so.
+    """
+
+    def natural(v: Array, x: Array, conditions: dict[str, Array]) -> Array:
+        boltzmann = program.boltzmann(v, x, conditions)
+        return jnp.asarray(boltzmann.beta) * boltzmann.potential.natural()
+
+    def bend(r: Array, v: Array, x: Array, conditions: dict[str, Array]) -> Array:
+        return jax.hessian(lambda w: natural(w, x, conditions) @ r)(v)
+
+    slopes = np.asarray(jax.jit(jax.vmap(jax.jacfwd(natural)))(u, x, conditions))
+    residuals = np.zeros(slopes.shape[:2])
+    left = np.asarray(estimates.score + gradient)
+    for m, (slope, fine) in enumerate(
+        zip(slopes, np.asarray(estimates.of_likelihood), strict=True)
+    ):
+        at = np.flatnonzero(fine == 0)
+        if np.isfinite(slope).all() and np.isfinite(left[m]).all():
+            residuals[m] = np.linalg.lstsq(slope[:, at].T, -left[m, at], rcond=1e-12)[0]
+    change: Array = jax.jit(jax.vmap(bend))(jnp.asarray(residuals), u, x, conditions)
+    return estimates.complete - change
 
 
 def _smallest(precision: np.ndarray) -> np.ndarray:

@@ -193,7 +193,7 @@ class MCEM:
             except KeyboardInterrupt:
                 messages.append("interrupted while draws were weighted: they are not.")
                 draws, approximation, groups = self._laplace(*arguments, False, messages)
-        groups["em_trace"] = trace_group(result)
+        groups["em_trace"] = trace_group(result, self.system.length)
         return Fit(
             method=self.method,
             system=self.system,

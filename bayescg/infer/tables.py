@@ -126,7 +126,8 @@ def map_group(
     return out
 
 
-def trace_group(result: MCEMResult) -> dict[str, Table]:
+def trace_group(result: MCEMResult, length: str = "1") -> dict[str, Table]:
+    """How a search went; ``length`` is the unit of configurations."""
     t = result.trace
     return {
         "u": Table(("iteration", "member", "parameter"), t["u"], "parameters, unconstrained"),
@@ -146,7 +147,10 @@ def trace_group(result: MCEMResult) -> dict[str, Table]:
             "latent spins changed by a sweep, or acceptance of moves of latent sites",
         ),
         "latent_gap": Table(
-            ("iteration", "member"), t["latent_gap"], "mean square of x - X under q_i"
+            ("iteration", "member"),
+            t["latent_gap"],
+            "mean square of x - X under q_i",
+            length if length == "1" else f"{length}^2",
         ),
         "failed": Table(
             ("iteration", "member"),

@@ -45,6 +45,7 @@ def to_inference_data(fit: Fit, *, prior_draws: int = 500) -> Any:
                 ("member", "frame", *label.sites),
                 fit.batch.x,
                 "fine configurations that were fitted",
+                fit.system.length,
             )
         }
     )
@@ -235,15 +236,17 @@ def _constants(fit: Fit) -> dict[str, Table]:
         for name, values in fit.batch.conditions.items()
         if name != fit.batch.dim
     }
-    for name, (dims, values, text) in fit.system.constants.items():
-        out[name] = Table(dims, values, text)
+    for name, (dims, values, text, units) in fit.system.constants.items():
+        out[name] = Table(dims, values, text, units)
     for name, values in fit.fixed.items():
         if values.ndim == 1:
-            out[f"{name}_fixed"] = Table(("member",), values, f"{name}, held")
+            units = fit.system.units.get(name, "1")
+            out[f"{name}_fixed"] = Table(("member",), values, f"{name}, held", units)
             continue
         out[f"{name}_fixed"] = Table(
             ("member", "frame", "coarse_site", "axis")[: values.ndim],
             values,
             f"{name} on which the program is conditioned",
+            fit.system.length,
         )
     return out

@@ -21,6 +21,7 @@ from bayescg.infer.laplace import laplace
 from bayescg.infer.marginal import check_factorises
 from bayescg.infer.mcem import run_mcem
 from bayescg.infer.moves import followed, is_curved, straight
+from bayescg.infer.prior import prior_terms
 from bayescg.infer.program import Program, ProgramError, read_program
 from bayescg.infer.schedules import Newton
 from bayescg.infer.score_matching import score_matching
@@ -198,6 +199,47 @@ def test_a_step_is_straight_in_natural_parameters(frames: np.ndarray) -> None:
     there, part = straight(p, u, step.at[at].set(-1.5), x, {})
     assert part == 0.5
     assert there[at] - u[at] == pytest.approx(np.log(1.0 - 0.75), rel=1e-6)
+
+
+def test_noise_of_the_score_does_not_bend_the_posterior(frames: np.ndarray) -> None:
+    """What the data have of the statistics beyond the model, r, is known at a mode from the prior.
+
+    Estimates of any r, score and complete information alike, lead to one precision; for epsilon, in
+    which natural parameters are linear, its bend is the score of log epsilon, minus the prior's gradient.
+    """
+    p, u = read(frames[:3])
+    x = jnp.asarray(frames[:3])
+
+    def natural(v: jax.Array) -> jax.Array:
+        return BETA * p.boltzmann(v, x, {}).potential.natural()
+
+    def made(r: jax.Array) -> Estimates:
+        bend = jax.hessian(lambda v: natural(v) @ r)(u)
+        zero, some = jnp.zeros(p.size), jnp.zeros(())
+        return Estimates(
+            score=jax.jacfwd(natural)(u).T @ r,
+            complete=fisher - bend,
+            fisher=fisher,
+            missing=0.1 * fisher,
+            spread=jnp.zeros((p.size, 4)),
+            features=zero,
+            latent_change=some,
+            latent_gap=some,
+            of_likelihood=zero.at[p.coordinates("sigma2")].set(1.0),
+            failed=some,
+        )
+
+    fisher = jnp.diag(jnp.linspace(5.0, 40.0, p.size))
+    gradient, held, _ = prior_terms(p, u, x, {})
+    found = []
+    for seed in range(2):
+        r = jax.random.normal(jax.random.key(seed), natural(u).shape)
+        stacked = jax.tree.map(lambda a: jnp.asarray(a)[None], made(r))
+        found.append(laplace(p, stacked, np.asarray(u)[None], x[None], {}, "complete").precision[0])
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-8, atol=1e-8)
+    at = p.coordinates("epsilon")[0]
+    expected = fisher + held + jnp.zeros_like(fisher).at[at, at].set(gradient[at])
+    np.testing.assert_allclose(found[0], expected, rtol=1e-8, atol=1e-8)
 
 
 def test_information_lost_in_noise_is_bounded_not_given_up(frames: np.ndarray) -> None:

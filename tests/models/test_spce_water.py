@@ -308,6 +308,32 @@ def test_a_fit_starts_from_the_data_or_where_the_paper_did() -> None:
     assert not np.any(start["theta_c"])
 
 
+@pytest.mark.parametrize(
+    ("words", "method", "how"),
+    [
+        (["basis=spline", "three_body=none", "prior=normal"], "mcem", {}),
+        ([], "mcem", {"schedule": "paper", "m": 8}),
+        ([], "mcem", {"schedule": "literal", "m": 8}),
+        ([], "rem", {}),
+    ],
+)
+def test_every_choice_of_potential_and_schedule_runs(
+    words: list[str], method: str, how: dict[str, Any]
+) -> None:
+    """Two iterations on a few sites: parameters move and stay finite, and nothing is called converged."""
+    few = ["features=6", *words]
+    small = {} if "m" in how else {"free_chains": 8, "clamped_chains": 4, "information": 0}
+    settings = [f"{k}={v}" for k, v in {"max_iterations": 2, **small, **how}.items()]
+    fit = workflow.fit(
+        "spce_water", frames(12, 20), method=method, options=few, method_options=settings
+    )
+    trace = fit["em_trace"]["u"].values
+    assert np.isfinite(trace).all() and trace.shape[0] == 2
+    assert np.abs(trace[1] - trace[0]).max() > 0.0
+    assert fit["em_trace"]["latent_gap"].attrs["units"] == "angstrom^2"
+    assert not fit["map"]["converged"].values.any()
+
+
 @pytest.mark.slow
 def test_the_job_reaches_its_numbers(tmp_path: Path) -> None:
     """N = 20: RDF within 0.06, first peak within 5 % and 0.05 angstrom, ADF within 10 %, 70 of 100 off.
