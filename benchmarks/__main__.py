@@ -1,4 +1,7 @@
-"""``python -m benchmarks [accuracy|laplace|sampler|schedules|speed|water|water-intervals]``."""
+"""``python -m benchmarks [accuracy|laplace|sampler|schedules|speed|water|water-frames|water-intervals]``.
+
+Without a name all run but the last two, which take an hour and more.
+"""
 
 import json
 import sys
@@ -16,13 +19,15 @@ BENCHMARKS = {
     "schedules": schedules.run,
     "speed": speed.run,
     "water": water.run,
+    "water-frames": water.frames,
     "water-intervals": water.intervals,
 }
+LONG = ("water-frames", "water-intervals")
 
 
 def main() -> None:
-    """Run the named benchmarks, or all."""
-    names = sys.argv[1:] or list(BENCHMARKS)
+    """Run the named benchmarks, or all that take minutes."""
+    names = sys.argv[1:] or [n for n in BENCHMARKS if n not in LONG]
     unknown = [n for n in names if n not in BENCHMARKS]
     if unknown:
         sys.exit(f"unknown benchmark {unknown[0]!r}; known: {', '.join(BENCHMARKS)}.")

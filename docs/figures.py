@@ -1,6 +1,7 @@
-"""Makes the figures of a page again, from the results of ``bayescg demo``.
+"""Makes the figures of a page again: from the results of ``bayescg demo ising``, and of the commands on the
+page of water.
 
-python docs/figures.py water demo
+python docs/figures.py water study
 python docs/figures.py ising demo/ising
 """
 
@@ -15,10 +16,13 @@ from bayescg.report.write import figures_of
 from bayescg.workflow.demo import files_of
 
 HERE = Path(__file__).parent / "figures"
-#: Figures of each page, which is called as its demo.
-SHOWN = {
-    "water": ("fig18", "fig19", "fig17", "fig15"),
-    "ising": ("fig4", "fig5", "fig6", "fig7", "fig8", "fig9", "fig10", "fig11", "fig12"),
+#: Figures of each page, and the results that they show; none named: all of the demo.
+SHOWN: dict[str, dict[tuple[str, ...], tuple[str, ...]]] = {
+    "water": {
+        ("n10", "n20", "n100"): ("fig18", "fig19"),
+        ("n20", "normal"): ("fig17", "fig15"),
+    },
+    "ising": {(): ("fig4", "fig5", "fig6", "fig7", "fig8", "fig9", "fig10", "fig11", "fig12")},
 }
 #: An image does not see the page's colours, only the reader's preference; with a background of its
 #: own it stays readable where a page's switch says otherwise.
@@ -48,17 +52,19 @@ def _rounded(path: re.Match[str]) -> str:
 
 
 def main(page: str, folder: Path) -> None:
-    files = [path for path in files_of(page, folder) if path.suffix == ".nc"]
-    if lost := [str(path) for path in files if not path.is_file()]:
-        sys.exit(f"no {', '.join(lost)}; run `bayescg demo {page} -o {folder}` first.")
-    names = [path.stem for path in files]
-    figures, _ = figures_of(cases_of([results.load(path) for path in files], names))
-    made = {f.ident: f for f in figures}
     HERE.mkdir(exist_ok=True)
-    for ident in SHOWN[page]:
-        path = HERE / f"{ident}.svg"
-        path.write_text(standalone(made[ident]), encoding="utf-8")
-        print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
+    for names, idents in SHOWN[page].items():
+        files = [folder / f"{name}.nc" for name in names]
+        files = files or [path for path in files_of(page, folder) if path.suffix == ".nc"]
+        if lost := [str(path) for path in files if not path.is_file()]:
+            sys.exit(f"no {', '.join(lost)}; docs/{page}.md says which commands make it.")
+        stems = [path.stem for path in files]
+        figures, _ = figures_of(cases_of([results.load(path) for path in files], stems))
+        made = {f.ident: f for f in figures}
+        for ident in idents:
+            path = HERE / f"{ident}.svg"
+            path.write_text(standalone(made[ident]), encoding="utf-8")
+            print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def models(console: Console) -> Done:
 def reference(
     console: Console, model: str, settings: tuple[str, ...], seed: int, output: Path
 ) -> Done:
-    """Make fine-grained data of MODEL: exact sampling for Ising."""
+    """Make fine-grained data of MODEL: exact samples (ising), molecular dynamics (spce_water)."""
     from bayescg.files import check_writable
 
     check_writable(output)
