@@ -22,7 +22,7 @@ import xarray as xr
 import bayescg as cg
 from bayescg.distributions import Boltzmann, PeriodicNormal, coefficients, flat_positive
 from bayescg.engines.rigid_water import Run, simulate
-from bayescg.infer.correlation import statistical_inefficiency, thin
+from bayescg.infer.correlation import independent_frames
 from bayescg.infer.score_matching import score_matching
 from bayescg.observables import adf, coordination, rdf, tetrahedral_order
 from bayescg.observables.liquid import longest_rdf
@@ -66,7 +66,6 @@ MASS = 15.994 + 2 * 1.00794  # g/mol
 SW_LAMBDA, SW_EPSILON = 0.762, 83.5737  # Appendix B.3, which gives no unit for epsilon
 CLOSEST = 2.0  # angstrom; no two molecules of water come that close
 CORE = 2.4  # angstrom, where no core is given and no data are at hand
-FEW = 10  # frames, below which a fit is told that it rests on its prior
 START_PRECISION = 50.0  # (kcal/mol)^-2 a frame, on corrections where a fit starts
 DIRAC = 1e-6  # angstrom^2, of x about X where the two are one (REM)
 CORE_STRENGTH = 500.0  # kcal/mol/angstrom^3
@@ -138,10 +137,7 @@ class Water:
     sites: int
     beta: float
     sampler: Sampler
-    prior: str = "ard"
-    prior_scale: float = 1.0
-    a0: float = 1e-5
-    b0: float = 1e-5
+    prior: Mapping[str, Any]  # of theta_c
 
     def potential(self, theta_c: Array, epsilon: Array, sigma: Array) -> ParticlePotential:
         """U_c of Eqs. 63-65."""
@@ -159,9 +155,7 @@ def program(x: Array | None = None, *, water: Water, frames: int = 1) -> None:
     :param x: centres of mass, ``(frame, site, axis)``; None generates ``frames`` of them.
     """
     size = len(water.basis.names)
-    theta_c = coefficients(
-        "theta_c", size, water.prior, scale=water.prior_scale, a0=water.a0, b0=water.b0
-    )
+    theta_c = coefficients("theta_c", size, **water.prior)
     epsilon = flat_positive("epsilon")
     sigma = flat_positive("sigma")
     sigma2 = flat_positive("sigma2")  # theta_cf = -log sigma2
@@ -197,6 +191,7 @@ def _water(options: Options) -> Water:
         unit = 1.0 if options.sw_unit == "kcal" else KCAL
         three_body = StillingerWeber(SW_LAMBDA * SW_EPSILON / unit)
     core = CORE if options.core is None else options.core
+    ard = {"a0": options.a0, "b0": options.b0}
     return Water(
         basis,
         InversePowers(cutoff=options.cutoff),
@@ -206,10 +201,7 @@ def _water(options: Options) -> Water:
         options.sites,
         beta_of(options.temperature),
         particle_sampler(options.sites, box, Dynamics("langevin")),
-        options.prior,
-        options.prior_scale,
-        options.a0,
-        options.b0,
+        {"prior": options.prior, "scale": options.prior_scale, **ard},
     )
 
 
@@ -350,19 +342,13 @@ def options_from_data(options: Options, data: xr.Dataset) -> Options:
     # Only frames that are fitted may be known; which those are does not depend on the core.
     guess = replace(options, core=CORE)
     fitted = _select(data, guess, _water(guess)).isel(frame=slice(options.frames))
-    return replace(options, core=_closest(fitted))
+    return replace(options, core=math.floor(100.0 * _nearest(fitted).min()) / 100.0)
 
 
-def _closest(data: xr.Dataset) -> float:
-    """Smallest distance in the data, angstrom, rounded down to a hundredth."""
-    x, box = jnp.asarray(data["x"].values, float), data["box"].values
-    return math.floor(100.0 * float(np.min(np.asarray(closest_distance(x.T, box))))) / 100.0
-
-
-def _inside(data: xr.Dataset, core: float) -> int:
-    """Frames that hold a pair closer than ``core``."""
-    x, box = jnp.asarray(data["x"].values, float), data["box"].values
-    return int(np.sum(np.asarray(closest_distance(x.T, box)) < core))
+def _nearest(data: xr.Dataset) -> np.ndarray:
+    """Smallest distance in each frame, angstrom."""
+    x = jnp.asarray(data["x"].values, float)
+    return np.asarray(closest_distance(x.T, data["box"].values))
 
 
 def _checked(data: xr.Dataset, options: Options) -> tuple[xr.Dataset, tuple[str, ...]]:
@@ -377,14 +363,12 @@ def _checked(data: xr.Dataset, options: Options) -> tuple[xr.Dataset, tuple[str,
 
 def _check(data: xr.Dataset, options: Options) -> None:
     data, _ = _checked(data, options)
-    edge = float(data["box"].values[0])
-    if not np.isclose(edge, options.box, rtol=1e-6):
+    edge, sites = float(data["box"].values[0]), data.sizes["site"]
+    if sites != options.sites or not np.isclose(edge, options.box, rtol=1e-6):
         raise ValueError(
-            f"the data's box is a cube of {edge:g} angstrom, the model's one of {options.box:g}; allowed "
-            "is the same."
+            f"the data hold {sites} sites in a cube of {edge:g} angstrom, the model {options.sites} in one "
+            f"of {options.box:g}; allowed are the model's."
         )
-    if data.sizes["site"] != options.sites:
-        raise ValueError(f"the data have {data.sizes['site']} sites, the model {options.sites}.")
 
 
 def _select(data: xr.Dataset, options: Options, water: Water) -> xr.Dataset:
@@ -394,49 +378,19 @@ def _select(data: xr.Dataset, options: Options, water: Water) -> xr.Dataset:
     one = jnp.asarray(1.0)
     potential = water.potential(jnp.zeros(len(water.basis.names)), one, one)
     phi = np.asarray(jax.jit(lambda x: potential.statistics(x.T))(x)).T
-    found = statistical_inefficiency(phi)
-    frames = len(x)
-    if options.correlated == "thin":
-        kept = thin(frames, found.value)
-        if len(kept) < frames:
-            notices = (
-                *notices,
-                f"frames are correlated (statistical inefficiency {found.value:.1f}): {len(kept)} of "
-                f"{frames} are used.",
-            )
-        data = data.isel(frame=kept)
-        effective = min(frames / found.value, float(len(kept)))
-    else:
-        effective = frames / found.value
-    count = data.sizes["frame"]
-    if options.frames is not None and options.frames < count:
-        effective *= options.frames / count
-        count = options.frames
-    if not found.known:
-        notices = (
-            *notices,
-            f"{frames} frames are too few to tell how correlated they are: they may be worth fewer "
-            "than they count.",
-        )
-    if count < FEW:
-        notices = (
-            *notices,
-            f"only {count} frames are fitted: intervals rest on the prior as well.",
-        )
-    inside = 0 if options.core is None else _inside(data.isel(frame=slice(count)), options.core)
+    chosen = independent_frames(
+        phi, all_of_them=options.correlated == "ignore", first=options.frames
+    )
+    data = data.isel(frame=chosen.frames)
+    notices += chosen.notices
+    fitted = data.isel(frame=slice(options.frames))
+    inside = 0 if options.core is None else np.sum(_nearest(fitted) < options.core)
     if inside:
-        notices = (
-            *notices,
+        notices += (
             f"core = {options.core:g} angstrom: {inside} of the fitted frames hold pairs that are "
             "closer, which its wall pushes apart.",
         )
-    return data.assign_attrs(
-        notices=list(notices),
-        statistical_inefficiency=float(found.value),
-        effective_frames=float(effective),
-        effective_frames_known=int(found.known),
-        frames_given=frames,
-    )
+    return data.assign_attrs(notices=list(notices), **chosen.attrs)
 
 
 def reference(

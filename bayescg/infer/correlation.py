@@ -13,7 +13,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Inefficiency", "statistical_inefficiency", "temper", "thin"]
+__all__ = [
+    "FittedFrames",
+    "Inefficiency",
+    "independent_frames",
+    "statistical_inefficiency",
+    "temper",
+    "thin",
+]
 
 FEWEST = 10  # frames; with fewer nothing can be told
 PER_INEFFICIENCY = 10  # frames per g, below which the estimate of g is a lower bound
@@ -98,6 +105,52 @@ def statistical_inefficiency(phi: np.ndarray) -> Inefficiency:
         value, spread = float(g[slowest]), _relative_error(int(windows[slowest]), n)
     known = n >= PER_INEFFICIENCY * value
     return Inefficiency(value, g[groups[0] :], n / value, value * spread, bool(known))
+
+
+class FittedFrames(NamedTuple):
+    """Frames that a fit may take as independent, and what is known of them."""
+
+    frames: np.ndarray  # indices, ascending
+    notices: tuple[str, ...]  # what a user should know
+    attrs: dict[str, float]  # for the result: see :data:`bayescg.system.RECORDED`
+
+
+def independent_frames(
+    phi: np.ndarray, *, all_of_them: bool = False, first: int | None = None
+) -> FittedFrames:
+    """Frames of a trajectory, thinned by the statistical inefficiency of their statistics.
+
+    :param phi: statistics of each frame in the order of time, ``(frame, feature)``.
+    :param all_of_them: keep correlated frames, and only count what they are worth.
+    :param first: how many of the frames that are left will be fitted; None: all.
+    """
+    found = statistical_inefficiency(phi)
+    given, notices = len(phi), []
+    kept = np.arange(given) if all_of_them else thin(given, found.value)
+    effective = min(given / found.value, float(len(kept)))
+    if len(kept) < given:
+        notices.append(
+            f"frames are correlated (statistical inefficiency {found.value:.1f}): {len(kept)} of "
+            f"{given} are used."
+        )
+    count = len(kept)
+    if first is not None and first < count:
+        effective *= first / count
+        count = first
+    if not found.known:
+        notices.append(
+            f"{given} frames are too few to tell how correlated they are: they may be worth fewer "
+            "than they count."
+        )
+    if count < FEWEST:
+        notices.append(f"only {count} frames are fitted: intervals rest on the prior as well.")
+    attrs = {
+        "statistical_inefficiency": float(found.value),
+        "effective_frames": float(effective),
+        "effective_frames_known": int(found.known),
+        "frames_given": given,
+    }
+    return FittedFrames(kept, tuple(notices), attrs)
 
 
 def thin(frames: int, g: float) -> np.ndarray:
