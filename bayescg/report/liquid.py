@@ -171,6 +171,22 @@ def _ended(case: Case) -> str:
     return text
 
 
+def _holes(case: Case) -> list[str]:
+    """Where no data speak against a hole in the potential there must be none."""
+    core = case.options.get("core")
+    if not isinstance(core, int | float) or not case.has("posterior", "pair_potential"):
+        return []
+    u = case.get("posterior", "pair_potential")
+    below = u.sel(r=slice(None, float(core))).stack(s=("chain", "draw")).transpose("s", "r").values
+    wrong = (np.diff(below, axis=1) >= 0.0).any(1)
+    if not wrong.any():
+        return []
+    return [
+        f"The pair potential of {wrong.sum()} of {len(wrong)} draws is not repulsive throughout below "
+        f"{core:g} Å, where there are no data: a simulation can fall in."
+    ]
+
+
 def _last(case: Case, name: str) -> float | None:
     """The last value of a trace; None where the fit has no such trace, or it is zero throughout."""
     if not case.has("em_trace", name):
@@ -298,6 +314,7 @@ def doubts(case: Case) -> list[str]:
         told = ", ".join(f"{k} = {number(v)}" for k, v in case.elsewhere.items())
         found.append(f"The predictions are for other conditions than the fit's: {told}.")
     found += [f"The prediction said: {m}" for m in case.predict_messages]
+    found += _holes(case)
     accepted, apart = _last(case, "latent_change"), _spread(case)
     if accepted is not None and accepted < STUCK:
         found.append(

@@ -378,6 +378,14 @@ def test_the_job_reaches_its_numbers(tmp_path: Path) -> None:
     assert np.sqrt(np.mean((angles - long["adf"].values) ** 2)) < 0.1 * float(long["adf"].mean())
     theta = fit["map"]["theta_c"].values.ravel()
     assert np.sum(np.abs(theta) < 1e-2) >= 70
+    # What is on has low wave-numbers; the functions are sorted by them.
+    on = np.flatnonzero(np.abs(theta) > 1e-2)
+    assert np.median(on) < 35
+    # The core is repulsive at every iteration and in every draw.
+    core = workflow.make_system("spce_water", [], water(20)).options["core"]
+    for group in ("em_trace", "posterior"):
+        below = fit[group]["pair_potential"].sel(r=slice(None, core))
+        assert below.sizes["r"] > 8 and float(below.diff("r").max()) < 0.0
 
 
 def fitted(sigma2: float) -> tuple[cg.System, Any]:
@@ -388,8 +396,8 @@ def fitted(sigma2: float) -> tuple[cg.System, Any]:
 
 @pytest.mark.slow
 def test_a_fit_ends_where_it_says_and_from_wherever_it_starts() -> None:
-    """From sigma2 of 0.01 and 0.3 angstrom^2: sigma2 within a posterior standard deviation, the same
-    coefficients on, and chains that have seen nothing of the search agree that this is the optimum.
+    """From sigma2 of 0.01 and 0.3 angstrom^2: sigma2, epsilon and sigma within a posterior standard
+    deviation, the same coefficients on, and chains that have seen nothing of the search agree that this is the optimum.
 
     Fresh chains: 0.5 of distance is what the stopping rule allows, 4 standard errors of their own are
     added for the largest of a hundred coordinates (false failures: 1 %).
@@ -397,8 +405,9 @@ def test_a_fit_ends_where_it_says_and_from_wherever_it_starts() -> None:
     (system, first), (_, second) = fitted(0.01), fitted(0.3)
     assert first.converged.all() and second.converged.all()
     program = first.program
-    at = program.coordinates("sigma2")[0]
-    assert abs(first.mode[0, at] - second.mode[0, at]) < np.std(first.draws[0, :, 0, at])
+    for name in ("sigma2", "epsilon", "sigma"):
+        at = program.coordinates(name)[0]
+        assert abs(first.mode[0, at] - second.mode[0, at]) < np.std(first.draws[0, :, 0, at]), name
     coefficients = program.coordinates("theta_c")
     on = [set(np.flatnonzero(np.abs(f.mode[0, coefficients]) > 0.03)) for f in (first, second)]
     assert on[0] == on[1]

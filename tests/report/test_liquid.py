@@ -439,6 +439,17 @@ def test_compressibility_has_the_interval_of_a_reciprocal(bulk: np.ndarray, told
     assert found["compressibility"] == told
 
 
+def test_a_hole_where_no_data_are_is_said() -> None:
+    options = {"prior": "ard", "a0": 1e-5, "b0": 1e-5, "frames": 20, "core": 2.4}
+    whole = made(model_options=options)
+    assert not any("repulsive" in worry for worry in doubts(Case("fit", whole)))
+    group = results.group(whole, "posterior").copy(deep=True)
+    group["pair_potential"][0, 3, 2] = -50.0
+    holed = Case("fit", results.with_groups(whole, {"posterior": group}))
+    told = [worry for worry in doubts(holed) if "repulsive" in worry]
+    assert len(told) == 1 and "of 1 of 40 draws" in told[0]
+
+
 def test_an_unconverged_fit_is_said_first(tmp_path: Path) -> None:
     whole = made(converged=0, ended="interrupted")
     write_report([whole], tmp_path / "one.html", ["fit"])
