@@ -120,7 +120,7 @@ def particle_predictive(
         return -jnp.sum(own * potential.statistics(x.astype(own.dtype)), 0)
 
     block = max(1, production.warmup // BLOCKS)
-    wanted, warmed, drift = production.warmup, 0, True
+    wanted, warmed, drift = production.warmup, 0, False
     seen_energies: list[np.ndarray] = []
     while warmed < wanted:
         state, _ = run(jax.random.fold_in(warm_key, warmed), state, block)
