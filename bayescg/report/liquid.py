@@ -24,6 +24,8 @@ STUCK = 0.3
 APART = 0.03
 #: Monte Carlo error, as a share of a band's width, that shows in the band.
 NOISY = 0.15
+#: The same as a share of the variance of draws, for quantities of one value a draw.
+MOSTLY = 0.5
 #: Coverage of the reference this far below the nominal is said.
 MISSED = 0.3
 MEANINGS = {
@@ -340,6 +342,15 @@ def doubts(case: Case) -> list[str]:
             f"{few} of {effective.size} predicted draws rest on fewer than {FEW_SAMPLES:g} effective samples "
             f"(fewest {number(float(effective.min()))}): they overlap little with the others."
         )
+    for name, words in (("pressure", "pressure"), ("bulk_modulus", "bulk modulus")):
+        if case.predicted(name) and case.has("posterior_predictive", f"{name}_mcse"):
+            noise = float((case.get("posterior_predictive", f"{name}_mcse") ** 2).mean())
+            spread = float(case.get("posterior_predictive", name).var())
+            if noise > MOSTLY * spread > 0.0:
+                found.append(
+                    f"The interval of the {words} is mostly Monte Carlo error ({min(1.0, noise / spread):.0%} "
+                    "of the variance of its draws)."
+                )
     for name in NAMES:
         share = noise_share(case, name)
         if share is not None and share > NOISY:

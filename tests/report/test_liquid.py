@@ -439,6 +439,18 @@ def test_compressibility_has_the_interval_of_a_reciprocal(bulk: np.ndarray, told
     assert found["compressibility"] == told
 
 
+def test_a_pressure_that_is_noise_is_said() -> None:
+    whole = made()
+    group = results.group(whole, "posterior_predictive").copy(deep=True)
+    rng = np.random.default_rng(0)
+    for name, error in (("pressure", 10.0), ("bulk_modulus", 900.0)):
+        group[name] = (("chain", "draw"), 1e4 + 1e3 * rng.normal(size=(1, 40)))
+        group[f"{name}_mcse"] = (("chain", "draw"), np.full((1, 40), error))
+    noisy = Case("fit", results.with_groups(whole, {"posterior_predictive": group}))
+    told = [worry for worry in doubts(noisy) if "mostly Monte Carlo error" in worry]
+    assert len(told) == 1 and "bulk modulus" in told[0]
+
+
 def test_a_hole_where_no_data_are_is_said() -> None:
     options = {"prior": "ard", "a0": 1e-5, "b0": 1e-5, "frames": 20, "core": 2.4}
     whole = made(model_options=options)
