@@ -162,7 +162,9 @@ def test_the_system() -> None:
     assert system.observables[1].max_separation == 32
     assert system.options["ratio"] == 4 and set(system.options) == set(SEEN)
     assert system.known_observables["correlation"](max=5).max_separation == 5
-    (dims, names, _), (_, aliases, _) = (system.constants[k] for k in ("feature_named", "alias_of"))
+    (dims, names, *_), (_, aliases, *_) = (
+        system.constants[k] for k in ("feature_named", "alias_of")
+    )
     assert len(dims) == 1 and len(names) == 1 + 8 + 9
     alias = dict(zip(names.tolist(), aliases.tolist(), strict=True))
     assert alias["triple_3_1"] == "triple_1_3" and alias["pair_8"] == "pair_8"
