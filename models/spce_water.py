@@ -223,8 +223,6 @@ def system(options: Options = Options()) -> cg.System:
         raise ValueError(
             f"core must be below the cut-off of {options.cutoff:g} angstrom, got {options.core:g}."
         )
-    if options.frames is not None and options.frames < 2:
-        raise ValueError(f"frames must be at least 2, got {options.frames}.")
     water = _water(options)
     box = np.asarray(water.box)
     cg.io.check_density(options.sites, box, np.full(options.sites, MASS))
@@ -330,6 +328,8 @@ def _start(x: np.ndarray, water: Water) -> dict[str, Any]:
 
 def options_from_data(options: Options, data: xr.Dataset) -> Options:
     """Fill in what the data decide: molecules, box, temperature, and where the core begins."""
+    if options.frames is not None and options.frames < 2:
+        raise ValueError(f"frames must be at least 2, got {options.frames}.")
     data, _ = _checked(data, options)
     options = replace(
         options,

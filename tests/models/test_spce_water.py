@@ -255,13 +255,18 @@ def test_what_must_be_positive_is(name: str) -> None:
         (["high=8"], "smaller than twice the cut-off 8"),
         (["basis=spline", "high=8"], "smaller than twice the cut-off 8"),
         (["core=7.5"], "core must be below the cut-off of 7 angstrom"),
-        (["frames=0"], "frames must be at least 2, got 0"),
         (["sites=2000"], "the density is impossible: 2000 sites"),
     ],
 )
 def test_options_that_will_not_do_are_refused(words: list[str], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         workflow.make_system("spce_water", words)
+
+
+def test_a_fit_needs_frames() -> None:
+    for count in (1, 0, -3):
+        with pytest.raises(ValueError, match=f"frames must be at least 2, got {count}"):
+            workflow.make_system("spce_water", [f"frames={count}"], frames())
 
 
 def test_a_smaller_box_has_a_shorter_rdf() -> None:
