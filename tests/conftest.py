@@ -1,9 +1,9 @@
 """What holds for every test: double precision, no window, nothing random from run to run."""
 
 from importlib.util import find_spec
-import os
 import shutil
 import tempfile
+from typing import Any
 
 import jax
 
@@ -21,19 +21,26 @@ if find_spec("hypothesis"):
     settings.register_profile("bayescg", deadline=None, derandomize=True)
     settings.load_profile("bayescg")
 
-CACHE = "JAX_COMPILATION_CACHE_DIR"
+COMPILED = "compiled"
+FOLDER = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """One store of compiled programs for all processes of a run: many tests fit the same ones."""
-    if hasattr(config, "workerinput") or CACHE in os.environ:
-        return
-    folder = tempfile.mkdtemp(prefix="bayescg-compiled-")
-    os.environ |= {
-        CACHE: folder,
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
-    }
+    """One store of compiled programs for all workers of a run: many tests fit the same ones.
+
+    Not by the environment: commands that tests start would say on stderr where they found a program.
+    """
+    given = getattr(config, "workerinput", None)
+    folder = tempfile.mkdtemp(prefix="bayescg-compiled-") if given is None else given[COMPILED]
+    if given is None:
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        config.stash[FOLDER] = folder
     jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of pytest-xdist where the store is."""
+    node.workerinput[COMPILED] = node.config.stash[FOLDER]
