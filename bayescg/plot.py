@@ -27,6 +27,8 @@ AXES = {
     "separation": "separation k / sites",
     "r": "distance r / Å",
     "angle": "angle / degrees",
+    "length": "length / Å",
+    "dihedral": "dihedral / degrees (trans is 180)",
 }
 #: Axis labels by observable.
 VALUES = {

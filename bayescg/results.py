@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 import functools
 from importlib.metadata import version
+import json
 import os
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -41,6 +42,7 @@ __all__ = [
     "save",
     "summary",
     "to_dataset",
+    "told",
     "with_groups",
 ]
 
@@ -169,6 +171,16 @@ def group(idata: InferenceData, name: str) -> xr.Dataset:
 def attrs(idata: InferenceData) -> dict[str, Any]:
     """Copy the root attributes, numbers as Python's own; JSON text stays text."""
     return storable(idata.attrs)
+
+
+def told(attributes: Mapping[str, Any], name: str) -> list[str]:
+    """Read a list of notes from root attributes, as ``messages`` and ``predict_messages`` hold them."""
+    text = attributes.get(name, [])
+    try:
+        found = json.loads(text) if isinstance(text, str) else text
+    except ValueError:
+        found = text
+    return [str(note) for note in found] if isinstance(found, list) else [str(found)]
 
 
 def with_groups(idata: InferenceData, new: Mapping[str, xr.Dataset]) -> InferenceData:

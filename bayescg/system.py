@@ -85,6 +85,9 @@ class System:
     :param check: raises ``ValueError`` where a data set does not fit the system.
     :param select: the members of a data set that the system's options name.
     :param frames: use only the first so many frames; None for all.
+    :param typed: whether its potential is a :class:`~bayescg.potentials.MolecularPotential`, on which methods that
+        match distributions run.
+    :param at_least: fewest frames of a fit; 1 where distributions may stand beside them.
     """
 
     name: str
@@ -102,6 +105,8 @@ class System:
     check: Callable[[xr.Dataset], None] = lambda data: None
     select: Callable[[xr.Dataset], xr.Dataset] = lambda data: data
     frames: int | None = None
+    at_least: int = 2
+    typed: bool = False
     independent: Sampler | None = None
     latent_sampler: Sampler | None = None
     start: Mapping[str, Any] = field(default_factory=dict)
@@ -134,8 +139,10 @@ class System:
                     f"frames={self.frames} asked for, but the data hold {have} frames."
                 )
             x = x.isel(frame=slice(max(self.frames, 0)))
-        if x.sizes["frame"] < 2:
-            raise ValueError(f"too few frames: {x.sizes['frame']}; a fit needs at least 2.")
+        if x.sizes["frame"] < self.at_least:
+            raise ValueError(
+                f"too few frames: {x.sizes['frame']}; a fit needs at least {self.at_least}."
+            )
         values = np.asarray(x.values)
         dim = str(x.dims[0]) if axis == 1 else None
         if dim is None:

@@ -24,8 +24,7 @@ from bayescg.distributions import Boltzmann, PeriodicNormal, coefficients, flat_
 from bayescg.engines.rigid_water import Run, simulate
 from bayescg.infer.correlation import independent_frames
 from bayescg.infer.score_matching import score_matching
-from bayescg.observables import adf, coordination, rdf, tetrahedral_order
-from bayescg.observables.liquid import longest_rdf
+from bayescg.observables import adf, coordination, longest_rdf, rdf, tetrahedral_order
 from bayescg.options import option
 from bayescg.potentials import (
     BSplines,

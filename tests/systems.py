@@ -1,8 +1,11 @@
-"""Small lattices that the tests share, so that few shapes are compiled."""
+"""Small lattices that the tests share, so that few shapes are compiled, and a fit that nobody made."""
 
+from jax import Array
 import jax.numpy as jnp
 import numpy as np
 
+from bayescg.infer.fit import Fit
+from bayescg.infer.program import Program
 from bayescg.potentials import (
     Feature,
     SpinBasis,
@@ -11,6 +14,7 @@ from bayescg.potentials import (
     pair_features,
     polynomial_features,
 )
+from bayescg.system import Batch, System
 
 SITES = 8
 BETA = 0.7
@@ -31,3 +35,24 @@ def potential(basis: SpinBasis = FULL, *, scale: float = 0.3, seed: int = 0) -> 
     """Random couplings of a given scale, in a field of 0.4."""
     theta = scale * np.random.default_rng(seed).normal(size=len(basis.features))
     return SpinPotential(jnp.asarray(theta), jnp.asarray(0.4), basis)
+
+
+def stand_in(
+    system: System, batch: Batch, program: Program, draws: np.ndarray, key: Array | None = None
+) -> Fit:
+    """What a method would return, with draws ``(chain, draw, member, u)`` that no method made."""
+    return Fit(
+        method="nuts",
+        system=system,
+        batch=batch,
+        program=program,
+        draws=draws,
+        mode=None,
+        approximation="made up",
+        converged=np.ones(draws.shape[2], bool),
+        ended="converged",
+        messages=(),
+        seconds=0.0,
+        exact=system.sampler.at is None,
+        key=key,
+    )

@@ -17,6 +17,7 @@ ROOMS = (
     "linalg",
     "units",
     "space",
+    "topology",
     "potentials",
     "observables",
     "mapping",

@@ -13,12 +13,13 @@ from bayescg.infer.begin import program_of
 from bayescg.infer.fit import Fit
 from bayescg.potentials import ParticlePotential
 from bayescg.predict import Production
-from bayescg.predict.particles import drifts
+from bayescg.predict.particles import drifts, weighted
 from bayescg.predict.pressure import pressure
 from bayescg.system import Batch
 from bayescg.units import BAR, beta_of
 from bayescg_models import spce_water
 from tests.statistical import check_z
+from tests.systems import stand_in
 
 SMALL = {
     "sites": 24,
@@ -81,21 +82,7 @@ def posterior() -> Fit:
     batch = Batch(x[-1, :, :, :8].T[None], {}, None, None)
     program = program_of(s, batch)
     u = [np.asarray(program.unconstrain(values(e))) for e in (0.3, 0.6)]
-    return Fit(
-        method="mcem",
-        system=s,
-        batch=batch,
-        program=program,
-        draws=np.repeat(u, 4, axis=0)[None, :, None],
-        mode=None,
-        approximation="made up",
-        converged=np.ones(1, bool),
-        ended="converged",
-        messages=(),
-        seconds=0.0,
-        exact=False,
-        key=jax.random.key(0),
-    )
+    return stand_in(s, batch, program, np.repeat(u, 4, axis=0)[None, :, None])
 
 
 @pytest.fixture(scope="module")
@@ -201,3 +188,20 @@ def test_a_drift_of_the_energy_is_found_and_rest_is_not() -> None:
     assert drifts(noise + 30.0 * np.exp(-np.arange(15) / 8.0)[:, None])
     assert drifts(np.where(np.arange(15)[:, None] > 12, np.nan, noise))
     assert not drifts(noise[:2])
+
+
+def test_weighted_means_are_those_draw_by_draw() -> None:
+    """And their errors the spread of what each chain adds, about the mean."""
+    rng = np.random.default_rng(0)
+    times, chains, draws, bins = 7, 5, 3, 4
+    measured = rng.normal(size=(times * chains, 3, bins))
+    weights = rng.random((draws, times * chains))
+    weights /= weights.sum(1, keepdims=True)
+    share = rng.normal(size=(draws, 3))
+    share /= share.sum(1, keepdims=True)
+    mean, error = weighted(measured, weights, share, chains)
+    for d in range(draws):
+        mine = np.einsum("n,snk->sk", share[d], measured)
+        np.testing.assert_allclose(mean[d], weights[d] @ mine)
+        off = (weights[d][:, None] * (mine - mean[d])).reshape(times, chains, bins).sum(0)
+        np.testing.assert_allclose(error[d], np.sqrt((off**2).sum(0)), rtol=1e-9)

@@ -12,6 +12,7 @@ from bayescg.infer.fit import Fit
 from bayescg.predict import Simulation, posterior_predictive
 from models import ising
 from tests.brute_force import spins
+from tests.systems import stand_in
 
 
 def data(mu: str):
@@ -99,21 +100,7 @@ def fit(system) -> Fit:
     batch = system.batch(some)
     program = program_of(system, batch)
     draws = 0.3 * jax.random.normal(jax.random.key(0), (2, 30, 2, program.size))
-    return Fit(
-        method="nuts",
-        system=system,
-        batch=batch,
-        program=program,
-        draws=np.asarray(draws),
-        mode=None,
-        approximation="made up",
-        converged=np.ones(2, bool),
-        ended="converged",
-        messages=(),
-        seconds=0.0,
-        exact=True,
-        key=jax.random.key(2**40 + 3),
-    )
+    return stand_in(system, batch, program, np.asarray(draws), key=jax.random.key(2**40 + 3))
 
 
 def test_draws_keep_their_labels(fit: Fit) -> None:
@@ -164,10 +151,7 @@ def test_one_field_takes_its_own_from_a_sweep(system) -> None:
 
     batch = system.batch(data("1.5"))
     program = program_of(system, batch)
-    one = Fit(
-        "nuts", system, batch, program, np.zeros((1, 3, 1, program.size)), None, "made up",
-        np.ones(1, bool), "converged", (), 0.0, True,
-    )  # fmt: skip
+    one = stand_in(system, batch, program, np.zeros((1, 3, 1, program.size)))
     sweep = data("0.5:2.5:3")
     beside = results.group(cg.predict(one, reference=sweep), "reference")
     assert float(beside["magnetization"]) == float(sweep["magnetization"][1])

@@ -9,7 +9,11 @@ import click
 
 from bayescg import __version__
 from bayescg.cli.border import Done, Group, shared
+from bayescg.cli.compare import compare_command
+from bayescg.cli.export import export_command
+from bayescg.cli.import_ import import_command
 from bayescg.cli.inputs import load_result, model_file, read_model, said
+from bayescg.cli.map import map_command
 from bayescg.console import Console
 
 __all__ = ["cli"]
@@ -92,6 +96,10 @@ def reference(
     return Done({"files": [str(output)], "sizes": data.sizes})
 
 
+cli.add_command(map_command)
+cli.add_command(import_command)
+
+
 @cli.command()
 @click.argument("data", type=click.Path(path_type=Path))
 @OBSERVABLES
@@ -127,7 +135,13 @@ def _options_page(title: str, options: Any) -> Done:
 @cli.command()
 @click.argument("model", required=False)
 @click.option("-d", "--data", type=click.Path(path_type=Path), help="Data file.")
-@click.option("-m", "--method", default="mcem", show_default=True, help="mcem, nuts or rem.")
+@click.option(
+    "-m",
+    "--method",
+    default="mcem",
+    show_default=True,
+    help="mcem, nuts, rem, imc, ibi, dbi, fm or ybg.",
+)
 @SET
 @click.option(
     "-M", "method_settings", multiple=True, metavar="KEY=VALUE", help="A method option; repeatable."
@@ -260,6 +274,10 @@ def predict(
     return Done(summary)
 
 
+cli.add_command(compare_command)
+cli.add_command(export_command)
+
+
 @cli.command()
 @click.argument("result", nargs=-1, required=True, type=click.Path(path_type=Path))
 @OUTPUT
@@ -269,10 +287,11 @@ def report(console: Console, result: tuple[Path, ...], output: Path) -> Done:
     from bayescg.files import check_writable
 
     check_writable(output)
-    from bayescg import results
-    from bayescg.report import write_report
+    with _computing():  # distributions of the fitted frames
+        from bayescg import results
+        from bayescg.report import write_report
 
-    write_report([results.load(r) for r in result], output, [r.stem for r in result])
+        write_report([results.load(r) for r in result], output, [r.stem for r in result])
     console.say(f"wrote {output}")
     return Done({"files": [str(output)]})
 

@@ -89,12 +89,6 @@ def load_result(path: Path) -> Any:
 
 def said(attrs: Mapping[str, Any]) -> list[str]:
     """What fit and prediction had to say, from the attributes of their result."""
-    told = []
-    for name in ("messages", "predict_messages"):
-        text = attrs.get(name, [])
-        try:
-            found = json.loads(text) if isinstance(text, str) else text
-        except ValueError:
-            found = text
-        told += [str(m) for m in found] if isinstance(found, list) else [str(found)]
-    return told
+    from bayescg import results
+
+    return results.told(attrs, "messages") + results.told(attrs, "predict_messages")

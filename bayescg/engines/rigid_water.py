@@ -1,16 +1,16 @@
 """Molecular dynamics of rigid three-site water with OpenMM, for fine-grained reference data."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-__all__ = ["RigidWater", "Run", "simulate"]
+from bayescg.engines.run import BAROSTAT_EVERY, NM, Run, box_of, cubic, load_openmm, strides
+from bayescg.units import KCAL
 
-NM = 0.1  # nanometres in an angstrom
-BAROSTAT_EVERY = 25  # steps
+__all__ = ["Frame", "RigidWater", "Run", "simulate", "trajectory"]
 
 
 @dataclass(frozen=True)
@@ -37,51 +37,12 @@ class RigidWater:
         return np.stack([np.zeros(3), arm, arm * [-1.0, 1.0, 1.0]])
 
 
-@dataclass(frozen=True)
-class Run:
-    """Conditions of one simulation."""
+class Frame(NamedTuple):
+    """Centres of mass of one stored frame."""
 
-    molecules: int = 100
-    temperature: float = 300.0  # K
-    box: float = 14.5459665  # angstrom, edge of the cube (Appendix B.1.1)
-    timestep: float = 2.0  # fs
-    cutoff: float = 7.0  # angstrom, of Lennard-Jones and of PME's direct space
-    thermostat: Literal["langevin", "nose-hoover"] = "langevin"
-    collision_rate: float = 1.0  # 1/ps
-    pressure: float = 1.0  # bar, of the NPT stage
-    npt: float = 0.0  # ps at constant pressure that set the box, the first fifth of it left out
-    equilibration: float = 200.0  # ps before the production at constant volume
-    length: float = 5100.0  # ps of production
-    interval: float = 0.1  # ps between stored frames
-
-    def __post_init__(self) -> None:
-        for name in (
-            "molecules",
-            "temperature",
-            "box",
-            "timestep",
-            "cutoff",
-            "collision_rate",
-            "pressure",
-            "interval",
-        ):
-            if not getattr(self, name) > 0.0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}.")
-        if self.thermostat not in ("langevin", "nose-hoover"):
-            raise ValueError(
-                f"the thermostat must be langevin or nose-hoover, got {self.thermostat!r}."
-            )
-        if not self.npt >= 0.0 or not self.equilibration >= 0.0:
-            raise ValueError("npt and equilibration are times in ps and must not be negative.")
-        if not self.cutoff < 0.5 * self.box:
-            raise ValueError(
-                f"the cut-off {self.cutoff:g} angstrom must be below half the box, {0.5 * self.box:g}."
-            )
-        if not self.length >= self.interval >= self.timestep * 1e-3:
-            raise ValueError(
-                "the interval between frames must lie between the time step and the length of the run, "
-                f"got {self.interval:g} ps."
-            )
+    x: np.ndarray  # (molecule, 3) angstrom inside the box, single precision
+    forces: np.ndarray | None  # (molecule, 3) kcal/mol/angstrom, single precision
+    box: float  # angstrom
 
 
 def simulate(
@@ -101,37 +62,50 @@ def simulate(
     :raises ModuleNotFoundError: if OpenMM is not installed, with the way to install it.
     :raises FloatingPointError: if the simulation is no longer finite.
     """
-    try:
-        import openmm as mm
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            "this needs OpenMM: pip install 'bayescg[reference]' (fits and predictions do not)."
-        ) from None
+    frames = list(trajectory(run, seed, water, progress))
+    return np.stack([frame.x for frame in frames]), frames[-1].box
+
+
+def trajectory(
+    run: Run,
+    seed: int,
+    water: RigidWater = RigidWater(),
+    progress: Callable[[str, float], None] | None = None,
+    *,
+    forces: bool = False,
+) -> Iterator[Frame]:
+    """The frames of :func:`simulate` as they come, with the forces on the centres if asked for.
+
+    The force on a molecule is the sum over its sites. Constraints hold within molecules only, so
+    their forces cancel in the sum.
+    """
+    mm = load_openmm()
     tell = progress or (lambda stage, done: None)
     rng = np.random.default_rng(seed)
     box, positions = run.box, _lattice(run, water, rng)
     if run.npt:
         context, integrator = _context(mm, run, water, box, positions, rng, constant_pressure=True)
         edges = []
-        for done in _strides(integrator, run, run.npt, 1.0):
+        for done in strides(integrator, run, run.npt, 1.0):
             tell("constant pressure", done)
             if done > 0.2:
-                edges.append(_box_of(context))
+                edges.append(box_of(context))
         box = float(np.mean(edges))
         state = context.getState(getPositions=True)
-        scale = box / _box_of(context)
+        scale = box / box_of(context)
         positions = _scaled(np.asarray(state.getPositions(asNumpy=True)) / NM, scale, water)
         if not run.cutoff < 0.5 * box:
             raise ValueError(
                 f"the box shrank to {box:.3f} angstrom, below twice the cut-off {run.cutoff:g}."
             )
     context, integrator = _context(mm, run, water, box, positions, rng, constant_pressure=False)
-    for done in _strides(integrator, run, run.equilibration, 1.0):
+    for done in strides(integrator, run, run.equilibration, 1.0):
         tell("equilibration", done)
-    frames = []
     weights = water.masses / water.masses.sum()
-    for done in _strides(integrator, run, run.length, run.interval):
-        atoms = np.asarray(context.getState(getPositions=True).getPositions(asNumpy=True)._value)
+    on_centres = None
+    for done in strides(integrator, run, run.length, run.interval):
+        state = context.getState(getPositions=True, getForces=forces)
+        atoms = np.asarray(state.getPositions(asNumpy=True)._value)
         if not np.isfinite(atoms).all():
             raise FloatingPointError(
                 f"the simulation is no longer finite after {done * run.length:g} ps; "
@@ -139,18 +113,12 @@ def simulate(
             )
         centres = np.einsum("a,maj->mj", weights, atoms.reshape(-1, 3, 3)) / NM
         wrapped = np.mod(centres, box).astype(np.float32)
-        frames.append(np.where(wrapped < np.float32(box), wrapped, np.float32(0.0)))
+        wrapped = np.where(wrapped < np.float32(box), wrapped, np.float32(0.0))
+        if forces:
+            on_sites = np.asarray(state.getForces(asNumpy=True)._value).reshape(-1, 3, 3)
+            on_centres = (on_sites.sum(1) * (NM / KCAL)).astype(np.float32)
         tell("production", done)
-    return np.stack(frames), box
-
-
-def _strides(integrator: Any, run: Run, length: float, interval: float) -> Any:
-    """Advance by ``interval`` ps until ``length`` ps are done; yields the fraction done."""
-    total = round(length * 1e3 / run.timestep)
-    stride = max(1, min(round(interval * 1e3 / run.timestep), total))
-    for i in range(total // stride):
-        integrator.step(stride)
-        yield (i + 1) * stride / total
+        yield Frame(wrapped, on_centres, box)
 
 
 def _lattice(run: Run, water: RigidWater, rng: np.random.Generator) -> np.ndarray:
@@ -169,10 +137,6 @@ def _scaled(atoms: np.ndarray, scale: float, water: RigidWater) -> np.ndarray:
     centres = np.einsum("a,maj->mj", water.masses / water.masses.sum(), molecules)
     moved: np.ndarray = (molecules + ((scale - 1.0) * centres)[:, None]).reshape(-1, 3)
     return moved
-
-
-def _box_of(context: Any) -> float:
-    return float(context.getState().getPeriodicBoxVectors(asNumpy=True)._value[0, 0]) / NM
 
 
 def _context(
@@ -205,8 +169,7 @@ def _context(
         ):
             system.addConstraint(a, b, d * NM)
             force.addException(a, b, 0.0, 1.0, 0.0)
-    edge = box * NM
-    system.setDefaultPeriodicBoxVectors((edge, 0, 0), (0, edge, 0), (0, 0, edge))
+    system.setDefaultPeriodicBoxVectors(*cubic(box))
     system.addForce(force)
     seeds = [int(s) for s in rng.integers(1, 2**31 - 1, 3)]
     if constant_pressure:

@@ -140,7 +140,7 @@ def estimate(
     potential, beta = boltzmann.potential, jnp.asarray(boltzmann.beta)
 
     def natural(v: Array) -> Array:
-        return program.boltzmann(v, x, conditions).potential.natural()
+        return program.natural(v, x, conditions)
 
     slope = jax.jacfwd(natural)(u)  # (term, u)
     frames = len(x)

@@ -67,7 +67,7 @@ def endless(
         given = program.given(fixed)
         boltzmann = given.boltzmann(u, x, conditions)
         potential, beta = boltzmann.potential, jnp.asarray(boltzmann.beta)
-        slope = jax.jacfwd(lambda v: given.boltzmann(v, x, conditions).potential.natural())(u)
+        slope = jax.jacfwd(lambda v: given.natural(v, x, conditions))(u)
         slope = slope[:, loose]
         keys = jax.random.split(key, 4)
         state = cooled(sampler, keys[0], CHAINS, potential, beta, COOLING)

@@ -40,11 +40,8 @@ def followed(
 def is_curved(program: Program, x: Array, conditions: dict[str, Array]) -> bool:
     """Whether natural parameters are not linear in ``u``: as those of Lennard-Jones in its logarithms."""
 
-    def natural(u: Array) -> Array:
-        return program.boltzmann(u, x, conditions).potential.natural()
-
-    slope = jax.jit(jax.jacobian(natural))
-    here, there = (slope(np.full(program.size, v)) for v in (0.0, 0.1))
+    slope = jax.jit(jax.jacobian(program.natural))
+    here, there = (slope(np.full(program.size, v), x, conditions) for v in (0.0, 0.1))
     return not np.allclose(here, there, rtol=1e-9, atol=1e-12)
 
 
@@ -63,7 +60,7 @@ def straight(
     """
 
     def natural(v: Array) -> Array:
-        return program.boltzmann(v, x, conditions).potential.natural()
+        return program.natural(v, x, conditions)
 
     eta, change = jax.jvp(natural, (u,), (step,))
     slope = jax.jacfwd(natural)

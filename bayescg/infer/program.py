@@ -209,6 +209,10 @@ class Program:
             self._trace(u, x, conditions, self._blank(len(x)))[self.sites.latent]["fn"]
         )
 
+    def natural(self, u: Array, x: Array, conditions: dict[str, Array]) -> Array:
+        """Natural parameters of the latent site's potential, ``(term,)``."""
+        return self.boltzmann(u, x, conditions).potential.natural()
+
     def log_likelihood(
         self, u: Array, latent: Array, x: Array, conditions: dict[str, Array]
     ) -> Array:
@@ -348,13 +352,10 @@ def read_program(
 def coefficient_sites(program: Program, x: Array, conditions: dict[str, Array]) -> tuple[str, ...]:
     """Real-valued parameters on which the latent potential depends: what REM's flat prior is put on."""
 
-    def natural(u: Array) -> Array:
-        return program.boltzmann(u, x, conditions).potential.natural()
-
     slope = np.zeros(program.size, bool)
     for seed_ in range(2):
         u = 0.5 * jax.random.normal(jax.random.key(seed_), (program.size,))
-        slope |= np.any(np.asarray(jax.jacobian(natural)(u)) != 0.0, axis=0)
+        slope |= np.any(np.asarray(jax.jacobian(program.natural)(u, x, conditions)) != 0.0, axis=0)
     return tuple(
         k
         for k in program.shapes

@@ -1,6 +1,19 @@
 """Data in and potentials out."""
 
+from bayescg.io.map_file import MapSpec, load_map
 from bayescg.io.netcdf import check, load, load_observables, save
 from bayescg.io.particles import check_density, check_particles
+from bayescg.io.stored import constants_of, data_of
 
-__all__ = ["check", "check_density", "check_particles", "load", "load_observables", "save"]
+__all__ = [
+    "MapSpec",
+    "check",
+    "check_density",
+    "check_particles",
+    "constants_of",
+    "data_of",
+    "load",
+    "load_map",
+    "load_observables",
+    "save",
+]

@@ -29,7 +29,7 @@ import xarray as xr
 
 from bayescg.files import labelled, read_netcdf, write_netcdf
 
-__all__ = ["check", "load", "load_observables", "save"]
+__all__ = ["check", "load", "load_observables", "ready", "save"]
 
 _SPINS = (("frame", "site"), ("mu", "frame", "site"))
 _SITES = ("frame", "site", "axis")
@@ -214,7 +214,8 @@ def load_observables(path: str | os.PathLike[str]) -> xr.Dataset:
     try:
         for dim in map(str, ds.dims):
             # Observables are never selected by frame or site, whose labels may repeat.
-            if dim in ds.coords and dim not in _SITES:
+            # A topology's table is no axis, though it may be called as one.
+            if dim in ds.indexes and dim not in _SITES:
                 _check_axis(ds, dim)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
@@ -224,13 +225,23 @@ def load_observables(path: str | os.PathLike[str]) -> xr.Dataset:
 def save(ds: xr.Dataset, path: str | os.PathLike[str]) -> None:
     """Check a Dataset and write it as a data file, by rename.
 
+    :param ds: left unchanged; units and long names it lacks are filled in
+    :param path: the file to write; its folder exists
+    :raises ValueError: as :func:`ready`
+    :raises OSError: the file cannot be written
+    """
+    write_netcdf(xr.DataTree(ready(ds)), path)
+
+
+def ready(ds: xr.Dataset) -> xr.Dataset:
+    """Check a Dataset and label it as data files are.
+
     All variables must be finite, those that the contract does not name too; only a standard error
     (``..._se``) may be NaN, where there are too few data to tell.
 
-    :param ds: left unchanged; units and long names it lacks are filled in
-    :param path: the file to write; its folder exists
+    :param ds: left unchanged
+    :return: the same data, with the units and long names that they lacked
     :raises ValueError: :func:`check` finds a fault, or a variable is not finite
-    :raises OSError: the file cannot be written
     """
     ds = check(ds)
     for name, variable in ds.data_vars.items():
@@ -247,4 +258,4 @@ def save(ds: xr.Dataset, path: str | os.PathLike[str]) -> None:
         for name, variable in ((str(n), v) for n, v in ds.variables.items())
         if name in known
     }
-    write_netcdf(xr.DataTree(labelled(ds, missing)), path)
+    return labelled(ds, missing)

@@ -2,14 +2,25 @@
 
 Each only chooses parts of the rooms above it:
 
-======  ====================  ======  ===========================  =================
-method  map x <-> X           prior   log Z of p_c                 update of theta
-======  ====================  ======  ===========================  =================
-PCG     stochastic, latent X  any     gradient from model samples  MC-EM
-REM     Dirac, X = R(x)       flat    gradient from model samples  the same MC-EM
-======  ====================  ======  ===========================  =================
+=========  ====================  ======  ==============================  =========================
+method     map x <-> X           prior   log Z of p_c                    update of theta
+=========  ====================  ======  ==============================  =========================
+PCG        stochastic, latent X  any     gradient from model samples     MC-EM
+REM        Dirac, X = R(x)       flat    gradient from model samples     the same, gradient/Newton
+IMC        Dirac                 flat    same                            REM's Newton step on bins
+IBI        Dirac                 flat    same                            IMC, ideal-gas response
+DBI        Dirac                 flat    zero-density limit              one shot
+MS-CG      Dirac                 any     not needed (score matching)     least squares on forces
+GYBG       Dirac                 flat    not needed (score matching)     the same, from structure
+=========  ====================  ======  ==============================  =========================
 """
 
+from bayescg.limits.dbi import dbi
+from bayescg.limits.force_matching import force_matching
+from bayescg.limits.hnc import hnc_potential
+from bayescg.limits.ibi import ibi
+from bayescg.limits.imc import imc
 from bayescg.limits.rem import rem
+from bayescg.limits.ybg import ybg
 
-__all__ = ["rem"]
+__all__ = ["dbi", "force_matching", "hnc_potential", "ibi", "imc", "rem", "ybg"]

@@ -2,6 +2,14 @@
 
 from bayescg.observables.base import Observable
 from bayescg.observables.blocking import blocked_error, statistical_inefficiency
+from bayescg.observables.by_name import common_lengths, molecular_observables, usual
+from bayescg.observables.joint import (
+    JointDistribution,
+    MutualInformation,
+    mutual_information,
+    neighbours_of,
+)
+from bayescg.observables.known import Known, known_of
 from bayescg.observables.lattice import Correlation, Magnetization, correlation, magnetization
 from bayescg.observables.liquid import (
     AngularDistribution,
@@ -11,25 +19,46 @@ from bayescg.observables.liquid import (
     TetrahedralOrder,
     adf,
     coordination,
+    longest_rdf,
     rdf,
     tetrahedral_order,
 )
+from bayescg.observables.molecular import (
+    AXES,
+    BondedDistribution,
+    TypedRadialDistribution,
+    rdf_name,
+)
 
 __all__ = [
+    "AXES",
     "AngularDistribution",
+    "BondedDistribution",
     "Coordination",
     "Correlation",
+    "JointDistribution",
+    "Known",
     "LiquidObservable",
     "Magnetization",
+    "MutualInformation",
     "Observable",
     "RadialDistribution",
     "TetrahedralOrder",
+    "TypedRadialDistribution",
     "adf",
     "blocked_error",
+    "common_lengths",
     "coordination",
     "correlation",
+    "known_of",
+    "longest_rdf",
     "magnetization",
+    "molecular_observables",
+    "mutual_information",
+    "neighbours_of",
     "rdf",
+    "rdf_name",
     "statistical_inefficiency",
     "tetrahedral_order",
+    "usual",
 ]

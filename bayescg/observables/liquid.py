@@ -41,6 +41,11 @@ __all__ = [
 COORDINATE_ATTRS = {
     "r": {"units": "angstrom", "long_name": "distance, centre of the bin"},
     "angle": {"units": "degree", "long_name": "angle, centre of the bin"},
+    "length": {"units": "angstrom", "long_name": "length of the bond, centre of the bin"},
+    "dihedral": {"units": "degree", "long_name": "dihedral (trans is 180), centre of the bin"},
+    "joint_length": {"units": "angstrom", "long_name": "length of the bond, centre of the bin"},
+    "joint_angle": {"units": "degree", "long_name": "angle, centre of the bin"},
+    "joint_other_angle": {"units": "degree", "long_name": "the other angle, centre of the bin"},
 }
 
 _LONGEST = 7.2  # angstrom: the paper's box of 14.546 allows 7.273

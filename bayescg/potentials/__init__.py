@@ -1,6 +1,8 @@
 """Energies: pytrees whose leaves are exactly their parameters."""
 
 from bayescg.potentials.base import ExponentialFamily, Potential
+from bayescg.potentials.bonded import Harmonic, PeriodicTable, Walls, Waves
+from bayescg.potentials.classes import PairClasses, classes_of
 from bayescg.potentials.lattice import (
     Feature,
     SpinBasis,
@@ -9,6 +11,7 @@ from bayescg.potentials.lattice import (
     pair_features,
     polynomial_features,
 )
+from bayescg.potentials.molecular import Interaction, MolecularPotential
 from bayescg.potentials.pair import (
     WCA,
     BSplines,
@@ -31,19 +34,27 @@ __all__ = [
     "ExponentialFamily",
     "Feature",
     "FixedPair",
+    "Harmonic",
+    "Interaction",
     "InversePowers",
     "LennardJones",
     "LinearPair",
+    "MolecularPotential",
     "PairBasis",
+    "PairClasses",
     "PairTerm",
     "ParticlePotential",
+    "PeriodicTable",
     "Potential",
     "SpinBasis",
     "SpinPotential",
     "StillingerWeber",
     "Table",
     "Wall",
+    "Walls",
+    "Waves",
     "WindowedFourier",
+    "classes_of",
     "independent_features",
     "pair_features",
     "polynomial_features",

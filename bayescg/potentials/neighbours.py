@@ -16,10 +16,13 @@ def capacity_for(sites: int, box: tuple[float, ...], reach: float, crowding: flo
     return min(sites - 1, int(np.ceil(crowding * mean)) + 4)
 
 
-def neighbours(x: Array, box: Box, reach: float, capacity: int) -> tuple[Array, Array]:
+def neighbours(
+    x: Array, box: Box, reach: float, capacity: int, skip: Array | None = None
+) -> tuple[Array, Array]:
     """Places of the sites within ``reach`` of each site.
 
     :param x: ``(axis, site, chain)``.
+    :param skip: which sites do not count the one so many places on, ``(shift, site)``.
     :return: ``(capacity, site, chain)`` places in the flattened ``(site, chain)`` array, a site's own
         place where there are fewer neighbours; and the most neighbours that any site of a chain has,
         ``(chain,)``, which must not exceed the capacity.
@@ -34,6 +37,8 @@ def neighbours(x: Array, box: Box, reach: float, capacity: int) -> tuple[Array, 
         places, count = carry
         d = minimum_image(jax.lax.dynamic_slice_in_dim(twice, s, sites, 1) - x, box)
         close = jnp.sum(d * d, 0) < reach * reach
+        if skip is not None:
+            close = close & ~skip[s][:, None]
         other = ((site + s.astype(jnp.int32)) % sites) * chains + chain
         row = jnp.where(close, count, capacity)
         places = places.at[row, site, chain].set(other, mode="drop")

@@ -202,67 +202,99 @@ class _Piecewise:
     def scale(self) -> float:
         return float(np.diff(self.breaks).min())
 
-    def __call__(self, r: Array) -> Array:
-        inside = (r >= self.breaks[0]) & (r < self.breaks[-1])
+    def pieces(self, r: Array) -> Array:
+        """The polynomials, ``(term, *r.shape)``; the outermost go on beyond the ends."""
         piece = jnp.clip(jnp.searchsorted(self.breaks, r, "right") - 1, 0, len(self.breaks) - 2)
         t = r - jnp.asarray(self.breaks)[piece]
         table = jnp.asarray(self.coefficients)
         value = jnp.zeros((*jnp.shape(r), table.shape[2]))
         for c in table:
             value = value * t[..., None] + c[piece]
-        return jnp.moveaxis(jnp.where(inside[..., None], value, 0.0), -1, 0)
+        return jnp.moveaxis(value, -1, 0)
+
+    def __call__(self, r: Array) -> Array:
+        inside = (r >= self.breaks[0]) & (r < self.breaks[-1])
+        return jnp.where(inside, self.pieces(r), 0.0)
 
 
 class BSplines(_Piecewise):
-    """Cubic B-splines on any knots; all that end smoothly at the last knot.
+    """B-splines, cubic unless told otherwise, on any knots; all that end smoothly at the last knot.
 
     The first functions do not vanish at the first knot; below it they keep their value there, so
     that a potential is flat, not gone, where they end.
 
     :param knots: increasing distances, angstrom; the last is the cut-off.
+    :param ends: ``zero``: as said; ``free``: all functions, the values at the ends kept beyond them, as
+        bonded terms need it. The sum of all is then a constant, which no force notices.
     """
 
-    def __init__(self, knots: ArrayLike, degree: int = 3) -> None:
+    ends: str
+
+    def __init__(
+        self, knots: ArrayLike, degree: int = 3, ends: Literal["zero", "free"] = "zero"
+    ) -> None:
         at = np.asarray(knots, float)
         if at.ndim != 1 or len(at) < 2 or np.any(np.diff(at) <= 0.0) or at[0] < 0.0:
             raise ValueError("knots must be at least two increasing distances.")
         padded = np.concatenate([np.repeat(at[0], degree), at, np.repeat(at[-1], degree)])
         count = len(at) + degree - 1
         # The last ``degree`` functions have a value or a derivative at the cut-off.
-        keep = count - degree
+        _one_of("ends", ends, ("zero", "free"))
+        keep = count - degree if ends == "zero" else count
+        object.__setattr__(self, "ends", ends)
         polys = [PPoly.from_spline((padded, unit, degree)) for unit in np.eye(count)[:keep]]
         pieces = np.flatnonzero(np.diff(polys[0].x) > 0.0)
         coefficients = np.stack([p.c[:, pieces] for p in polys], -1)
         super().__init__(tuple(f"spline {k}" for k in range(keep)), at, coefficients)
 
     def __call__(self, r: Array) -> Array:
-        return super().__call__(jnp.maximum(r, self.breaks[0]))
+        r = jnp.maximum(r, self.breaks[0])
+        if self.ends == "free":
+            return self.pieces(jnp.minimum(r, self.breaks[-1]))
+        return super().__call__(r)
 
 
 class Table(_Piecewise):
-    """Values on a grid of distances, zero at its last point and beyond; one function a point.
+    """Values on a grid, one function a point.
 
-    Below the first point the value there is kept.
-
-    :param grid: increasing distances, angstrom.
+    :param grid: increasing; angstrom for distances.
     :param order: ``linear`` or ``cubic`` (a natural spline at the first point, flat at the last).
+    :param ends: ``zero``: zero at the last point, which has no function, and beyond, and the first
+        value is kept below the first point, as pairs need it; ``free``: every point has a function, and the
+        lines through the outermost two go on, as bonded terms need it (linear only).
     """
 
-    def __init__(self, grid: ArrayLike, order: Literal["linear", "cubic"] = "cubic") -> None:
+    order: str
+    ends: str
+
+    def __init__(
+        self,
+        grid: ArrayLike,
+        order: Literal["linear", "cubic"] = "cubic",
+        ends: Literal["zero", "free"] = "zero",
+    ) -> None:
         at = np.asarray(grid, float)
         if at.ndim != 1 or len(at) < 3 or np.any(np.diff(at) <= 0.0) or at[0] < 0.0:
             raise ValueError("a table's grid must be at least three increasing distances.")
         _one_of("order", order, ("linear", "cubic"))
-        values = np.eye(len(at))[:, :-1]
+        _one_of("ends", ends, ("zero", "free"))
+        if ends == "free" and order != "linear":
+            raise ValueError("only a linear table can have free ends.")
+        object.__setattr__(self, "order", order)
+        object.__setattr__(self, "ends", ends)
+        count = len(at) - (ends == "zero")
+        values = np.eye(len(at))[:, :count]
         if order == "linear":
             slope = np.diff(values, axis=0) / np.diff(at)[:, None]
             coefficients = np.stack([slope, values[:-1]])
         else:
-            ends = ((2, np.zeros(len(at) - 1)), (1, np.zeros(len(at) - 1)))
-            coefficients = CubicSpline(at, values, bc_type=ends).c
-        super().__init__(tuple(f"u({r:.4g})" for r in at[:-1]), at, coefficients)
+            slopes = ((2, np.zeros(len(at) - 1)), (1, np.zeros(len(at) - 1)))
+            coefficients = CubicSpline(at, values, bc_type=slopes).c
+        super().__init__(tuple(f"u({r:.4g})" for r in at[:count]), at, coefficients)
 
     def __call__(self, r: Array) -> Array:
+        if self.ends == "free":
+            return self.pieces(r)
         return super().__call__(jnp.maximum(r, self.breaks[0]))
 
 

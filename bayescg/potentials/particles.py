@@ -1,23 +1,20 @@
 """Sums of pair and three-body terms in a periodic box."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-import jax
 from jax import Array
 import jax.numpy as jnp
 from jax.tree_util import register_dataclass
 import numpy as np
 
+from bayescg.potentials.counting import Nodes, count_pairs, fine_nodes, grown
 from bayescg.potentials.pair import PairTerm
 from bayescg.potentials.three_body import StillingerWeber
-from bayescg.space import minimum_image, pair_distances
+from bayescg.space import pair_distances
 
-__all__ = ["CLOSEST", "ParticlePotential"]
+__all__ = ["ParticlePotential"]
 
-CLOSEST = 1.0  # angstrom; below, statistics keep the value they have here
 GROWTH = 1e-3  # of lengths, in the difference quotients of the three-body term
-RESOLUTION = 40.0  # nodes over the length on which a basis is smooth
 
 
 @register_dataclass
@@ -74,9 +71,8 @@ class ParticlePotential:
         """
         batch = x.shape[2:]
         x = x.reshape(*x.shape[:2], -1).astype(jnp.result_type(float))
-        nodes, step = self._nodes()
-        counts = _counts_on(x, self.box, nodes[0], step, len(nodes))
-        out = self.pair_basis(jnp.asarray(nodes)) @ counts
+        nodes = self._nodes()
+        out = self.pair_basis(jnp.asarray(nodes.values)) @ count_pairs(x, self.box, nodes)[0]
         if self.three_body is not None:
             out = jnp.concatenate([out, self.three_body.statistics(x, self.box)])
         return out.reshape(-1, *batch)
@@ -92,14 +88,10 @@ class ParticlePotential:
         """
         batch = x.shape[2:]
         x = x.reshape(*x.shape[:2], -1).astype(jnp.result_type(float))
-        nodes, step = self._nodes()
-        counts = _counts_on(x, self.box, nodes[0], step, len(nodes))
-
-        def grown(basis: Callable[[Array], Array]) -> Callable[[Array], Array]:
-            return lambda r: jax.jvp(basis, (r,), (r,))[1]
-
+        nodes = self._nodes()
+        counts = count_pairs(x, self.box, nodes)[0]
         first = grown(self.pair_basis)
-        r = jnp.asarray(nodes)
+        r = jnp.asarray(nodes.values)
         out = first(r) @ counts, grown(first)(r) @ counts
         if self.three_body is not None:
             # Growing all lengths is shrinking the term's own.
@@ -113,10 +105,8 @@ class ParticlePotential:
             out = (jnp.concatenate([out[0], more[0]]), jnp.concatenate([out[1], more[1]]))
         return out[0].reshape(-1, *batch), out[1].reshape(-1, *batch)
 
-    def _nodes(self) -> tuple[np.ndarray, float]:
-        step = min(0.02, min(t.basis.scale for t in self.pairs) / RESOLUTION)
-        # Three nodes beyond the cut-off: cubic weights reach over it.
-        return np.arange(CLOSEST, self.cutoff + 4 * step, step), step
+    def _nodes(self) -> Nodes:
+        return fine_nodes(self.pairs, self.cutoff)
 
     def __call__(self, x: Array) -> Array:
         """Energy, kcal/mol, of one configuration ``(site, axis)``; exact and differentiable."""
@@ -126,30 +116,3 @@ class ParticlePotential:
             strength = -self.three_body.natural()[0]
             energy = energy + strength * self.three_body.statistics(x, self.box)[0]
         return energy
-
-
-def _counts_on(x: Array, box: tuple[float, ...], first: float, step: float, nodes: int) -> Array:
-    """How often each node is met by a pair's distance, ``(node, batch)``, with cubic weights."""
-    sites, batch = x.shape[1], x.shape[2]
-    twice = jnp.concatenate([x, x], 1)
-    chain = jnp.arange(batch)[None]
-
-    def shift(s: Array, counts: Array) -> Array:
-        d = minimum_image(jax.lax.dynamic_slice_in_dim(twice, s, sites, 1) - x, box)
-        r = jnp.sqrt(jnp.sum(d * d, 0))
-        place = jnp.clip((r - first) / step, 0.0, nodes - 3.0)
-        left = jnp.clip(jnp.floor(place), 1.0, nodes - 3.0)
-        t = place - left
-        at = left.astype(jnp.int32)
-        weight = jnp.where(2 * s == sites, 0.5, 1.0).astype(x.dtype)
-        lagrange = (
-            -t * (t - 1.0) * (t - 2.0) / 6.0,
-            (t + 1.0) * (t - 1.0) * (t - 2.0) / 2.0,
-            -(t + 1.0) * t * (t - 2.0) / 2.0,
-            (t + 1.0) * t * (t - 1.0) / 6.0,
-        )
-        for k, w in enumerate(lagrange):
-            counts = counts.at[at + (k - 1), chain].add(weight * w, mode="promise_in_bounds")
-        return counts
-
-    return jax.lax.fori_loop(1, sites // 2 + 1, shift, jnp.zeros((nodes, batch), x.dtype))

@@ -12,12 +12,13 @@ import numpy as np
 from bayescg.infer.program import Program
 from bayescg.infer.progress import Progress, Silent
 from bayescg.observables.base import Observable
+from bayescg.potentials.molecular import MolecularPotential
 from bayescg.potentials.particles import ParticlePotential
 from bayescg.predict.pooling import pool
 from bayescg.predict.pressure import Pressure, pressure
 from bayescg.samplers.base import Sampler
 
-__all__ = ["ParticlePrediction", "Production", "drifts", "particle_predictive"]
+__all__ = ["ParticlePrediction", "Production", "drifts", "particle_predictive", "weighted"]
 
 NODES = 3  # fine-scale widths at which each sample is measured
 BLOCKS = 15  # of a warm-up, after each of which energies are looked at
@@ -90,7 +91,7 @@ def particle_predictive(
     tables, unit = jax.jit(jax.vmap(prepare, out_axes=axes))(draws[:simulated])
     ready = (tables._replace(step=tables.step[0], box=tables.box[:, 0]), unit[0])
     potential = program.boltzmann(draws[0], frames[:1], conditions).potential
-    assert isinstance(potential, ParticlePotential)
+    assert isinstance(potential, ParticlePotential | MolecularPotential)
 
     @partial(jax.jit, static_argnames="count")
     def run(key: Array, state: Any, count: int) -> tuple[Any, Array]:
@@ -150,14 +151,7 @@ def particle_predictive(
     values, errors = {}, {}
     for name, a in measured.items():
         flat = a.reshape(len(a), NODES, -1)
-        value = np.empty((len(u), flat.shape[2]))
-        error = np.empty_like(value)
-        for d in range(len(u)):
-            mine = np.einsum("n,snk->sk", share[d], flat)
-            value[d] = pooled.weights[d] @ mine
-            off = pooled.weights[d][:, None] * (mine - value[d])
-            by_chain = off.reshape(production.measurements, simulated, -1).sum(0)
-            error[d] = np.sqrt(np.sum(by_chain**2, 0))
+        value, error = weighted(flat, pooled.weights, share, simulated)
         shape = (len(u), *a.shape[2:])
         values[name], errors[name] = value.reshape(shape), error.reshape(shape)
     grown = np.concatenate(first), np.concatenate(second)
@@ -198,6 +192,33 @@ def drifts(energies: np.ndarray) -> bool:
 def _widths(program: Program, u: Array, x: Array, conditions: dict[str, Array]) -> Array:
     """Variance of a fine coordinate about its coarse one at each draw, ``(draw,)``."""
     return jax.jit(jax.vmap(lambda v: 1.0 / program.pull(v, x[:1], conditions).stiffness[0]))(u)
+
+
+def weighted(
+    measured: np.ndarray, weights: np.ndarray, share: np.ndarray, chains: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted means of samples at every draw, and their errors from the spread of the chains.
+
+    Chain by chain, as products of matrices: joint distributions have hundreds of bins.
+
+    :param measured: values at each node, ``(sample, node, bin)``; samples of one time stand together.
+    :param weights: of the samples, ``(draw, sample)``, adding up to 1.
+    :param share: of the nodes, ``(draw, node)``.
+    :return: both ``(draw, bin)``.
+    """
+    nodes, bins = measured.shape[1:]
+    mean, squares, cross = (np.zeros((len(weights), bins)) for _ in range(3))
+    total = np.zeros((len(weights), 1))
+    for c in range(chains):
+        own = np.ascontiguousarray(weights[:, c::chains])
+        part = sum(share[:, n, None] * (own @ measured[c::chains, n]) for n in range(nodes))
+        weight = own.sum(1, keepdims=True)
+        mean += part
+        squares += part**2
+        cross += part * weight
+        total += weight**2
+    # Sum over chains of (part - weight mean)^2, without a second pass; rounding may pass zero.
+    return mean, np.sqrt(np.maximum(squares - 2.0 * mean * cross + total * mean**2, 0.0))
 
 
 def _nodes_of(widths: np.ndarray) -> np.ndarray:

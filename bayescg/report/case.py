@@ -12,12 +12,19 @@ import numpy as np
 from bayescg import results
 from bayescg.infer.run import BAD_KHAT, FEW_DRAWS
 from bayescg.plot import COLOURS, interval_of
+from bayescg.report.interactions import Interaction, fitted, interactions
+from bayescg.units import BOLTZMANN
 
 __all__ = [
     "ABSENT",
+    "FLAT",
+    "LINES",
+    "MATCHED",
+    "SAMPLES",
     "Case",
     "alike",
     "cases_of",
+    "give_or_take",
     "number",
     "printable",
     "rmse",
@@ -29,6 +36,10 @@ __all__ = [
 SAMPLES = ("chain", "draw")
 #: Stands in a table for what a fit does not have.
 ABSENT = "–"
+#: Methods that match distributions, and give a point.
+MATCHED = ("dbi", "ibi", "imc", "rem")
+#: Methods without a prior, whatever the model's options say.
+FLAT = (*MATCHED, "ybg")
 #: Options that say how much data, how REM breaks ties, or where along a sweep: not which system.
 NOT_THE_SYSTEM = ("frames", "ties", "mu")
 #: Options in which two compared fits may differ.
@@ -84,20 +95,12 @@ class Case:
     @cached_property
     def messages(self) -> list[str]:
         """What the fit said."""
-        return self._told("messages")
+        return results.told(self.attrs, "messages")
 
     @cached_property
     def predict_messages(self) -> list[str]:
         """What the prediction said."""
-        return self._told("predict_messages")
-
-    def _told(self, name: str) -> list[str]:
-        text = self.attrs.get(name, "[]")
-        try:
-            found = json.loads(text) if isinstance(text, str) else text
-        except ValueError:
-            found = [text]
-        return [str(m) for m in found] if isinstance(found, list) else [str(found)]
+        return results.told(self.attrs, "predict_messages")
 
     @property
     def converged(self) -> bool | None:
@@ -108,7 +111,8 @@ class Case:
     @property
     def prior(self) -> str:
         """Prior of the coefficients that was used in the end, with its scale."""
-        found = str(self.attrs.get("prior_used", self.options.get("prior", "not recorded")))
+        own = "flat" if self.method in FLAT else self.options.get("prior", "not recorded")
+        found = str(self.attrs.get("prior_used", own))
         return printable(re.sub(r"\b(ard|normal)\b(?!\()", self._scaled, found), 60)
 
     def _scaled(self, name: re.Match[str]) -> str:
@@ -132,6 +136,31 @@ class Case:
         if self.has("observed_data", "x"):
             return "axis" in self.get("observed_data", "x").dims
         return self.has("posterior", "pair_potential")
+
+    @property
+    def is_molecular(self) -> bool:
+        """Whether its potentials are by bead type and bonded term, of the model `molecular`."""
+        return self.has("constant_data", "interaction_name")
+
+    @property
+    def is_matched(self) -> bool:
+        """Whether it is a point at which distributions match, found in units of their errors."""
+        return self.is_molecular and self.method in MATCHED
+
+    @cached_property
+    def interactions(self) -> tuple[Interaction, ...]:
+        """Its potentials by bead type and bonded term, pairs first."""
+        return interactions(results.group(self.idata, "constant_data"))
+
+    @cached_property
+    def fitted(self) -> Any:
+        """Distributions of the fitted frames, a Dataset; None where fewer than two are stored."""
+        return fitted(self.idata, self.options)
+
+    @property
+    def kt(self) -> float:
+        """Thermal energy of the fit, kcal/mol."""
+        return BOLTZMANN * float(self.options["temperature"])
 
     @property
     def effective(self) -> float | None:
@@ -204,6 +233,10 @@ class Case:
     def get(self, group: str, name: str) -> Any:
         """A variable."""
         return results.group(self.idata, group)[name]
+
+    def get_group(self, group: str) -> Any:
+        """A group."""
+        return results.group(self.idata, group)
 
     def near(self, value: float) -> dict[str, Any]:
         """The selection of the sweep's nearest value; empty without a sweep."""
@@ -300,7 +333,7 @@ def alike(main: Case, other: Case, free: str) -> bool:
 def unread(case: Case) -> tuple[str, ...]:
     """Options of the model that this fit did not read."""
     prior = ("prior_scale", "a0", "b0")
-    if case.method == "rem":
+    if case.method in FLAT:
         return ("prior", *prior)
     own = {"ard": ("a0", "b0"), "normal": ("prior_scale",), "horseshoe": (), "flat": ()}
     used = own.get(str(case.options.get("prior")), prior)
@@ -342,6 +375,14 @@ def number(value: float) -> str:
     if np.isinf(value):
         return "∞" if value > 0 else "−∞"
     return "none" if np.isnan(value) else f"{value:.4g}".replace("-", "−")
+
+
+def give_or_take(value: float, error: float) -> str:
+    """A number with its standard error, to two digits of it; without, where it is unknown."""
+    if not 0.0 < error < np.inf:
+        return number(float(f"{value:.3g}"))
+    digits = max(0, 1 - int(np.floor(np.log10(error))))
+    return f"{value:.{digits}f} ± {error:.{digits}f}".replace("-", "−")
 
 
 def printable(text: object, most: int = 80) -> str:

@@ -14,7 +14,18 @@ from bayescg.report.parameters import UNITS, physical, switched_off
 from bayescg.report.structure import NAMES, RANGE, agreement, noise_share
 from bayescg.report.traces import counted, remaining
 
-__all__ = ["NUMBERS", "doubts", "frames", "numbers", "overview", "reliability", "search"]
+__all__ = [
+    "NUMBERS",
+    "bulk",
+    "doubts",
+    "ended",
+    "frames",
+    "numbers",
+    "overview",
+    "parameters",
+    "reliability",
+    "search",
+]
 
 #: Below this many pooled samples a prediction is rough.
 FEW_SAMPLES = 100.0
@@ -74,6 +85,13 @@ def numbers(case: Case) -> dict[str, Any]:
         if name == "rdf" and value.peak is not None:
             found["rdf_peak"] = value.peak[1]
             found["rdf_peak_exact"] = None if value.exact_peak is None else value.exact_peak[1]
+    found |= bulk(case)
+    return {k: v for k, v in found.items() if v is not None}
+
+
+def bulk(case: Case) -> dict[str, Any]:
+    """Predicted quantities of one value a draw, and how many samples stand behind them."""
+    found: dict[str, Any] = {}
     effective = _effective(case)
     if effective is not None:
         found["effective_samples_min"] = float(effective.min())
@@ -84,7 +102,7 @@ def numbers(case: Case) -> dict[str, Any]:
     if case.predicted("bulk_modulus"):
         bulk = case.get("posterior_predictive", "bulk_modulus").values.ravel()
         found["compressibility"] = _compressibility(bulk)
-    return {k: v for k, v in found.items() if v is not None}
+    return found
 
 
 def _effective(case: Case) -> np.ndarray | None:
@@ -138,7 +156,7 @@ def frames(case: Case) -> str:
 
 def overview(case: Case) -> list[tuple[str, str]]:
     """What was fitted, on what, and how the search ended: terms with their meaning."""
-    rows = [("frames", frames(case)), ("ended", _ended(case))]
+    rows = [("frames", frames(case)), ("ended", ended(case))]
     step = _latent_step(case)
     if step:
         rows.append(("E-step", step))
@@ -146,6 +164,12 @@ def overview(case: Case) -> list[tuple[str, str]]:
         many = case.get("posterior", "theta_c").sizes["feature"]
         text = f"{many} coefficients of the correction to Lennard-Jones (Eqs. 65–67), in kcal/mol"
         rows.append(("θ", text))
+    return rows + parameters(case)
+
+
+def parameters(case: Case) -> list[tuple[str, str]]:
+    """Parameters of one value a draw: mean, standard deviation, meaning."""
+    rows = []
     for name in physical(case):
         value = case.get("posterior", name)
         unit = str(value.attrs.get("units", "1"))
@@ -156,7 +180,8 @@ def overview(case: Case) -> list[tuple[str, str]]:
     return rows
 
 
-def _ended(case: Case) -> str:
+def ended(case: Case) -> str:
+    """How a search by MC-EM ended."""
     text = str(case.attrs.get("ended", "not recorded"))
     if case.has("em_trace", "distance"):
         text += f" after {case.get('em_trace', 'distance').size} iterations"
@@ -267,7 +292,7 @@ def search(cases: Sequence[Case]) -> Figure | None:
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     decorate(figure, [])
     step = _latent_step(main)
-    summary = f"The search, {len(trace)} iterations: {_ended(main)}. {step}"
+    summary = f"The search, {len(trace)} iterations: {ended(main)}. {step}"
     about = [
         "the largest Newton step that is left, in posterior standard deviations, and its Monte Carlo "
         "error"

@@ -13,7 +13,7 @@ from bayescg.report.case import ABSENT, SAMPLES, Case, number, rmse, same_data
 from bayescg.report.drawing import GREY, INK, Figure, canvas, decorate, svg
 from bayescg.report.traces import plain_logarithms
 
-__all__ = ["ENDS", "best", "by_iteration", "compared", "uncertain"]
+__all__ = ["ENDS", "ITERATIONS", "best", "by_iteration", "compared", "uncertain"]
 
 NAME = "pair_potential"
 UNIT = "u(r) / kcal/mol"

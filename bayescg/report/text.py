@@ -7,7 +7,7 @@ import numpy as np
 
 from bayescg import results
 from bayescg.infer.run import BAD_KHAT
-from bayescg.report import liquid
+from bayescg.report import liquid, molecules
 from bayescg.report.case import ABSENT, Case, number, rmse, unread
 from bayescg.report.curves import ACTIVE, symbol
 from bayescg.report.repeat import written
@@ -19,6 +19,11 @@ METHODS = {
     "mcem": "Monte Carlo expectation maximisation (MC-EM) with a Laplace approximation at its end",
     "nuts": "the no-U-turn sampler (NUTS) on the full posterior",
     "rem": "relative-entropy minimisation (REM): coarse configurations fixed by a map, flat prior",
+    "dbi": "direct Boltzmann inversion (DBI): the potential of mean force of each distribution",
+    "ibi": "iterative Boltzmann inversion (IBI): every bin corrected by its own log-ratio",
+    "imc": "inverse Monte Carlo (IMC): Newton steps with the correlations of all bins",
+    "fm": "force matching (MS-CG): linear least squares on mapped forces",
+    "ybg": "generalised Yvon-Born-Green: the equations of force matching from structure alone",
 }
 NUMBERS = {
     "wall_seconds": "time of the fit / s",
@@ -41,7 +46,9 @@ def overview(case: Case) -> list[tuple[str, str]]:
     """What was fitted, by which method, to what; each term with its meaning."""
     rows = [("model", str(case.attrs.get("model", "not recorded")))]
     rows.append(("method", METHODS.get(case.method, case.method)))
-    if case.in_space:
+    if case.is_molecular:
+        rows += molecules.overview(case)
+    elif case.in_space:
         rows += liquid.overview(case)
     elif case.has("posterior", "theta_c"):
         many = case.get("posterior", "theta_c").sizes["feature"]
@@ -53,7 +60,10 @@ def overview(case: Case) -> list[tuple[str, str]]:
         )
     if case.has("posterior", "p0"):
         rows.append(("p0", "probability that a fine spin equals its coarse spin"))
-    rows.append(("prior of θ", case.prior))
+    prior = case.prior
+    if case.is_matched:
+        prior = "none: distributions are matched, and nothing else is asked of the potentials"
+    rows.append(("prior of θ", prior))
     if "ARD" in case.prior:
         meaning = "automatic relevance determination: each θ is normal, its precision Gamma(a0, b0)"
         rows.append(("ARD", meaning))
@@ -101,6 +111,8 @@ def fits(cases: Sequence[Case]) -> list[list[str]]:
         time = f"{seconds:.0f}" if isinstance(seconds, int | float) else "not recorded"
         frames = "?" if case.frames is None else str(case.frames)
         told = {True: "yes", False: "NO", None: "not recorded"}[case.converged]
+        if case.method == "dbi":  # has nothing to converge
+            told = ABSENT
         set_to = [_set(case, k) for k in differ]
         if worth:
             set_to.insert(0, case.effective_in_words)
@@ -117,7 +129,10 @@ def values(cases: Sequence[Case]) -> list[list[str]]:
     found = [_key_numbers(c) for c in cases]
     names = [n for n in NUMBERS if any(n in f for f in found)]
     text = ("method", "model", "approximation", "converged", "ended")
-    names += sorted({n for f in found for n in f if n not in NUMBERS and n not in text})
+    # What has no place of its own, the distributions of molecules, comes first.
+    names = [
+        n for n in dict.fromkeys(n for f in found for n in f) if n not in (*NUMBERS, *text)
+    ] + names
     table = [["", *(c.label for c in cases)]]
     for name in names:
         row = [NUMBERS.get(name, name)]
@@ -138,7 +153,9 @@ def _key_numbers(case: Case) -> dict[str, Any]:
     found = key_numbers(case.idata)
     if case.in_space:
         found.pop("active_features_max", None)  # it is told as how many are switched off
-        return found | liquid.numbers(case)
+        if case.is_point:
+            found.pop("draws", None)
+        return found | (molecules.numbers(case) if case.is_molecular else liquid.numbers(case))
     for name in ("magnetization", "correlation"):
         at_point = case.is_point and case.predicted(name)
         if case.has("reference", name) and (at_point or case.has("map_predictive", name)):

@@ -8,15 +8,17 @@ from scipy.stats import binom
 
 from bayescg.infer.laplace import SUPPORT
 from bayescg.infer.run import BAD_KHAT, FEW_DRAWS
-from bayescg.report import liquid
+from bayescg.report import liquid, molecules
 from bayescg.report.case import Case, number
 from bayescg.report.curves import symbol
 from bayescg.report.traces import mixing
 
-__all__ = ["grouped", "status", "terms", "worries"]
+__all__ = ["grouped", "premise", "status", "terms", "worries"]
 
 GOOD_RHAT = 1.01
 GOOD_ESS = 400.0
+#: Methods that solve linear equations.
+LINEAR = ("fm", "ybg")
 WORDS = {"magnetization": "magnetisation", "correlation": "correlation"}
 #: Share of a band's variance that Monte Carlo error may make up.
 NOISY = 0.25
@@ -43,7 +45,11 @@ def status(case: Case) -> dict[str, Any]:
             of = f" {int(good.sum())} of {good.size} values of {symbol(case.dim)} met the stopping rule."
             if not good.all():
                 of += f" Not converged: {_at(case, ~good)}."
-    if case.converged:
+    if case.method == "dbi":
+        text = f"{molecules.ONE_SHOT[0].upper()}{molecules.ONE_SHOT[1:]}, so there is nothing to converge."
+    elif case.method in LINEAR and case.converged:
+        text = "Linear equations were solved: there is no search that could stop too early."
+    elif case.converged:
         text = f"Converged.{of}{_rule(case)}"
     elif case.converged is None:
         text = "The file does not say whether the fit converged: treat it as unconverged."
@@ -81,6 +87,8 @@ def _doubt(case: Case) -> str:
 
 
 def _rule(case: Case) -> str:
+    if case.is_molecular and case.method != "mcem":
+        return molecules.rule(case)
     tolerance = case.method_options.get("tolerance")
     if case.method in ("mcem", "rem") and isinstance(tolerance, int | float):
         return (
@@ -100,7 +108,22 @@ def worries(case: Case) -> list[str]:
     found += _chains(case)
     found += _noise(case)
     found += _missed(case)
+    if case.is_molecular:
+        return found + molecules.doubts(case)
     return found + (liquid.doubts(case) if case.in_space else [])
+
+
+def premise(case: Case) -> str:
+    """What its intervals mean; that it has none."""
+    if case.is_point:
+        return (
+            "A point estimate has no intervals: nothing here tells how uncertain it is. And a model that cannot "
+            "represent the data is wrong however closely it was fitted."
+        )
+    return (
+        "Intervals are within-model: they hold the uncertainty of the parameters, not that of the coarse "
+        "model's form. A model that cannot represent the data can be sure and wrong."
+    )
 
 
 def _weights(case: Case) -> list[str]:

@@ -8,15 +8,19 @@ import jinja2
 
 from bayescg import __version__
 from bayescg.files import write_atomically
-from bayescg.report import liquid, repeat, text, trust
+from bayescg.report import liquid, molecules, repeat, text, trust
 from bayescg.report.bands import bands, p0
 from bayescg.report.case import Case, cases_of
+from bayescg.report.constraint import constraints
 from bayescg.report.curves import coefficients, priors, reconstruction, versus
+from bayescg.report.distributions import single
 from bayescg.report.drawing import Figure, drawing_style
+from bayescg.report.joint import joint
 from bayescg.report.parameters import relevant, spread
 from bayescg.report.potentials import by_iteration, compared, uncertain
 from bayescg.report.structure import distribution
 from bayescg.report.traces import chains, iterations, relevances
+from bayescg.report.typed import along, potentials
 
 __all__ = ["figures_of", "write_report"]
 
@@ -80,6 +84,24 @@ IN_SPACE: tuple[tuple[str, Maker, str], ...] = (
         "predict with `bayescg predict -O adf --reference`",
     ),
 )
+#: The same of molecules, whose potentials are by bead type and bonded term.
+BY_TYPE: tuple[tuple[str, Maker, str], ...] = (
+    ("the search", molecules.search, "fit with a method that searches (-m ibi, imc, rem or mcem)"),
+    ("potentials", potentials, "fit with a method that stores its potentials"),
+    ("potentials along the iterations", along, "fit with a method that searches, for two or more"),
+    (
+        "distributions",
+        single,
+        "predict with `bayescg predict --reference`",
+    ),
+    ("joint distributions", joint, "predict molecules that have angles"),
+    ("what the data hardly constrain", constraints, "fit to frames, or predict --reference"),
+    (
+        "posterior of the parameters beside θ",
+        spread,
+        "fit with -m mcem, or -s pair=lj by a method that gives a posterior",
+    ),
+)
 
 
 def write_report(
@@ -108,13 +130,30 @@ def figures_of(cases: Sequence[Case]) -> tuple[list[Figure], list[tuple[str, str
     """Every figure that the results allow; the name and the remedy of each other one."""
     figures, missing = [], []
     with drawing_style():
-        for name, make, remedy in IN_SPACE if cases[0].in_space else FIGURES:
+        for name, make, remedy in _makers(cases[0]):
             figure = make(cases)
             if figure is None:
                 missing.append((name, remedy))
             else:
                 figures.append(figure)
     return figures, missing
+
+
+def _makers(main: Case) -> tuple[tuple[str, Maker, str], ...]:
+    if main.is_molecular:
+        return BY_TYPE
+    return IN_SPACE if main.in_space else FIGURES
+
+
+def _measure(main: Case) -> str:
+    """How differences from the reference are taken."""
+    if main.is_molecular:
+        return (
+            "rms is the root-mean-square difference from the reference, over bins in which either holds "
+            "something: of g(r) as it is, of other distributions relative to the reference's largest value"
+        )
+    where = "the places that each row names" if main.in_space else "all fields"
+    return f"RMSE is the root-mean-square difference from the reference, over {where}"
 
 
 def _render(cases: Sequence[Case]) -> str:
@@ -140,7 +179,8 @@ def _render(cases: Sequence[Case]) -> str:
         terms=trust.terms(groups),
         numbers=numbers,
         meanings=text.meanings(numbers),
-        over="the places that each row names" if main.in_space else "all fields",
+        measure=_measure(main),
+        premise=trust.premise(main),
         figures=figures,
         missing=missing,
         aliases=text.aliases(main),

@@ -10,7 +10,7 @@ The energy that is sampled is that of the table: for 100 sites of liquid water i
 potential by 5e-4 kT, from one configuration to another.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -21,6 +21,8 @@ import jax.numpy as jnp
 from jax.tree_util import register_static
 import numpy as np
 
+from bayescg.potentials.classes import PairClasses
+from bayescg.potentials.molecular import MolecularPotential
 from bayescg.potentials.neighbours import separations
 from bayescg.potentials.particles import ParticlePotential
 from bayescg.potentials.three_body import (
@@ -29,6 +31,12 @@ from bayescg.potentials.three_body import (
     three_body_energy,
     three_body_forces,
     three_body_parts,
+)
+from bayescg.samplers.bonded import (
+    BondedTable,
+    bonded_energy,
+    bonded_forces,
+    tabulate_bonded,
 )
 from bayescg.space import minimum_image
 
@@ -61,7 +69,11 @@ class Lists(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """A potential in units of kT; every leaf may have a trailing chain axis."""
+    """A potential in units of kT; every leaf may have a trailing chain axis.
+
+    Where there are several classes of pairs their nodes follow each other, and those of a class that
+    feels nothing, excluded pairs among them, come last.
+    """
 
     value: Array  # (node,) or (node, chain): u at the node
     slope: Array  # same: du/ds from this node to the next
@@ -70,27 +82,47 @@ class Tables(NamedTuple):
     three_body: Array | None  # lambda epsilon / kT, scalar or (chain,)
     form: StillingerWeber | None  # the three-body term; its strength is not looked at
     range: Range
+    classes: PairClasses | None = None  # of pairs, where not all are alike
+    bonded: tuple[BondedTable, ...] = ()
 
 
-def tabulate(potential: ParticlePotential, beta: Array, dtype: jnp.dtype | type) -> Tables:
+def tabulate(
+    potential: ParticlePotential | MolecularPotential, beta: Array, dtype: jnp.dtype | type
+) -> Tables:
     """Tables of a potential in units of kT.
 
     A potential that does not end at zero is lowered to end there, which no force notices.
     """
-    last = potential.cutoff
+    last = max(potential.cutoff, 2.0 * FIRST)  # where there are no pairs, some range
     s = jnp.linspace(FIRST**2, last**2, NODES)
-    u = beta * potential.pair_energy(jnp.sqrt(s) * (1.0 - 1e-12))
+    r = jnp.sqrt(s) * (1.0 - 1e-12)
     step = (last**2 - FIRST**2) / (NODES - 1)
-    slope = jnp.concatenate([jnp.diff(u) / step, jnp.zeros(1)])
-    three = potential.three_body
+    three, classes = None, None
+    bonded: tuple[BondedTable, ...] = ()
+    if isinstance(potential, MolecularPotential):
+        each = [i.energy(r) for i in potential.pairs] + [jnp.zeros(NODES)]
+        classes = None if potential.classes.alike else potential.classes
+        bonded = tuple(
+            tabulate_bonded(i, potential.members(i), beta, dtype) for i in potential.bonded
+        )
+    else:
+        each = [potential.pair_energy(r)]
+        three = potential.three_body
+    values, slopes = [], []
+    for u in each:
+        u = beta * u
+        values.append(u - u[-1])
+        slopes += [jnp.diff(u) / step, jnp.zeros(1)]
     return Tables(
-        (u - u[-1]).astype(dtype),
-        slope.astype(dtype),
+        jnp.concatenate(values).astype(dtype),
+        jnp.concatenate(slopes).astype(dtype),
         jnp.asarray(step, dtype),
         jnp.asarray(potential.box, dtype),
         None if three is None else (-beta * three.natural()[0]).astype(dtype),
         None if three is None else replace(three, strength=None),
         Range(float(last)),
+        classes,
+        bonded,
     )
 
 
@@ -108,16 +140,37 @@ def _places(tables: Tables, s: Array) -> tuple[Array, Array]:
     return node, s - first - node.astype(s.dtype) * tables.step
 
 
-def _slope(tables: Tables, d: Sequence[Array] | Array) -> Array:
-    """du/ds of pairs whose separations are ``d``."""
+def _slope(tables: Tables, d: Sequence[Array] | Array, of: Array | int = 0) -> Array:
+    """du/ds of pairs whose separations are ``d``.
+
+    :param of: the first node of each pair's class.
+    """
     node, _ = _places(tables, d[0] * d[0] + d[1] * d[1] + d[2] * d[2])
-    return _at(tables.slope, node)
+    return _at(tables.slope, node + of)
 
 
-def _value(tables: Tables, d: Sequence[Array] | Array) -> Array:
+def _value(tables: Tables, d: Sequence[Array] | Array, of: Array | int = 0) -> Array:
     """u of pairs whose separations are ``d``."""
     node, past = _places(tables, d[0] * d[0] + d[1] * d[1] + d[2] * d[2])
-    return _at(tables.value, node) + _at(tables.slope, node) * past
+    return _at(tables.value, node + of) + _at(tables.slope, node + of) * past
+
+
+def _by_shift(tables: Tables) -> Callable[[Array], Array | int]:
+    """From a cyclic shift to the first node of each pair's class, ``(site, 1)``."""
+    if tables.classes is None:
+        return lambda shift: 0
+    of = jnp.asarray(tables.classes.of_shift * NODES, jnp.int32)
+    return lambda shift: of[shift][:, None]
+
+
+def _by_place(tables: Tables, x: Array) -> Callable[[Array], Array | int]:
+    """From a row of a list to the first node of each pair's class, ``(site, chain)``."""
+    if tables.classes is None:
+        return lambda places: 0
+    sites, chains = x.shape[1:]
+    of = jnp.asarray(tables.classes.of_pair * NODES, jnp.int32).ravel()
+    own = jnp.arange(sites, dtype=jnp.int32)[:, None] * sites
+    return lambda places: of[own + places // chains]
 
 
 def forces(
@@ -133,6 +186,8 @@ def forces(
         assert lists.triples is not None and tables.three_body is not None
         parts = three_body_parts(tables.form, x, tables.box, lists.triples)
         total = total + three_body_forces(tables.form, tables.three_body, parts, lists.triples)
+    if tables.bonded:
+        total = total + bonded_forces(tables.bonded, x, tables.box)
     if tether is not None:
         total = total + tether.stiffness * (tether.centre - x)
     return total
@@ -151,6 +206,8 @@ def energy(
         assert lists.triples is not None and tables.three_body is not None
         parts = three_body_parts(tables.form, x, tables.box, lists.triples)
         total = total + tables.three_body * three_body_energy(tables.form, parts)
+    if tables.bonded:
+        total = total + bonded_energy(tables.bonded, x, tables.box)
     if tether is not None:
         gap = x - tether.centre
         total = total + 0.5 * tether.stiffness * jnp.sum(gap * gap, (0, 1))
@@ -160,12 +217,13 @@ def energy(
 def _every_force(tables: Tables, x: Array) -> Array:
     sites = x.shape[1]
     position = [jnp.concatenate([x[k], x[k]], 0) for k in range(3)]
+    of = _by_shift(tables)
 
     def pair(shift: Array, sums: Sums) -> Sums:
         # Each pair once: the force goes to one site, its reaction to the site ``shift`` places on.
         d = _shifted(tables, position, x, shift)
         once = jnp.where(2 * shift == sites, 0.5, 1.0).astype(x.dtype)
-        pull = once * _slope(tables, d)
+        pull = once * _slope(tables, d, of(shift))
         here, there = [], []
         for force, reaction, c in zip(*sums, d, strict=True):
             part = pull * c
@@ -195,9 +253,11 @@ def _added(total: Array, part: Array, start: Array) -> Array:
 
 
 def _listed_force(tables: Tables, x: Array, row: Array) -> Array:
+    of = _by_place(tables, x)
+
     def pair(sums: tuple[Array, ...], places: Array) -> tuple[tuple[Array, ...], None]:
         d = separations(x, tables.box, places, 2.0 * tables.range.pairs)
-        pull = _slope(tables, d)
+        pull = _slope(tables, d, of(places))
         return tuple(force + pull * c for force, c in zip(sums, d, strict=True)), None
 
     none: tuple[Array, ...] = (jnp.zeros(x.shape[1:], x.dtype),) * 3
@@ -208,11 +268,12 @@ def _listed_force(tables: Tables, x: Array, row: Array) -> Array:
 def _every_energy(tables: Tables, x: Array) -> Array:
     sites = x.shape[1]
     position = [jnp.concatenate([x[k], x[k]], 0) for k in range(3)]
+    of = _by_shift(tables)
 
     def pair(shift: Array, total: Array) -> Array:
         d = _shifted(tables, position, x, shift)
         once = jnp.where(2 * shift == sites, 0.5, 1.0).astype(x.dtype)
-        return total + once * _value(tables, d)
+        return total + once * _value(tables, d, of(shift))
 
     # Summed over sites at the end: a sum inside the loop would keep its body from being one pass.
     total = jax.lax.fori_loop(1, sites // 2 + 1, pair, jnp.zeros(x.shape[1:], x.dtype))
@@ -220,9 +281,11 @@ def _every_energy(tables: Tables, x: Array) -> Array:
 
 
 def _listed_energy(tables: Tables, x: Array, row: Array) -> Array:
+    of = _by_place(tables, x)
+
     def pair(total: Array, places: Array) -> tuple[Array, None]:
         d = separations(x, tables.box, places, 2.0 * tables.range.pairs)
-        return total + 0.5 * jnp.sum(_value(tables, d), 0), None
+        return total + 0.5 * jnp.sum(_value(tables, d, of(places)), 0), None
 
     total, _ = jax.lax.scan(pair, jnp.zeros(x.shape[2:], x.dtype), row)
     return total

@@ -12,7 +12,7 @@ from bayescg.samplers.forces import Lists, Tables
 __all__ = ["Kept", "listed", "relisted"]
 
 SKIN = 0.9  # angstrom, by which lists reach beyond the range
-MANY = 400  # sites from which pairs are listed too; below, to visit them all costs less
+MANY = 4  # pairs are listed where a list is shorter than this part of the sites: its rows cost twice a shift
 NEGLIGIBLE = 0.12  # angstrom below the range, within which the three-body weight is under 1e-6
 
 
@@ -30,19 +30,26 @@ def listed(tables: Tables, x: Array, box: tuple[float, ...]) -> Kept:
     over = jnp.zeros(x.shape[2], bool)
     reaches = (
         None if tables.form is None else tables.form.cutoff - NEGLIGIBLE + SKIN,
-        None if sites < MANY else tables.range.pairs + SKIN,
+        None if _short(sites, box, tables) else tables.range.pairs + SKIN,
     )
     found: list[Array | None] = []
+    classes = tables.classes
+    skip = None if classes is None else jnp.asarray(classes.of_shift == len(classes))
     for reach in reaches:
         if reach is None:
             found.append(None)
             continue
         capacity = capacity_for(sites, box, reach)
-        near, most = neighbours(x, tables.box, reach, capacity)
+        near, most = neighbours(x, tables.box, reach, capacity, skip)
         over = over | (most > capacity)
         found.append(near)
     none = all(near is None for near in found)
     return Kept(Lists(*found), None if none else x, over)
+
+
+def _short(sites: int, box: tuple[float, ...], tables: Tables) -> bool:
+    """Whether visiting every pair costs less than going by a list."""
+    return MANY * capacity_for(sites, box, tables.range.pairs + SKIN) >= sites
 
 
 def relisted(tables: Tables, x: Array, box: tuple[float, ...], old: Kept) -> Kept:

@@ -19,6 +19,7 @@ from jax import Array
 import jax.numpy as jnp
 import numpy as np
 
+from bayescg.potentials.molecular import MolecularPotential
 from bayescg.potentials.particles import ParticlePotential
 from bayescg.samplers.base import ChainInfo, Sampler
 from bayescg.samplers.forces import Tables, Tether, energy, forces, tabulate
@@ -77,12 +78,19 @@ class Dynamics:
 
 
 def particle_sampler(
-    sites: int, box: tuple[float, float, float], dynamics: Dynamics = Dynamics()
+    sites: int,
+    box: tuple[float, float, float],
+    dynamics: Dynamics = Dynamics(),
+    starts: np.ndarray | None = None,
 ) -> Sampler:
-    """A sampler of like particles in a periodic box.
+    """A sampler of particles in a periodic box.
 
     Each of its steps is one trajectory. A chain that blows up is put back to where the trajectory
-    began with a step half as long, and counted in its ``failures``.
+    began with a step half as long, and counted in its ``failures``. All sites move as if of one mass, which
+    configurations do not notice.
+
+    :param starts: configurations ``(frame, site, axis)`` that chains start from, whichever comes;
+        None: sites in random places of a lattice, which is no start for molecules.
     """
     dtype = jnp.float32 if dynamics.precision == "single" else jnp.float64
 
@@ -95,9 +103,14 @@ def particle_sampler(
 
     def init(key: Array, chains: int) -> ParticleState:
         place, key = jax.random.split(key)
-        return at(key, _lattice(place, sites, box, chains))
+        if starts is None:
+            return at(key, _lattice(place, sites, box, chains))
+        frames = jax.random.choice(place, len(starts), (chains,), replace=chains > len(starts))
+        return at(key, jnp.asarray(starts)[frames].T)
 
-    def prepare(potential: ParticlePotential, beta: Array) -> tuple[Tables, Array]:
+    def prepare(
+        potential: ParticlePotential | MolecularPotential, beta: Array
+    ) -> tuple[Tables, Array]:
         return tabulate(potential, beta, dtype), jnp.ones((), dtype)
 
     def force(x: Array, tables: Tables) -> Array:

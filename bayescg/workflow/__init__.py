@@ -1,6 +1,9 @@
 """The verbs of the package, shared by notebooks and the command line."""
 
 from bayescg.workflow.assemble import to_inference_data
+from bayescg.workflow.comparing import Comparison, compare
+from bayescg.workflow.exporting import export, export_models
+from bayescg.workflow.mapping import Mapped, map_trajectory
 from bayescg.workflow.numbers import key_numbers
 from bayescg.workflow.prediction import predict
 from bayescg.workflow.registry import (
@@ -15,11 +18,17 @@ from bayescg.workflow.registry import (
 from bayescg.workflow.verbs import fit, make_reference, observe
 
 __all__ = [
+    "Comparison",
+    "Mapped",
+    "compare",
+    "export",
+    "export_models",
     "fit",
     "key_numbers",
     "load_model",
     "make_reference",
     "make_system",
+    "map_trajectory",
     "method_names",
     "method_options",
     "model_options",

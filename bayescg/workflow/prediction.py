@@ -15,6 +15,8 @@ from bayescg.infer.begin import program_of
 from bayescg.infer.fit import Fit
 from bayescg.infer.progress import Progress
 from bayescg.observables.base import Observable
+from bayescg.observables.joint import JointDistribution
+from bayescg.observables.liquid import RadialDistribution
 from bayescg.predict import (
     Production,
     Simulation,
@@ -63,14 +65,13 @@ def predict(
         result = to_inference_data(result)
     attrs = results.attrs(result)
     if system is None:
-        options = json.loads(attrs["model_options"])
-        system = restored_system(model or str(attrs["model"]), options)
+        system = restored_system(result, model)
     batch = _batch_of(result, system)
     posterior = results.group(result, "posterior")
     held = {k: np.full(len(batch.x), v) for k, v in system.dirac.items() if k not in posterior}
     program = program_of(system, batch, held)
     if conditions:
-        system, batch = _elsewhere(system, batch, attrs, conditions, model, seed)
+        system, batch = _elsewhere(system, batch, result, conditions, model, seed)
         production = production._replace(warmup=4 * production.warmup)
     picked = _pick(result, program, batch, draws)
     program = program_of(system, batch, held)
@@ -103,15 +104,14 @@ def predict(
 def _elsewhere(
     system: System,
     batch: Batch,
-    attrs: Mapping[str, Any],
+    result: Any,
     conditions: Mapping[str, float],
     model: str | None,
     seed: int,
 ) -> tuple[System, Batch]:
     """The fitted system under other conditions, and configurations to begin there."""
-    options = json.loads(attrs["model_options"])
     unknown = sorted(
-        k for k in conditions if k not in ("sites", "temperature", "box") or k not in options
+        k for k in conditions if k not in ("sites", "temperature", "box") or k not in system.options
     )
     if unknown or system.sampler.at is None:
         raise ValueError(
@@ -121,8 +121,7 @@ def _elsewhere(
     for name, value in conditions.items():
         if not value > 0:
             raise ValueError(f"{name} must be positive, got {value:g}.")
-    options |= dict(conditions)
-    new = restored_system(model or str(attrs["model"]), options)
+    new = restored_system(result, model, **conditions)
     if "sites" in conditions or "box" in conditions:
         state = new.sampler.init(jax.random.key(seed), FEWEST_CHAINS)
         batch = batch._replace(x=np.asarray(state.x, float).T[None])
@@ -191,7 +190,8 @@ def _reference(
     ds = reference if isinstance(reference, xr.Dataset) else io.load_observables(reference)
     for name, theirs in ds.attrs.items():
         ours = system.options.get(name)
-        if ours is None or name in batch.conditions:
+        # How many frames a reference was measured on is its own business.
+        if ours is None or name == "frames" or name in batch.conditions:
             continue
         same = theirs == ours if isinstance(ours, str) else np.isclose(float(theirs), float(ours))
         if not same:
@@ -205,14 +205,57 @@ def _reference(
         if theirs is not None and not np.allclose(float(theirs), ours, atol=1e-6):
             raise ValueError(f"the reference is at {name}={theirs}, the fit is not.")
     names = [o.name for o in chosen]
-    if not any(n in ds for n in names):
-        ds = observe(ds, chosen)
+    ds = _completed(ds, chosen, batch, system)
     out = ds[[v for n in names for v in (n, f"{n}_se") if v in ds]]
-    out = _members_of(out, batch, {d for o in chosen for d in o.dims})
+    for o in chosen:
+        norm = out[o.name].attrs.get("norm") if o.name in out else None
+        if isinstance(o, RadialDistribution) and norm not in (None, o.norm):
+            raise ValueError(
+                f"the reference's {o.name} is normalised by {norm}, the prediction by {o.norm}; predict with "
+                f"-O {o.name}:norm={norm}."
+            )
+    if system.sampler.at is None:  # particles have no sweep
+        out = _members_of(out, batch, {d for o in chosen for d in o.dims})
     for variable, v in out.items():
         if not np.isfinite(v.values).all():
             raise ValueError(f"the reference's {variable} is not finite everywhere.")
     return out
+
+
+def _completed(
+    reference: xr.Dataset, chosen: Sequence[Observable], batch: Batch, system: System
+) -> xr.Dataset:
+    """A reference with what it does not hold itself, measured on its frames.
+
+    Where it has no frames, joint distributions are those of the fitted ones, and say so: files of
+    target distributions hold none.
+    """
+    if not any(o.name in reference for o in chosen):
+        return observe(reference, chosen)
+    missing = [o for o in chosen if o.name not in reference]
+    if system.sampler.at is None or not missing:
+        return reference
+    source = {}
+    if "x" in reference:
+        measured = observe(reference, missing)
+    else:
+        missing = [o for o in missing if isinstance(o, JointDistribution)]
+        if batch.x.shape[1] < 2 or not missing:
+            return reference
+        fitted = xr.Dataset(
+            {
+                "x": (("frame", "site", "axis"), batch.x[0]),
+                "box": (("axis",), np.asarray(system.box)),
+            },
+            attrs={"temperature": system.options.get("temperature", 1.0)},
+        )
+        measured = observe(fitted, missing)
+        source = {"measured_on": "the fitted frames"}
+    names = [n for o in chosen for n in (o.name, f"{o.name}_se")]
+    new = [n for n in names if n in measured]
+    # Without the topology, whose axes may be called as those of observables.
+    held = reference[[n for n in names if n in reference]]
+    return held.assign({n: measured[n].assign_attrs(source) for n in new})
 
 
 def _members_of(reference: xr.Dataset, batch: Batch, own: set[str]) -> xr.Dataset:

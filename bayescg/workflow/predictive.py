@@ -12,6 +12,7 @@ from bayescg import results
 from bayescg.infer.progress import Progress
 from bayescg.infer.words import parameters_in_words
 from bayescg.observables.base import Observable
+from bayescg.observables.liquid import COORDINATE_ATTRS, LiquidObservable
 from bayescg.predict import (
     Prediction,
     Production,
@@ -186,7 +187,9 @@ def predictive_group(
     if picked is not None:
         coords |= {"chain": picked.chain, "draw": picked.draw}
     for o in chosen:
-        coords |= o.coords()
+        axes = {k: (k, v, COORDINATE_ATTRS.get(k, {})) for k, v in o.coords().items()}
+        coords |= axes
+        settings = o.settings() if isinstance(o, LiquidObservable) else {}
         for name, v, text in (
             (o.name, done.values[o.name], o.long_name),
             (f"{o.name}_mcse", done.errors[o.name], f"Monte Carlo standard error of {o.name}"),
@@ -199,7 +202,8 @@ def predictive_group(
             else:
                 v = v.reshape(len(picked.chain), len(picked.draw), *v.shape[1:])
                 lead = ("chain", "draw", *lead)
-            variables[name] = ((*lead, *o.dims), v, {"units": o.units, "long_name": text})
+            about = {"units": o.units, "long_name": text, **settings}
+            variables[name] = ((*lead, *o.dims), v, about)
     return xr.Dataset(variables, coords)
 
 

@@ -1,10 +1,12 @@
 """Models and methods by name."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 import importlib
 import importlib.util
+import inspect
+import json
 from pathlib import Path
 import pkgutil
 import sys
@@ -13,10 +15,17 @@ from typing import Any
 
 import xarray as xr
 
+from bayescg import results
 from bayescg.infer.nuts_run import NUTS, NUTSOptions
 from bayescg.infer.options import options_for
 from bayescg.infer.run import MCEM, MCEMOptions
-from bayescg.limits.rem import REMOptions, rem
+from bayescg.io import data_of
+from bayescg.limits.dbi import DBIOptions, dbi
+from bayescg.limits.force_matching import FMOptions, force_matching
+from bayescg.limits.ibi import IBIOptions, ibi
+from bayescg.limits.imc import IMCOptions, imc
+from bayescg.limits.rem import rem, rem_options
+from bayescg.limits.ybg import YBGOptions, ybg
 from bayescg.options import parse_options, read_words, with_options
 from bayescg.system import System
 
@@ -75,13 +84,29 @@ def model_options(model: str) -> Any:
     return load_model(model).Options()
 
 
-def make_system(model: str, words: Sequence[str] = (), data: xr.Dataset | None = None) -> System:
-    """A model's system under ``key=value`` options, the rest taken from the data where they decide it."""
+def make_system(
+    model: str,
+    words: Sequence[str] = (),
+    data: xr.Dataset | None = None,
+    method: str | None = None,
+) -> System:
+    """A model's system under ``key=value`` options, the rest taken from the data where they decide it.
+
+    :param method: one whose own defaults, ``METHOD_DEFAULTS`` of the model, come before the model's.
+    """
     module = load_model(model)
-    options = parse_options(module.Options(), words, model)
+    suited = getattr(module, "METHOD_DEFAULTS", {}).get(method, {})
+    base = with_options(module.Options(), suited, model)
+    options = parse_options(base, words, model)
     if data is not None and hasattr(module, "options_from_data"):
         options = parse_options(module.options_from_data(options, data), words, model)
-    return _named(module.system(options), model)
+    return _named(_made(module, options, data), model)
+
+
+def _made(module: ModuleType, options: Any, data: xr.Dataset | None) -> System:
+    """A model's system; one whose record depends on the data's topology is given the data."""
+    made: System = module.system(options, data) if _takes_data(module) else module.system(options)
+    return made
 
 
 def system(model: str, data: xr.Dataset | None = None, **options: Any) -> System:
@@ -92,28 +117,50 @@ def system(model: str, data: xr.Dataset | None = None, **options: Any) -> System
     return make_system(model, [f"{k}={v}" for k, v in options.items()], data)
 
 
-def restored_system(model: str, values: dict[str, Any]) -> System:
-    """The system of a stored result, from its recorded options."""
-    module = load_model(model)
-    return _named(module.system(with_options(module.Options(), values, model)), model)
+def restored_system(result: Any, model: str | None = None, **changes: Any) -> System:
+    """The system of a stored result, from its recorded options and what it holds of its data.
+
+    :param result: InferenceData.
+    :param model: the model, where it is not found under its recorded name.
+    :param changes: options under which the system shall be another.
+    """
+    attrs = results.attrs(result)
+    name = model or str(attrs["model"])
+    module = load_model(name)
+    values = json.loads(attrs["model_options"]) | changes
+    data = None
+    if _takes_data(module):
+        observed = results.group(result, "observed_data")
+        constants = results.group(result, "constant_data")
+        data = data_of(constants, observed, {"temperature": values["temperature"]})
+    return _named(_made(module, with_options(module.Options(), values, name), data), name)
+
+
+def _takes_data(module: ModuleType) -> bool:
+    return "data" in inspect.signature(module.system).parameters
 
 
 def _named(system: System, model: str) -> System:
-    from dataclasses import replace
-
     return replace(system, name=model)
 
 
 @dataclass(frozen=True)
 class _Method:
-    options: type
+    options: Callable[[System | None], Any]  # at their defaults, on a system or in general
     make: Callable[[System, xr.Dataset, Any], Any]
 
 
 METHODS = {
-    "mcem": _Method(MCEMOptions, lambda system, data, o: MCEM(system, data, o)),
-    "nuts": _Method(NUTSOptions, lambda system, data, o: NUTS(system, data, o)),
-    "rem": _Method(REMOptions, lambda system, data, o: rem(system, data, **vars(o))),
+    "mcem": _Method(lambda _: MCEMOptions(), lambda system, data, o: MCEM(system, data, o)),
+    "nuts": _Method(lambda _: NUTSOptions(), lambda system, data, o: NUTS(system, data, o)),
+    "rem": _Method(rem_options, lambda system, data, o: rem(system, data, **vars(o))),
+    "imc": _Method(lambda _: IMCOptions(), lambda system, data, o: imc(system, data, **vars(o))),
+    "ibi": _Method(lambda _: IBIOptions(), lambda system, data, o: ibi(system, data, **vars(o))),
+    "dbi": _Method(lambda _: DBIOptions(), lambda system, data, o: dbi(system, data, **vars(o))),
+    "fm": _Method(
+        lambda _: FMOptions(), lambda system, data, o: force_matching(system, data, **vars(o))
+    ),
+    "ybg": _Method(lambda _: YBGOptions(), lambda system, data, o: ybg(system, data, **vars(o))),
 }
 
 
@@ -127,13 +174,21 @@ def method_options(method: str, model: str | None = None) -> Any:
 
     :raises ValueError: for an unknown method or model.
     """
+    _check_method(method)
+    if model is None or _takes_data(load_model(model)):
+        return METHODS[method].options(None)  # molecules are known when their data are
+    chosen = system(model)
+    return options_for(chosen, method, METHODS[method].options(chosen), {})
+
+
+def _check_method(method: str) -> None:
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; known: {', '.join(METHODS)}.")
-    base = METHODS[method].options()
-    return base if model is None else options_for(system(model), method, base, {})
 
 
 def run_of(method: str, system: System, data: xr.Dataset, words: Sequence[str] = ()) -> Any:
     """A method's run on a system and data, under ``key=value`` options."""
-    options = options_for(system, method, method_options(method), read_words(words, method))
+    _check_method(method)
+    base = METHODS[method].options(system)
+    options = options_for(system, method, base, read_words(words, method))
     return METHODS[method].make(system, data, options)

@@ -15,12 +15,17 @@ import xarray as xr
 from bayescg import io
 from bayescg.infer.fit import Fit
 from bayescg.infer.progress import Progress
+from bayescg.io.targets import load_data
 from bayescg.observables import lattice as lattice_observables
 from bayescg.observables import liquid as liquid_observables
+from bayescg.observables import molecular_observables, usual
 from bayescg.observables.base import Observable
 from bayescg.observables.blocking import blocked_error
+from bayescg.observables.known import known_of
 from bayescg.observables.liquid import COORDINATE_ATTRS, LiquidObservable
 from bayescg.options import parse_options
+from bayescg.potentials import classes_of
+from bayescg.topology import KINDS, topology_of
 from bayescg.workflow.assemble import to_inference_data
 from bayescg.workflow.choices import choose_observables
 from bayescg.workflow.registry import (
@@ -76,12 +81,12 @@ def fit(
     """Fit a model to data by a method: InferenceData.
 
     :param model: a shipped name, or a path to a Python file.
-    :param data: a data set or its path.
+    :param data: a data set or its path, or that of a file of target distributions.
     :param options: the model's ``key=value`` options; ``method_options`` the method's.
     :raises ValueError: for bad options or data.
     """
-    loaded = data if isinstance(data, xr.Dataset) else io.load(data)
-    system = make_system(model, options, loaded)
+    loaded = data if isinstance(data, xr.Dataset) else load_data(data)
+    system = make_system(model, options, loaded, method)
     run = run_of(method, system, loaded, method_options)
     done: Fit = run.run(jax.random.key(seed), progress=progress)
     idata = to_inference_data(done)
@@ -105,6 +110,7 @@ LIQUID = {
     "coordination": liquid_observables.coordination,
     "tetrahedral_order": liquid_observables.tetrahedral_order,
 }
+LONGEST = 10.0  # angstrom, of typed RDFs where the box allows it
 _BLOCK = 64  # particle frames measured at once, few enough for the cache
 
 
@@ -115,7 +121,8 @@ def observe(data: xr.Dataset, observables: Sequence[str | Observable] = ()) -> x
     errors come from blocking (``blocked_error``).
 
     :param observables: names with their options, or observables; default: all that spins have, the
-        radial and angular distribution functions of particles.
+        radial and angular distribution functions of particles; of data with a topology those of every
+        pair of bead types, of bonds, angles and dihedrals, and joint ones of bonds and angles.
     :raises ValueError: for fewer than two frames, observables or options that the data do not
         have, and particles in a box that changes.
     """
@@ -156,16 +163,32 @@ def _observe_particles(data: xr.Dataset, observables: Sequence[str | Observable]
             )
         box = box[0]
     longest = liquid_observables.longest_rdf(box)
-    known = LIQUID | {"rdf": partial(liquid_observables.rdf, max=longest)}
-    chosen = choose_observables(
-        observables or ["rdf", "adf"], known, "particles", data.sizes["site"], box
-    )
+    known: dict[str, Any] = {**LIQUID, "rdf": partial(liquid_observables.rdf, max=longest)}
+    default = ["rdf", "adf"]
+    # Of observables that are made already, ranges and classes need not be found again.
+    if _has_topology(data) and (not observables or any(isinstance(o, str) for o in observables)):
+        typed = _typed(data.assign(box=(("axis",), box)), box)
+        known, default = known | typed, usual(typed)
+    chosen = choose_observables(observables or default, known, "particles", data.sizes["site"], box)
     x = np.asarray(data["x"].values, float)
     out = xr.Dataset()
     for o in chosen:
         each = _frame_by_frame(o, x)
         out = _with_observable(out, o, (), each.mean(0), blocked_error(each))
     return out
+
+
+def _has_topology(data: xr.Dataset) -> bool:
+    # An index is the axis of an observable, as the angle of an ADF.
+    return any(k in data.variables and k not in data.indexes for k in ("type", *KINDS))
+
+
+def _typed(data: xr.Dataset, box: np.ndarray) -> dict[str, Any]:
+    """Observables of molecules, as the model `molecular` makes them."""
+    topology, seen = topology_of(data), known_of(data)
+    pairs = [p for p in topology.pairs if ("pair", "_".join(p)) in seen]
+    longest = min(LONGEST, np.floor(5.0 * box.min()) / 10.0)
+    return molecular_observables(classes_of(topology, pairs), seen, box, longest)
 
 
 def _frame_by_frame(observable: Observable, x: np.ndarray) -> np.ndarray:

@@ -2,11 +2,20 @@
 
 from dataclasses import replace
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
 
-from bayescg.engines.rigid_water import RigidWater, Run, _lattice, _scaled, simulate
+from bayescg.engines import rigid_water
+from bayescg.engines.rigid_water import (
+    RigidWater,
+    Run,
+    _lattice,
+    _scaled,
+    simulate,
+    trajectory,
+)
 
 #: 27 molecules at the density of Appendix B.1.1, in a box that holds twice a short cut-off.
 SMALL = Run(
@@ -117,6 +126,39 @@ def test_a_short_run(thermostat: str) -> None:
     if thermostat == "langevin":
         others, _ = simulate(small(thermostat=thermostat), seed=2)
         assert np.all(np.any(others != frames, (1, 2)))
+
+
+def test_forces_on_centres(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums over the sites of each molecule, against OpenMM in double precision."""
+    mm = pytest.importorskip("openmm")
+    made = []
+    original = rigid_water._context
+
+    def kept(*args: Any, **options: Any) -> Any:
+        made.append(original(*args, **options))
+        return made[-1]
+
+    monkeypatch.setattr(rigid_water, "_context", kept)
+    frames = list(trajectory(SMALL, seed=1, forces=True))
+    x, forces = np.stack([f.x for f in frames]), np.stack([f.forces for f in frames])
+    assert x.shape == forces.shape == (4, 27, 3) and forces.dtype == np.float32
+    np.testing.assert_allclose(forces.sum(1), 0.0, atol=0.02 * np.std(forces))
+    context, _ = made[0]
+    state = context.getState(getPositions=True)
+    atoms = np.asarray(state.getPositions(asNumpy=True)._value).reshape(27, 3, 3)
+    exact = mm.Context(
+        context.getSystem(),
+        mm.VerletIntegrator(0.001),
+        mm.Platform.getPlatformByName("Reference"),
+    )
+    exact.setPositions(atoms.reshape(-1, 3))
+    state = exact.getState(getForces=True)
+    on_sites = np.asarray(state.getForces(asNumpy=True)._value).reshape(27, 3, 3) / 41.84
+    # PME is right to 5e-4 of the forces on sites, root mean square, and three of them are summed.
+    gap = forces[-1] - on_sites.sum(1)
+    assert np.sqrt(np.mean(gap**2)) < np.sqrt(3.0) * 5e-4 * np.std(on_sites)
+    assert np.std(on_sites.sum(1)) > 0.1 * np.std(on_sites)
+    assert frames[0].box == SMALL.box
 
 
 def test_constant_pressure_sets_the_box() -> None:

@@ -22,7 +22,7 @@ from bayescg.potentials import (
     Wall,
     WindowedFourier,
 )
-from bayescg.potentials.particles import CLOSEST
+from bayescg.potentials.counting import CLOSEST
 from tests.liquids import BOX, SITES, liquid, water
 
 KNOTS = np.linspace(1.0, 7.0, 31)
@@ -101,14 +101,15 @@ def test_jumps_are_smeared_over_few_nodes() -> None:
     """Of a literal window, which the moments of a distance cannot follow: under a pair each."""
     p = single(WindowedFourier(8, edges="literal"))
     x = liquid(SITES, 4)
-    nodes, step = p._nodes()
+    nodes = p._nodes()
+    step = nodes.step
     found = np.asarray(statistics(p, x))
     for k in range(4):
         r = distances(x[..., k], BOX)
         near = sum(np.sum(np.abs(r - edge) < 3 * step) for edge in (2.0, 6.0))
         gap = np.abs(found[:, k] - directly(p, x[..., k])).max()
         assert gap <= 1.3 * near + 1e-3
-    assert nodes[0] == CLOSEST and nodes[-1] > p.cutoff
+    assert nodes.first == CLOSEST and nodes.values[-1] > p.cutoff
 
 
 @pytest.mark.parametrize(("sites", "batch"), [(2, ()), (7, (3,)), (20, (2, 3))])

@@ -86,8 +86,7 @@ def test_a_command_that_is_shown_can_be_typed(words: list[str]) -> None:
         return
     name, *rest = words
     given = cli.commands[name].make_context(name, rest).params
-    if given.get("settings") or given.get("method_settings"):
-        model = given["model"]
+    if (model := given.get("model")) and (given.get("settings") or given.get("method_settings")):
         parse_options(workflow.model_options(model), given["settings"], model)
     if method := given.get("method") or given.get("help_method"):
         options = workflow.method_options(method)
@@ -128,7 +127,8 @@ def test_the_water_data_have_the_checksums_that_their_readme_states() -> None:
     assert centres.dtype == np.float32
     own = sha256(centres.tobytes()).hexdigest()
     assert frames.attrs["sha256"] == long_run.attrs["sha256"] == own
-    files = [of_file(folder / f"{n}.nc") for n in ("frames", "long_run")]
+    names = ("frames", "long_run", "frames_512", "long_run_512")
+    files = [of_file(folder / f"{n}.nc") for n in names]
     assert stated(folder) == [*files, own]
     # The second file is the first without its frames.
     assert set(frames) - set(long_run) == {"x", "mass"}

@@ -1,4 +1,4 @@
-"""Fine-to-coarse maps R."""
+"""The majority map of spins."""
 
 import jax
 from jax import Array

@@ -1,0 +1,268 @@
+"""Matching the statistics of a model to targets: simulate, compare, move, until noise is all that is left.
+
+The loop of the methods with a Dirac map. They differ in which statistics they look at and in their update
+(:mod:`~bayescg.infer.updates`). Chains go on from one iteration to the next.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+import time
+from typing import Any, NamedTuple
+
+import jax
+from jax import Array
+import jax.numpy as jnp
+import numpy as np
+
+from bayescg.infer.histograms import Target
+from bayescg.infer.program import Program
+from bayescg.infer.progress import Progress, Silent
+from bayescg.infer.updates import Measured, Update
+from bayescg.options import option
+from bayescg.samplers.base import Sampler
+
+__all__ = ["Effort", "Matched", "match"]
+
+LEAST_CHAINS = 8  # fewer tell no error of a mean
+WORK = 4000  # sites in all chains together, unless told otherwise
+STALLED = 8  # iterations without a better one after which there is none to come
+
+
+@dataclass(frozen=True)
+class Effort:
+    """Options of the loop."""
+
+    max_iterations: int = option(40, "most iterations")
+    tolerance: float = option(
+        1.5, "stop when statistics differ from their targets by so many standard errors (rms)"
+    )
+    chains: int | None = option(
+        None, "persistent chains of p_c; none: 32, or fewer of many sites, but at least 8"
+    )
+    warmup: int = option(150, "trajectories of each chain before the first iteration")
+    relax: int = option(30, "trajectories after each step, before samples are taken")
+    samples: int = option(60, "samples of each chain in an iteration")
+    thin: int = option(2, "trajectories from one sample to the next")
+    longest: float = option(1.0, "largest change of a potential in one step, kT")
+
+    def __post_init__(self) -> None:
+        for name in ("max_iterations", "tolerance", "relax", "samples", "thin", "longest"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}.")
+        if (self.chains or LEAST_CHAINS) < LEAST_CHAINS or self.warmup < 0:
+            raise ValueError(f"chains must be at least {LEAST_CHAINS}, warmup not negative.")
+
+
+class Matched(NamedTuple):
+    """How it went."""
+
+    u: np.ndarray  # (u,), the parameters that were judged best
+    distance: float  # rms difference from the targets there, in standard errors
+    measured: Measured  # there
+    ended: str  # "converged", or why not
+    iterations: int  # simulations that were judged
+    seconds: float
+    trace: dict[str, np.ndarray]  # (iteration, ...)
+    best: int  # the iteration of ``u``
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What is looked at.
+
+    :param measure: ``(term, batch)`` of ``(axis, site, batch)``.
+    :param target: what they shall be.
+    :param counts: which of them the stopping rule judges, ``(term,)``.
+    :param summary: numbers to show of an iteration, from the means: name to value.
+    :param terms: the update is given the first so many; None: all.
+    """
+
+    measure: Callable[[Array], Array]
+    target: Target
+    counts: np.ndarray
+    summary: Callable[[np.ndarray], dict[str, float]] = field(default=lambda mean: {})
+    terms: int | None = None
+
+
+def match(
+    program: Program,
+    sampler: Sampler,
+    statistics: Statistics,
+    update: Update,
+    key: Array,
+    start: np.ndarray,
+    *,
+    x: np.ndarray,
+    starts: np.ndarray | None = None,
+    effort: Effort = Effort(),
+    finish: Callable[[np.ndarray], np.ndarray] = lambda u: u,
+    jacobian: Callable[[np.ndarray], np.ndarray] | None = None,
+    progress: Progress | None = None,
+) -> Matched:
+    """Simulate, compare and move, until the difference is within the noise.
+
+    It stops where the rms difference of the statistics from their targets, in standard errors of
+    the difference, falls below ``tolerance``; at ``max_iterations``; or when ``STALLED`` iterations have
+    brought nothing better. What it returns is the best of those that were judged, with no step since.
+
+    :param start: first parameters, ``(u,)``.
+    :param x: an example data set, ``(frame, site, axis)``, for the program's shapes.
+    :param finish: what is done to parameters after a step, such as filling in a core.
+    :param jacobian: of the statistics' coefficients by u; None: that of the natural parameters.
+    """
+    progress = progress or Silent()
+    began = time.monotonic()
+    example = jnp.asarray(x[:1], float)
+    beta = float(jnp.asarray(program.boltzmann(jnp.asarray(start), example, {}).beta))
+
+    @jax.jit
+    def prepare(u: Array) -> Any:
+        boltzmann = program.boltzmann(u, example, {})
+        return sampler.prepare(boltzmann.potential, jnp.asarray(boltzmann.beta))
+
+    @partial(jax.jit, static_argnames="count")
+    def move(key: Array, state: Any, ready: Any, count: int) -> tuple[Any, Array]:
+        def one(state: Any, k: Array) -> tuple[Any, Array]:
+            state, info = sampler.step(k, state, *ready)
+            return state, jnp.asarray(info.failed)
+
+        state, failed = jax.lax.scan(one, state, jax.random.split(key, count))
+        return state, jnp.sum(failed)
+
+    look = jax.jit(lambda x: statistics.measure(x.astype(jnp.result_type(float))))
+    natural = jax.jit(jax.jacfwd(lambda u: program.natural(u, example, {})))
+    slope = jacobian or (lambda u: np.asarray(natural(jnp.asarray(u))))
+
+    key, first = jax.random.split(key)
+    chains = effort.chains or int(np.clip(WORK / x.shape[1], LEAST_CHAINS, 32))
+    state = sampler.init(first, chains)
+    u, labels = np.asarray(start, float), program.labels
+    rows: list[dict[str, Any]] = []
+    best, kept = 0, None
+    ended = "stopped at max_iterations"
+    try:
+        for iteration in range(effort.max_iterations):
+            ready = prepare(jnp.asarray(u))
+            lead = effort.relax + (effort.warmup if iteration == 0 else 0)
+            state, failed = _equilibrated(
+                move, key, state, ready, lead, effort.thin, progress, iteration
+            )
+            taken = []
+            for s in range(effort.samples):
+                key, k = jax.random.split(key)
+                state, more = move(k, state, ready, effort.thin)
+                failed = failed + more
+                taken.append(np.asarray(look(state.x)))  # (term, chain)
+                if s % 10 == 9:
+                    told = {"iteration": iteration + 1.0}
+                    progress.update("simulate", (s + 1) / effort.samples, told)
+            measured = _measured(np.stack(taken))
+            distance = _distance(measured, statistics)
+            shown = {"distance": distance, "failed": chains * float(failed)}
+            shown |= statistics.summary(measured.mean)
+            rows.append({"u": u, **shown})
+            progress.update("match", (iteration + 1) / effort.max_iterations, shown)
+            if kept is None or distance < rows[best]["distance"]:
+                best, kept = iteration, measured
+            content = getattr(update, "content", None)
+            if distance <= effort.tolerance and (content is None or content(u, measured, beta)):
+                best, kept, ended = iteration, measured, "converged"
+                break
+            if not np.isfinite(distance):
+                ended = "diverged"
+                break
+            if iteration - best >= STALLED:
+                ended = f"no better in {STALLED} iterations"
+                break
+            step = update(u, *_given(measured, statistics), slope, beta, labels)
+            step = _bounded(step, effort.longest / beta, statistics, slope(u))
+            u = finish(u + step)
+    except KeyboardInterrupt:
+        if kept is None:
+            raise
+        ended = "interrupted"
+    assert kept is not None
+    names = rows[0].keys()
+    trace = {n: np.array([r[n] for r in rows]) for n in names}
+    seconds = time.monotonic() - began
+    return Matched(
+        rows[best]["u"], rows[best]["distance"], kept, ended, len(rows), seconds, trace, best
+    )
+
+
+def _equilibrated(
+    move: Callable[..., Any],
+    key: Array,
+    state: Any,
+    ready: Any,
+    count: int,
+    block: int,
+    progress: Progress,
+    iteration: int,
+) -> tuple[Any, Array]:
+    """Trajectories in blocks as long as those between samples, for which all is compiled already."""
+    failed = jnp.zeros(())
+    blocks = -(-count // block)
+    for k in range(blocks):
+        state, more = move(jax.random.fold_in(key, 1000 + k), state, ready, block)
+        failed = failed + more
+        if k % 10 == 9:
+            told = {"iteration": iteration + 1.0}
+            progress.update("equilibrate", (k + 1) / blocks, told)
+    return state, failed
+
+
+def _measured(taken: np.ndarray) -> Measured:
+    """Moments of samples ``(sample, term, chain)``; chains are independent, the samples of one are not."""
+    samples, terms, chains = taken.shape
+    flat = np.moveaxis(taken, 1, 2).reshape(-1, terms)
+    mean = flat.mean(0)
+    off = flat - mean
+    covariance = off.T @ off / len(flat)
+    # Errors of few chains are themselves uncertain: Student's t has a variance above 1.
+    wider = np.sqrt((chains - 1.0) / (chains - 3.0))
+    error = wider * taken.mean(0).std(1, ddof=1) / np.sqrt(chains)
+    variance = np.diag(covariance)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        worth = np.where(error > 0.0, variance / error**2, np.nan)
+    known = worth[np.isfinite(worth)]
+    independent = float(np.median(known)) if known.size else float(samples * chains)
+    return Measured(mean, error, covariance, flat, min(independent, float(samples * chains)))
+
+
+def _given(measured: Measured, statistics: Statistics) -> tuple[Measured, Target]:
+    """What the update sees: of what is only shown, nothing."""
+    at = slice(statistics.terms)
+    seen = Measured(
+        measured.mean[at],
+        measured.error[at],
+        measured.covariance[at, at],
+        measured.samples[:, at],
+        measured.independent,
+    )
+    return seen, Target(statistics.target.mean[at], statistics.target.error[at])
+
+
+def _distance(measured: Measured, statistics: Statistics) -> float:
+    """Rms difference from the targets in standard errors, over the statistics that count."""
+    error = np.sqrt(measured.error**2 + statistics.target.error**2)
+    at = statistics.counts & (error > 0.0)
+    off = (measured.mean - statistics.target.mean)[at] / error[at]
+    return float(np.sqrt(np.mean(off**2))) if at.any() else np.inf
+
+
+def _bounded(
+    step: np.ndarray, longest: float, statistics: Statistics, slope: np.ndarray
+) -> np.ndarray:
+    """A step in which no coefficient that counts changes by more than ``longest``.
+
+    Bins that count are held by the data, and a step is shortened as a whole, since they are coupled. Of
+    other bases some functions are hardly met, such as a spline's at the foot of a core; those shall not
+    hold up the others, and each parameter is bounded for itself.
+    """
+    counts = statistics.counts[: statistics.terms]
+    change = np.max(np.abs(slope[counts] * step), 0, initial=0.0)
+    if statistics.terms is None:
+        change = np.full_like(change, change.max(initial=0.0))
+    return step * np.minimum(1.0, longest / np.maximum(change, 1e-300))

@@ -1,0 +1,57 @@
+"""What a result holds of the data it was fitted to, and the data as a model reads them again."""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from bayescg.observables.known import known_of
+from bayescg.topology import KINDS, Topology
+
+__all__ = ["constants_of", "data_of"]
+
+#: Names in a result's ``constant_data``: a variable of two axes named as one of them is a
+#: coordinate to xarray, which ArviZ does not expect there.
+STORED = {
+    "type": "site_type",
+    "mass": "site_mass",
+    "molecule": "site_molecule",
+    **{kind: f"{kind}_sites" for kind in (*KINDS, "exclusion")},
+    **{f"{kind}_type": f"{kind}_name" for kind in KINDS},
+}
+
+
+def constants_of(data: xr.Dataset, topology: Topology) -> dict[str, Any]:
+    """Box, topology and known ranges, as :class:`bayescg.System` takes its constants."""
+    from bayescg.topology import variables_of
+
+    box = np.asarray(data["box"].values, float)
+    out: dict[str, Any] = {"box": (("axis",), box, "edges of the periodic box", "angstrom")}
+    for name, (dims, values) in variables_of(topology).items():
+        unit = "g/mol" if name == "mass" else "1"
+        # Along `angle` and `dihedral` lie the potentials of a result.
+        dims = tuple(f"{d}_term" if d in KINDS else d for d in dims)
+        out[STORED[name]] = (dims, values, f"topology: {name}", unit)
+    known = known_of(data)
+    labels = np.array([f"{kind} {name}" for kind, name in known])
+    rows = np.array([list(v) for v in known.values()], float).reshape(-1, 4)
+    text = "lowest and highest value in the data, mean and standard deviation; angstrom or radians"
+    out["interaction_name"] = (("interaction_index",), labels, "interactions", "1")
+    out["known"] = (("interaction_index", "known_what"), rows, text, "1")
+    return out
+
+
+def data_of(
+    constants: xr.Dataset, observed: xr.Dataset | None, attrs: dict[str, Any]
+) -> xr.Dataset:
+    """The data of a stored result; the inverse of :func:`constants_of`."""
+    names = {v: k for k, v in STORED.items()}
+    out = xr.Dataset(attrs=attrs)
+    for name in ("box", "known", *names):
+        if name in constants:
+            v = constants[name]
+            out[names.get(name, name)] = (v.dims, v.values)
+    out = out.assign_coords(interaction=("interaction_index", constants["interaction_name"].values))
+    if observed is not None and "x" in observed:
+        out["x"] = (("frame", "site", "axis"), np.asarray(observed["x"].values, float))
+    return out

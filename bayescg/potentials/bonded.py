@@ -1,0 +1,130 @@
+"""Bond lengths, angles and dihedrals, and the functions of them that bonded potentials are made of."""
+
+from dataclasses import dataclass
+
+from jax import Array
+import jax.numpy as jnp
+import numpy as np
+
+from bayescg.space import Box, minimum_image
+
+__all__ = ["Harmonic", "PeriodicTable", "Walls", "Waves", "coordinate", "jacobian"]
+
+TINY = 1e-12  # of a squared sine, where the direction of a force has no meaning
+
+
+def coordinate(kind: str, x: Array, members: np.ndarray, box: Box) -> Array:
+    """Lengths (angstrom), angles (radians, 0 to pi) or dihedrals (radians, -pi to pi; trans is pi).
+
+    :param kind: ``bond``, ``angle`` or ``dihedral``.
+    :param x: ``(axis, site, *batch)``; molecules need not be whole.
+    :param members: sites of each term, ``(term, 2, 3 or 4)``.
+    :return: ``(term, *batch)``.
+    """
+
+    def along(a: int, b: int) -> Array:
+        return minimum_image(x[:, members[:, b]] - x[:, members[:, a]], box)
+
+    if kind == "bond":
+        d = along(0, 1)
+        return jnp.sqrt(jnp.sum(d * d, 0))
+    if kind == "angle":
+        a, b = along(1, 0), along(1, 2)
+        cross = jnp.cross(a, b, axis=0)
+        # By atan2: an arc cosine has no slope where a molecule is straight.
+        return jnp.arctan2(jnp.sqrt(jnp.sum(cross * cross, 0) + TINY), jnp.sum(a * b, 0))
+    if kind == "dihedral":
+        b1, b2, b3 = along(0, 1), along(1, 2), along(2, 3)
+        m, n = jnp.cross(b1, b2, axis=0), jnp.cross(b2, b3, axis=0)
+        long = jnp.sqrt(jnp.sum(b2 * b2, 0))
+        return jnp.arctan2(long * jnp.sum(b1 * n, 0), jnp.sum(m * n, 0))
+    raise ValueError(f"kind must be bond, angle or dihedral, got {kind!r}.")
+
+
+def jacobian(kind: str, q: np.ndarray) -> np.ndarray:
+    """What independent terms have of space at ``q``: r^2, sin(theta), or 1."""
+    if kind in ("bond", "pair"):
+        return np.asarray(q) ** 2
+    return np.sin(q) if kind == "angle" else np.ones_like(q)
+
+
+@dataclass(frozen=True)
+class Harmonic:
+    r"""A harmonic term as two functions: :math:`\tfrac k2 (q - q_0)^2 = \tfrac k2 q^2 - k q_0 q + \dots`
+
+    The coefficients are :math:`k/2` and :math:`-k q_0`, in the units of the coordinate measured from
+    ``centre``, which only keeps them small.
+    """
+
+    centre: float
+    scale: float = 0.4
+    cutoff: float = np.inf
+    names: tuple[str, ...] = ("square", "linear")
+
+    def __call__(self, q: Array) -> Array:
+        t = q - self.centre
+        return jnp.stack([t * t, t])
+
+
+@dataclass(frozen=True)
+class Walls:
+    r"""Walls at both ends of a range of a coordinate, :math:`(q - q_1)^3` beyond it."""
+
+    low: float
+    high: float
+    scale: float = 0.4
+    cutoff: float = np.inf
+    names: tuple[str, ...] = ("walls",)
+
+    def __call__(self, q: Array) -> Array:
+        out = jnp.maximum(self.low - q, 0.0) + jnp.maximum(q - self.high, 0.0)
+        return out[None] ** 3
+
+
+@dataclass(frozen=True)
+class Waves:
+    r"""Cosines and sines of a dihedral, :math:`\cos n\phi` and :math:`\sin n\phi` up to ``order``."""
+
+    order: int = 6
+    cutoff: float = np.inf
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(f"{f} {n}" for n in range(1, self.order + 1) for f in ("cos", "sin"))
+
+    @property
+    def scale(self) -> float:
+        return 2.0 * np.pi / self.order
+
+    def __call__(self, q: Array) -> Array:
+        n = jnp.arange(1, self.order + 1).reshape(-1, *(1,) * jnp.ndim(q))
+        return jnp.stack([jnp.cos(n * q), jnp.sin(n * q)], 1).reshape(-1, *jnp.shape(q))
+
+
+@dataclass(frozen=True)
+class PeriodicTable:
+    """Values of a dihedral's potential on a grid around the circle, linear between its points.
+
+    :param count: points, the first at -pi.
+    """
+
+    count: int
+    cutoff: float = np.inf
+
+    @property
+    def grid(self) -> np.ndarray:
+        return -np.pi + 2.0 * np.pi / self.count * np.arange(self.count)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(f"u({q:.4g})" for q in self.grid)
+
+    @property
+    def scale(self) -> float:
+        return 2.0 * np.pi / self.count
+
+    def __call__(self, q: Array) -> Array:
+        place = (jnp.asarray(q) + np.pi) / self.scale
+        at = jnp.arange(self.count).reshape(-1, *(1,) * jnp.ndim(q))
+        apart = jnp.abs(place - at) % self.count
+        return jnp.maximum(1.0 - jnp.minimum(apart, self.count - apart), 0.0)

@@ -1,0 +1,381 @@
+"""A user's own molecules: typed pairs, bonds, angles and dihedrals on splines, tables or known forms.
+
+The data decide what there is: bead types, bonded terms and exclusions come from their topology, and the
+ranges that potentials cover from what was seen. Coarse: beads with the energy of bottom-up models, a sum of
+one-dimensional potentials. Fine: mapped sites, which lie around their beads with variance sigma2, as in the
+PCG paper (Eq. 61); the limiting methods take the two for one. Lengths are in angstrom, energies in
+kcal/mol, temperatures in K.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+import math
+from typing import Any, Literal
+
+from jax import Array
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import xarray as xr
+
+import bayescg as cg
+from bayescg.distributions import Boltzmann, PeriodicNormal, coefficients, flat_positive
+from bayescg.infer.correlation import independent_frames
+from bayescg.observables import AXES, Known, common_lengths, known_of, molecular_observables, usual
+from bayescg.options import option
+from bayescg.potentials import (
+    BSplines,
+    FixedPair,
+    Harmonic,
+    Interaction,
+    InversePowers,
+    LennardJones,
+    LinearPair,
+    MolecularPotential,
+    PairBasis,
+    PairClasses,
+    PairTerm,
+    PeriodicTable,
+    Table,
+    Wall,
+    Walls,
+    Waves,
+    classes_of,
+)
+from bayescg.samplers import Dynamics, Sampler, long_run, particle_sampler
+from bayescg.space import check_cutoff
+from bayescg.topology import Topology, topology_of
+from bayescg.units import beta_of
+
+SUMMARY = "your own molecules, with the types, bonds and angles that the data hold"
+
+LONGEST = 10.0  # angstrom, the default cut-off where the box allows it
+CLOSEST = 1.0  # angstrom; no two beads that are not bonded come that close
+PAD = 0.6  # angstrom of a pair table below the closest pair of the data
+WALL = 500.0  # kcal/mol/angstrom^3, of the core
+DIRAC = 1e-6  # angstrom^2, of x about X where the two are one
+STARTS = 64  # frames that chains may start from
+
+TABLES = {"pair": "table", "bond": "table", "angle": "table", "dihedral": "table"}
+#: Options that suit a method better than the model's own defaults.
+METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "mcem": {"correlated": "thin"},
+    "ibi": TABLES,
+    "imc": TABLES,
+    "dbi": TABLES,
+    "fm": {"prior": "flat"},
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Everything that ``-s`` can set."""
+
+    pair: Literal["spline", "table", "lj"] = option(
+        "spline", "non-bonded potentials: cubic B-splines, a linear table, or Lennard-Jones"
+    )
+    bond: Literal["spline", "table", "harmonic"] = option("spline", "potentials of bonds")
+    angle: Literal["spline", "table", "harmonic"] = option("spline", "potentials of angles")
+    dihedral: Literal["waves", "table"] = option(
+        "waves", "potentials of dihedrals: cosines and sines, or a table"
+    )
+    cutoff: float | None = option(
+        None, "cut-off of pairs, angstrom; none: 10, or half the box where that is less"
+    )
+    knots: float = option(0.2, "distance of knots of a pair spline, angstrom")
+    width: float = option(0.1, "distance of points of a pair table, angstrom")
+    bond_knots: int = option(8, "intervals between knots of a bond's spline")
+    bond_width: float = option(0.02, "distance of points of a bond's table, angstrom")
+    angle_knots: int = option(10, "intervals between knots of an angle's spline")
+    angle_width: float = option(2.0, "distance of points of an angle's table, degrees")
+    dihedral_order: int = option(6, "highest multiple of a dihedral in its cosines and sines")
+    dihedral_width: float = option(5.0, "distance of points of a dihedral's table, degrees")
+    core: float | None = option(
+        None, "pairs closer than this are pushed apart, angstrom; none: the data's closest pair"
+    )
+    prior: Literal["ard", "normal", "flat"] = option("ard", "prior of theta_c")
+    prior_scale: float = option(10.0, "standard deviation of the normal prior, kcal/mol")
+    a0: float = option(1e-5, "shape of ARD's Gamma")
+    b0: float = option(1e-5, "rate of ARD's Gamma")
+    sigma2: float = option(0.01, "sigma2 that a fit starts from, angstrom^2")
+    temperature: float = option(300.0, "K")
+    frames: int | None = option(None, "use the first so many frames; none: all")
+    correlated: Literal["thin", "ignore"] = option(
+        "ignore", "frames that are correlated: keep every so many that the rest are not, or all"
+    )
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if isinstance(value, int | float) and not value > 0:
+                raise ValueError(f"{name} must be positive, got {value:g}.")
+
+
+@dataclass(frozen=True, eq=False)
+class Molecules:
+    """What the program stands on; static."""
+
+    forms: tuple[tuple[str, str, PairBasis | None, tuple[PairTerm, ...]], ...]
+    classes: PairClasses
+    box: tuple[float, float, float]
+    cutoff: float
+    beta: float
+    sampler: Sampler
+    prior: Mapping[str, Any]
+
+    @property
+    def size(self) -> int:
+        """Coefficients in theta_c."""
+        return sum(len(basis.names) for _, _, basis, _ in self.forms if basis is not None)
+
+    @property
+    def lennard_jones(self) -> tuple[str, ...]:
+        """Pairs of types with a Lennard-Jones potential, which has parameters of its own."""
+        return tuple(name for kind, name, basis, _ in self.forms if basis is None)
+
+    def potential(
+        self, theta_c: Array, lj: Mapping[str, tuple[Array, Array]]
+    ) -> MolecularPotential:
+        """The energy of beads, a sum of one-dimensional potentials."""
+        out, at = [], 0
+        for kind, name, basis, fixed in self.forms:
+            term: PairTerm
+            if basis is None:
+                term = LennardJones(*lj[name], InversePowers(cutoff=self.cutoff))
+            else:
+                term = LinearPair(theta_c[at : at + len(basis.names)], basis)
+                at += len(basis.names)
+            out.append(Interaction((term, *fixed), kind, name))
+        return MolecularPotential(tuple(out), self.classes, self.box)
+
+
+def program(x: Array | None = None, *, molecules: Molecules, frames: int = 1) -> None:
+    """p(theta) p_c(X | theta_c) p_cf(x | X, sigma2), Eqs. 41 and 61 of the PCG paper.
+
+    :param x: mapped sites, ``(frame, site, axis)``; None generates ``frames`` of them.
+    """
+    theta_c = jnp.zeros(0)
+    if molecules.size:
+        theta_c = coefficients("theta_c", molecules.size, **molecules.prior)
+    pairs = molecules.lennard_jones
+    tag = (lambda n: "") if len(pairs) == 1 else (lambda n: f"_{n}")
+    lj = {n: (flat_positive(f"epsilon{tag(n)}"), flat_positive(f"sigma{tag(n)}")) for n in pairs}
+    sigma2 = flat_positive("sigma2")
+    with numpyro.plate("frame", frames if x is None else len(x)):
+        p_c = Boltzmann(
+            molecules.potential(theta_c, lj),
+            molecules.beta,
+            log_partition=None,
+            event_shape=(molecules.classes.topology.sites, 3),
+            support=numpyro.distributions.constraints.real,
+            sampler=long_run(molecules.sampler),
+        )
+        X = numpyro.sample("X", p_c)
+        numpyro.sample("x", PeriodicNormal(X, sigma2, box=molecules.box), obs=x)
+
+
+def _form(
+    kind: str, name: str, seen: Known, options: Options, cutoff: float
+) -> tuple[str, str, PairBasis | None, tuple[PairTerm, ...]]:
+    """The basis of one interaction, and the known terms beside it."""
+    kt = 1.0 / beta_of(options.temperature)
+    if kind == "pair":
+        low = math.floor(100.0 * seen.low) / 100.0 if options.core is None else options.core
+        core = (FixedPair(Wall(low), WALL),)
+        if options.pair == "lj":
+            return kind, name, None, ()
+        if options.pair == "spline":
+            count = max(4, round((cutoff - low) / options.knots))
+            return kind, name, BSplines(np.linspace(low, cutoff, count + 1)), core
+        first = max(1, math.floor((low - PAD) / options.width))
+        last = math.floor(cutoff / options.width - 0.5 + 1e-9)
+        grid = options.width * (np.arange(first, last + 1) + 0.5)
+        return kind, name, Table(grid, "linear"), (FixedPair(Wall(float(grid[0])), WALL),)
+    form = getattr(options, kind)
+    unit = AXES[kind][2]
+    if kind == "dihedral":
+        if form == "waves":
+            return kind, name, Waves(options.dihedral_order), ()
+        return kind, name, PeriodicTable(max(8, round(360.0 / options.dihedral_width))), ()
+    if form == "harmonic":
+        return kind, name, Harmonic(seen.mean), ()
+    # Flat splines and steep tables both need to be told that nothing was seen beyond.
+    walls = (FixedPair(Walls(seen.low, seen.high), 2.0 * kt / seen.spread**3),)
+    if form == "spline":
+        knots = np.linspace(seen.low, seen.high, getattr(options, f"{kind}_knots") + 1)
+        return kind, name, BSplines(knots, ends="free"), walls
+    width = getattr(options, f"{kind}_width") * unit
+    first, last = math.floor(seen.low / width) - 2, math.ceil(seen.high / width) + 2
+    most = math.inf if kind == "bond" else round(np.pi / width)
+    grid = width * (np.arange(max(0, first), min(last, most)) + 0.5)
+    return kind, name, Table(grid, "linear", "free"), ()
+
+
+def _molecules(options: Options, data: xr.Dataset) -> Molecules:
+    """The program's ground: what the data hold, under ``options``."""
+    topology = topology_of(data)
+    known = known_of(data)
+    a, b, c = np.asarray(data["box"].values, float).tolist()
+    box = (a, b, c)
+    cutoff = _cutoff(options, box)
+    pairs = [p for p in topology.pairs if ("pair", "_".join(p)) in known]
+    forms = [
+        _form(kind, name, seen, options, cutoff)
+        for (kind, name), seen in known.items()
+        if kind != "pair" or name in {"_".join(p) for p in pairs}
+    ]
+    starts = np.asarray(data["x"].values, float)[:STARTS] if "x" in data else None
+    ard = {"a0": options.a0, "b0": options.b0}
+    return Molecules(
+        tuple(forms),
+        classes_of(topology, pairs),
+        box,
+        cutoff,
+        beta_of(options.temperature),
+        particle_sampler(topology.sites, box, Dynamics("langevin"), starts),
+        {"prior": options.prior, "scale": options.prior_scale, **ard},
+    )
+
+
+def _cutoff(options: Options, box: tuple[float, ...]) -> float:
+    if options.cutoff is not None:
+        return options.cutoff
+    return min(LONGEST, math.floor(10.0 * 0.5 * min(box)) / 10.0)
+
+
+def options_from_data(options: Options, data: xr.Dataset) -> Options:
+    """Fill in what the data decide: the temperature."""
+    return replace(options, temperature=float(data.attrs.get("temperature", options.temperature)))
+
+
+def system(options: Options = Options(), data: xr.Dataset | None = None) -> cg.System:
+    """The record of the molecules in ``data`` under ``options``.
+
+    :raises ValueError: without data, if an option is out of range, or the box too small.
+    """
+    if data is None:
+        raise ValueError("molecular needs data: their topology says what the molecules are.")
+    data, _ = _checked(data, options)
+    if "x" in data:
+        data = data.isel(frame=slice(options.frames))
+    m = _molecules(options, data)
+    topology = m.classes.topology
+    one = jnp.ones(())
+    potential = m.potential(jnp.zeros(m.size), dict.fromkeys(m.lennard_jones, (one, one)))
+    names = [n for i in potential.interactions for t in i.terms[:1] for n in _features(i, t)]
+    sizes = {f"{p}_{n}" if len(m.lennard_jones) > 1 else p: u
+             for n in m.lennard_jones
+             for p, u in (("epsilon", "kcal/mol"), ("sigma", "angstrom"))}  # fmt: skip
+    observables = molecular_observables(m.classes, known_of(data), m.box, m.cutoff)
+    return cg.System(
+        name="molecular",
+        program=partial(program, molecules=m),
+        sampler=m.sampler,
+        latent_sampler=particle_sampler(topology.sites, m.box, Dynamics("hmc", steps=10)),
+        options=asdict(options),
+        features=tuple(names),
+        observables=tuple(observables[name]() for name in usual(observables)),
+        known_observables=observables,
+        restriction=lambda x, key: x,
+        constants=cg.io.constants_of(data, topology),
+        check=partial(_check, topology=topology, options=options),
+        select=partial(_select, options=options, potential=potential),
+        start={"sigma2": options.sigma2} | {k: 0.2 if k.startswith("eps") else 4.0 for k in sizes},
+        dirac={"sigma2": DIRAC},
+        runaway=None,
+        box=m.box,
+        frames=options.frames,
+        at_least=1,
+        typed=True,
+        method_defaults={"mcem": FIT},
+        units={"theta_c": "kcal/mol", "sigma2": "angstrom^2", **sizes},
+        derived=partial(_potentials, molecules=m, known=known_of(data)),
+    )
+
+
+def _features(interaction: Interaction, term: PairTerm) -> list[str]:
+    if isinstance(term, LennardJones):
+        return []
+    return [f"{interaction.label}: {n}" for n in term.basis.names]
+
+
+#: What a liquid needs of MC-EM.
+FIT = {
+    "free_chains": 32,
+    "clamped_chains": 4,
+    "cooling": 0.0,
+    "growth": 1.0,
+    "likelihood_first": 6,
+    "warm": 12,
+    "warm_precision": 100.0,
+    "sweeps": 8,
+    "radius": 1.0,
+    "longest": 3.0,
+    "most_missing": 0.99,
+    "max_iterations": 150,
+    "max_sweeps": 64,
+    "tolerance": 0.25,
+    "patience": 3,
+    "information": 192,
+    "laplace": "observed",
+}
+
+
+def _potentials(
+    values: Mapping[str, Array], molecules: Molecules, known: Mapping[tuple[str, str], Known]
+) -> dict[str, cg.Derived]:
+    """The potentials of one draw, each on an axis of its own kind."""
+    pairs = molecules.lennard_jones
+    tag = (lambda n: "") if len(pairs) == 1 else (lambda n: f"_{n}")
+    lj = {n: (values[f"epsilon{tag(n)}"], values[f"sigma{tag(n)}"]) for n in pairs}
+    potential = molecules.potential(values.get("theta_c", jnp.zeros(0)), lj)
+    out = {}
+    first = math.floor(
+        10.0 * min((s.low for (k, _), s in known.items() if k == "pair"), default=1.0)
+    )
+    for i in potential.interactions:
+        if i.kind == "pair":
+            q = np.arange(max(0.1 * first - 0.5, 0.5), molecules.cutoff + 1e-9, 0.05)
+            name = "pair_potential" if len(potential.pairs) == 1 else f"pair_potential_{i.name}"
+            dim, unit, factor = "r", "angstrom", 1.0
+        else:
+            dim, unit, factor = AXES[i.kind]
+            low, high = (0.0, 180.0) if i.kind == "angle" else (-180.0, 180.0)
+            if i.kind == "bond":
+                low, high = common_lengths(known)
+            q = np.linspace(low, high, 181)
+            name = f"{i.kind}_potential_{i.name}"
+        u = i.energy(jnp.asarray(q * factor))
+        if i.kind != "pair":
+            u = u - jnp.min(u)
+        out[name] = cg.Derived(dim, q, u, f"potential of {i.label}", "kcal/mol", unit)
+    return out
+
+
+def _checked(data: xr.Dataset, options: Options) -> tuple[xr.Dataset, tuple[str, ...]]:
+    if "x" not in data:
+        return data, ()
+    box = np.asarray(data["box"].values, float)
+    cutoff = _cutoff(options, tuple(np.atleast_2d(box)[0].tolist()))
+    return cg.io.check_particles(data, cutoff=cutoff, closest=CLOSEST, at_least=1)
+
+
+def _check(data: xr.Dataset, topology: Topology, options: Options) -> None:
+    data, _ = _checked(data, options)
+    if data.sizes["site"] != topology.sites:
+        raise ValueError(
+            f"the data hold {data.sizes['site']} sites, the model {topology.sites}; allowed are the model's."
+        )
+    check_cutoff(_cutoff(options, tuple(data["box"].values.tolist())), data["box"].values)
+
+
+def _select(data: xr.Dataset, options: Options, potential: MolecularPotential) -> xr.Dataset:
+    """Sites wrapped into the box, and frames thinned where they shall be as good as independent."""
+    data, notices = _checked(data, options)
+    if options.correlated == "thin":
+        blocks = np.array_split(np.asarray(data["x"].values, float), max(1, len(data["x"]) // 32))
+        phi = np.concatenate([np.asarray(potential.statistics(jnp.asarray(b).T)).T for b in blocks])
+        chosen = independent_frames(phi, all_of_them=False, first=options.frames)
+        data = data.isel(frame=chosen.frames).assign_attrs(**chosen.attrs)
+        notices += chosen.notices
+    return data.assign_attrs(notices=list(notices))
