@@ -67,7 +67,7 @@ box = tuple(2.0 * e for e in potential.box)
 potential = replace(potential, box=box)
 dynamics = Dynamics("langevin")
 found = {}
-for name, many in (("every pair", x.shape[1] + 1), ("lists", 1)):
+for name, many in (("every pair", x.shape[1]), ("lists", 0)):
     lists.MANY = many
     sampler = particle_sampler(x.shape[1], box, dynamics)
     state = sampler.at(jax.random.key(0), jnp.asarray(x.T))
