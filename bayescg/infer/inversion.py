@@ -82,13 +82,17 @@ def beyond(
 
 
 def projected(
-    potential: MolecularPotential, histograms: Histograms, target: Target, kt: float
+    potential: MolecularPotential,
+    histograms: Histograms,
+    target: Target,
+    kt: float,
+    u: np.ndarray,
 ) -> dict[str, np.ndarray]:
-    """Direct Boltzmann inversion in a potential's own basis, by weighted least squares.
+    """Potentials in bins brought to a potential's own basis, by least squares weighted by the target.
 
+    :param u: of the histograms, ``(bin,)``, kcal/mol.
     :return: ``theta_c``, and epsilon and sigma by name of pair where they are parameters: ``epsilon A_B``.
     """
-    u = inverted(histograms, target, kt)
     parts = {p.label: p for p in histograms.parts}
     theta: list[np.ndarray] = []
     out: dict[str, np.ndarray] = {}

@@ -22,10 +22,11 @@ from bayescg.infer.histograms import (
     histograms_of,
     histograms_over,
 )
-from bayescg.infer.inversion import beyond, inverted, projected, seen
+from bayescg.infer.inversion import beyond, projected, seen
 from bayescg.infer.matching import Effort, Matched, Statistics, match
 from bayescg.infer.program import Program
 from bayescg.infer.progress import Progress
+from bayescg.infer.starting import starting_potentials
 from bayescg.infer.updates import Measured, Update
 from bayescg.observables.known import known_of
 from bayescg.options import option
@@ -44,6 +45,11 @@ class MatchOptions(Effort):
         "auto",
         "distributions to match: `stored`, those that the data file holds; `frames`, those of its frames; "
         "`auto`, the first there is; or another file with distributions",
+    )
+    start: str = option(
+        "auto",
+        "potentials to start from: `dbi`, direct Boltzmann inversion; `hnc`, the hypernetted chain (one type of "
+        "beads); `stored`, those that the data hold; `auto`, these or dbi; or a result, or a file of targets",
     )
 
 
@@ -89,7 +95,7 @@ class Matching:
         ready = prepare(
             self.system, self.data, self.method, on=self.on, target=self.options.target, batch=batch
         )
-        u = _start(ready, self.system, tables=self.on == "bins")
+        u = self._start(ready)
         if self.update is None:
             matched = _unsimulated(u)
         else:
@@ -108,6 +114,19 @@ class Matching:
                 progress=progress,
             )
         return as_fit(self.system, self.method, self.options, batch, ready, matched, key, began)
+
+    def _start(self, ready: Prepared) -> np.ndarray:
+        """First parameters, ``(u,)``: on tables the potentials in bins, else those in the potential's basis."""
+        h, target, kt = ready.histograms, ready.target, 1.0 / ready.beta
+        choice = "dbi" if self.update is None else self.options.start
+        bins = starting_potentials(h, target, kt, self.data, choice)
+        if self.on == "bins":
+            return start_of(ready.program, self.system, {"theta_c": bins})
+        found = projected(ready.potential, h, target, kt, bins)
+        named = {k.replace(" ", "_"): v for k, v in found.items()}
+        named |= {k.split(" ")[0]: v for k, v in found.items()}  # of a single pair
+        values = {k: v for k, v in named.items() if k in ready.program.shapes}
+        return start_of(ready.program, self.system, values)
 
 
 def prepare(
@@ -160,20 +179,6 @@ def _target(
     if len(x) > 1:
         return from_frames(histograms, x), True
     raise ValueError(f"the data hold one frame and no {', '.join(missing)}; needed are either.")
-
-
-def _start(ready: Prepared, system: System, *, tables: bool) -> np.ndarray:
-    """Direct Boltzmann inversion, on tables or in the potential's own basis."""
-    kt = 1.0 / ready.beta
-    if tables:
-        theta = inverted(ready.histograms, ready.target, kt)
-        return start_of(ready.program, system, {"theta_c": theta})
-    found = projected(ready.potential, ready.histograms, ready.target, kt)
-    named = {k.replace(" ", "_"): v for k, v in found.items()}
-    named |= {k.split(" ")[0]: v for k, v in found.items()}  # of a single pair
-    return start_of(
-        ready.program, system, {k: v for k, v in named.items() if k in ready.program.shapes}
-    )
 
 
 def start_of(program: Program, system: System, values: Mapping[str, Any]) -> np.ndarray:

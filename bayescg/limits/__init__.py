@@ -15,9 +15,9 @@ GYBG       Dirac                 flat    not needed (score matching)     the sam
 =========  ====================  ======  ==============================  =========================
 """
 
+from bayescg.infer.hypernetted import hnc_potential
 from bayescg.limits.dbi import dbi
 from bayescg.limits.force_matching import force_matching
-from bayescg.limits.hnc import hnc_potential
 from bayescg.limits.ibi import ibi
 from bayescg.limits.imc import imc
 from bayescg.limits.rem import rem

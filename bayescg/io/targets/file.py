@@ -93,9 +93,9 @@ class Targets:
         return tuple(t.normed(norm, count, counted.get(t.name)) for t in self.targets)
 
     def data(self, norm: str = "pairs") -> xr.Dataset:
-        """System and targets as one data set, which a model reads like mapped data.
+        """System, targets and potentials to start from as one data set, which a model reads like mapped data.
 
-        Every target has an axis of its own there, so that ``angle`` remains the topology's.
+        Every one has an axis of its own there, so that ``angle`` remains the topology's.
 
         :raises ValueError: there is no system.
         """
@@ -104,8 +104,9 @@ class Targets:
                 "the targets hold no system, a configuration with its topology, to start from."
             )
         targets = group_of(self.normed(norm), "target", apart=True)
+        starts = group_of(self.starts, "potential", apart=True)
         attrs = {**self.distributions.attrs, **self.system.attrs}
-        return self.system.merge(targets).assign_attrs(attrs)
+        return self.system.merge(targets).merge(starts).assign_attrs(attrs)
 
 
 def _unordered(pairs: np.ndarray) -> set[tuple[int, int]]:

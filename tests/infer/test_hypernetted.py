@@ -7,7 +7,7 @@ import pytest
 from scipy.fft import dst
 from scipy.interpolate import CubicSpline
 
-from bayescg.limits.hnc import STEEP, hnc_potential
+from bayescg.infer.hypernetted import STEEP, hnc_potential
 from bayescg.units import BOLTZMANN
 
 TEMPERATURE = 302.0
