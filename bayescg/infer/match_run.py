@@ -1,7 +1,7 @@
 """Methods with a Dirac map as runs: a system and data, or target distributions, in; a :class:`Fit` out."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 import time
@@ -48,8 +48,8 @@ class MatchOptions(Effort):
     )
     start: str = option(
         "auto",
-        "potentials to start from: `dbi`, direct Boltzmann inversion; `hnc`, the hypernetted chain (one type of "
-        "beads); `stored`, those that the data hold; `auto`, these or dbi; or a result, or a file of targets",
+        "potentials to start from: `stored`, those that the data hold; `hnc`, the hypernetted chain (one type of "
+        "beads, no bonds); `dbi`, direct Boltzmann inversion; `auto`, the first there is; or a result or targets",
     )
 
 
@@ -86,7 +86,7 @@ class Matching:
     on: Literal["bins", "statistics"] = "bins"
 
     def run(self, key: Array, *, progress: Progress | None = None) -> Fit:
-        """Start from direct Boltzmann inversion, then step until what is matched does.
+        """Start (:func:`~bayescg.infer.starting.starting_potentials`), then step until what is matched does.
 
         :raises ValueError: if a potential is no table that has to be one, or a distribution is missing.
         """
@@ -95,7 +95,7 @@ class Matching:
         ready = prepare(
             self.system, self.data, self.method, on=self.on, target=self.options.target, batch=batch
         )
-        u = self._start(ready)
+        u, origin = self._start(ready)
         if self.update is None:
             matched = _unsimulated(u)
         else:
@@ -113,20 +113,24 @@ class Matching:
                 jacobian=(lambda u: -np.eye(ready.histograms.size)) if on_bins else None,
                 progress=progress,
             )
-        return as_fit(self.system, self.method, self.options, batch, ready, matched, key, began)
+        fit = as_fit(self.system, self.method, self.options, batch, ready, matched, key, began)
+        return replace(fit, attrs={**fit.attrs, "started_from": origin})
 
-    def _start(self, ready: Prepared) -> np.ndarray:
-        """First parameters, ``(u,)``: on tables the potentials in bins, else those in the potential's basis."""
+    def _start(self, ready: Prepared) -> tuple[np.ndarray, str]:
+        """First parameters, ``(u,)``, and where they come from.
+
+        On tables they are the potentials in bins, else those brought to the potential's basis.
+        """
         h, target, kt = ready.histograms, ready.target, 1.0 / ready.beta
         choice = "dbi" if self.update is None else self.options.start
-        bins = starting_potentials(h, target, kt, self.data, choice)
+        bins, origin = starting_potentials(h, target, kt, self.data, choice)
         if self.on == "bins":
-            return start_of(ready.program, self.system, {"theta_c": bins})
+            return start_of(ready.program, self.system, {"theta_c": bins}), origin
         found = projected(ready.potential, h, target, kt, bins)
         named = {k.replace(" ", "_"): v for k, v in found.items()}
         named |= {k.split(" ")[0]: v for k, v in found.items()}  # of a single pair
         values = {k: v for k, v in named.items() if k in ready.program.shapes}
-        return start_of(ready.program, self.system, values)
+        return start_of(ready.program, self.system, values), origin
 
 
 def prepare(

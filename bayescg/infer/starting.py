@@ -23,29 +23,34 @@ CHOICES = ("auto", "dbi", "hnc", "stored")
 
 def starting_potentials(
     histograms: Histograms, target: Target, kt: float, data: xr.Dataset, choice: str
-) -> np.ndarray:
-    """The potentials at the bins, ``(bin,)``, kcal/mol.
+) -> tuple[np.ndarray, str]:
+    """The potentials at the bins, ``(bin,)``, kcal/mol, and which of the choices they are.
 
     What a choice says nothing of is direct Boltzmann inversion's.
 
     :param data: may hold potentials, ``pair_potential_A_B`` or ``bond_potential_NAME``.
-    :param choice: ``dbi``, ``hnc``, ``stored`` (those of the data), ``auto`` (those if there are any), or a file
-        of targets or a result that holds some.
+    :param choice: ``dbi``, ``hnc``, ``stored`` (those of the data), ``auto`` (the first there is of stored, hnc and
+        dbi), or a file of targets or a result that holds some.
     :raises ValueError: for another choice, ``hnc`` where it does not exist, or a source without potentials.
     """
     u = inverted(histograms, target, kt)
-    if choice == "hnc":
-        return _hypernetted(histograms, target, kt)
     if choice == "dbi":
-        return u
+        return u, "dbi"
+    if choice == "hnc":
+        return _hypernetted(histograms, target, kt), "hnc"
     found = _held(histograms, data if choice in CHOICES else _read(choice))
-    if not found and choice != "auto":
+    if not found and choice == "auto":
+        try:
+            return _hypernetted(histograms, target, kt), "hnc"
+        except ValueError:  # bonds, or an RDF that the closure has no potential for
+            return u, "dbi"
+    if not found:
         names = ", ".join(potential_variables(histograms.parts[0], single=False))
         source = "the data hold" if choice == "stored" else f"{choice} holds"
         raise ValueError(f"start={choice}: {source} no potential; needed is one such as {names}.")
     for part, table in found:
         u[part.at] = _joined(part, table, u[part.at])
-    return u
+    return u, "stored" if choice in CHOICES else choice
 
 
 def potential_variables(part: Part, *, single: bool) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ class IBIOptions(MatchOptions):
 
 
 def ibi(system: System, data: xr.Dataset, **options: Any) -> Matching:
-    r"""IBI: :math:`u \leftarrow u + kT\ln(g/g^*)` for every interaction, from direct Boltzmann inversion.
+    r"""IBI: :math:`u \leftarrow u + kT\ln(g/g^*)` for every interaction, from potentials as `start` has them.
 
     IMC's Newton step with the response of an ideal gas, whose counts are Poisson's, to first order.
 

@@ -37,7 +37,7 @@ def hexane() -> Prepared:
 
 
 def start(ready: Prepared, data: xr.Dataset, choice: str) -> np.ndarray:
-    return starting_potentials(ready.histograms, ready.target, KT, data, choice)
+    return starting_potentials(ready.histograms, ready.target, KT, data, choice)[0]
 
 
 def test_a_dilute_gas_starts_alike_by_both_theories(pair: tuple[Prepared, xr.Dataset]) -> None:
@@ -51,7 +51,9 @@ def test_a_dilute_gas_starts_alike_by_both_theories(pair: tuple[Prepared, xr.Dat
     at = r > 3.2
     np.testing.assert_allclose(chain[at], direct[at], atol=0.05 * KT)
     assert np.abs(chain - direct)[at].max() > 0.0
-    np.testing.assert_array_equal(start(ready, data, "auto"), direct)
+    np.testing.assert_array_equal(start(ready, data, "auto"), chain)
+    for choice in ("dbi", "hnc"):
+        assert starting_potentials(ready.histograms, ready.target, KT, data, choice)[1] == choice
 
 
 def test_what_the_data_hold_comes_first(pair: tuple[Prepared, xr.Dataset]) -> None:

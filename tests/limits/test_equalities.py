@@ -61,9 +61,8 @@ def replay() -> Sampler:
 
 
 def measured(potential: MolecularPotential) -> Measured:
-    return _measured(
-        np.stack([np.asarray(potential.statistics(jnp.asarray(s))) for s in samples()])
-    )
+    statistics = jax.jit(potential.statistics)
+    return _measured(np.stack([np.asarray(statistics(jnp.asarray(s))) for s in samples()]))
 
 
 @pytest.mark.parametrize("pair", ["spline", "lj"])

@@ -35,20 +35,20 @@ def value(kind: str, x: np.ndarray, row: np.ndarray) -> float:
 
 def directly(x: np.ndarray) -> tuple[float, np.ndarray]:
     """Energy and statistics of one configuration, a term at a time."""
-    sums = {i.label: np.zeros(len(i.names)) for i in POTENTIAL.interactions}
+    met: dict[str, list[float]] = {i.label: [] for i in POTENTIAL.interactions}
     excluded = {frozenset(p) for p in TOPOLOGY.exclusion.tolist()}
     for i, j in itertools.combinations(range(TOPOLOGY.sites), 2):
         name = "_".join(sorted((TOPOLOGY.types[i], TOPOLOGY.types[j])))
         for one in POTENTIAL.pairs:
             if one.name == name and frozenset((i, j)) not in excluded:
-                r = np.linalg.norm(gap(x[i], x[j]))
-                sums[one.label] += np.asarray(one.basis(jnp.asarray(r)))
+                met[one.label].append(float(np.linalg.norm(gap(x[i], x[j]))))
     for one in POTENTIAL.bonded:
         table = TOPOLOGY.bonded()[one.kind]
         for row, name in zip(table.members, table.names, strict=True):
             if name == one.name:
-                sums[one.label] += np.asarray(one.basis(jnp.asarray(value(one.kind, x, row))))
-    phi = np.concatenate([sums[i.label] for i in POTENTIAL.interactions])
+                met[one.label].append(value(one.kind, x, row))
+    sums = [np.asarray(i.basis(jnp.asarray(met[i.label]))).sum(-1) for i in POTENTIAL.interactions]
+    phi = np.concatenate(sums)
     return -float(np.asarray(POTENTIAL.natural()) @ phi), phi
 
 
