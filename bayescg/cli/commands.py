@@ -12,7 +12,7 @@ from bayescg.cli.border import Done, Group, shared
 from bayescg.cli.compare import compare_command
 from bayescg.cli.export import export_command
 from bayescg.cli.import_ import import_command
-from bayescg.cli.inputs import load_result, model_file, read_model, said
+from bayescg.cli.inputs import load_result, model_file, named_files, read_model, said
 from bayescg.cli.map import map_command
 from bayescg.console import Console
 
@@ -151,7 +151,7 @@ def _options_page(title: str, options: Any) -> Done:
 @click.option("--help-method", metavar="METHOD", help="List a method's options.")
 @click.option("--help-model", is_flag=True, help="List MODEL's options.")
 @shared(
-    reads=lambda o: [o["data"], model_file(o["model"])],
+    reads=lambda o: [o["data"], model_file(o["model"]), *named_files(o["method_settings"])],
     writes=lambda o: [o["output"]],
 )
 def fit(

@@ -1,13 +1,13 @@
 """Input of the commands, read with errors that name the file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import json
 import os
 from pathlib import Path
 import traceback
 from typing import Any
 
-__all__ = ["load_result", "model_file", "read_model", "said"]
+__all__ = ["load_result", "model_file", "named_files", "read_model", "said"]
 
 #: Root attributes without which a result cannot be worked with.
 NEEDED = ("model", "model_options", "converged", "ended")
@@ -16,6 +16,12 @@ NEEDED = ("model", "model_options", "converged", "ended")
 def model_file(model: str | None) -> str | None:
     """The path, where a model is named by one."""
     return model if model is not None and model.endswith(".py") else None
+
+
+def named_files(settings: Sequence[str]) -> list[str]:
+    """The paths among the values of ``key=value`` settings: files that there are."""
+    values = [word.partition("=")[2] for word in settings]
+    return [v for v in values if v and Path(v).is_file()]
 
 
 def read_model(model: str) -> None:

@@ -8,7 +8,7 @@ import jax
 from jax import Array
 import jax.numpy as jnp
 import numpy as np
-from scipy.interpolate import PchipInterpolator
+from scipy.interpolate import PchipInterpolator, make_interp_spline
 import xarray as xr
 
 from bayescg.observables.blocking import blocked_error
@@ -18,7 +18,7 @@ from bayescg.potentials.bonded import PeriodicTable, coordinate
 from bayescg.potentials.classes import Members, PairClasses
 from bayescg.potentials.counting import Nodes, count_pairs, count_values
 from bayescg.potentials.molecular import MolecularPotential
-from bayescg.potentials.pair import LinearPair, Table
+from bayescg.potentials.pair import FixedPair, LinearPair, Table
 
 __all__ = [
     "Histograms",
@@ -114,8 +114,8 @@ class Histograms:
         return np.full(len(q), len(self._members(part).sites) * part.nodes.step)
 
     def distribution(self, part: Part, counts: np.ndarray) -> np.ndarray:
-        """g(r), or the density of a bonded coordinate in units of its largest value."""
-        values = counts[..., part.at] / self.ideal(part)
+        """g(r), or the density of a bonded coordinate, per angstrom or radian."""
+        values: np.ndarray = counts[..., part.at] / self.ideal(part)
         return values
 
     def statistics(self, potential: MolecularPotential, target: Target) -> Target:
@@ -127,9 +127,13 @@ class Histograms:
         parts = {p.label: p for p in self.parts}
         mean, variance = [], []
         for i in potential.interactions:
+            if i.label not in parts:  # known, and judged by nothing
+                mean.append(np.zeros(len(i.names)))
+                variance.append(np.zeros(len(i.names)))
+                continue
             p = parts[i.label]
             counts, error = target.mean[p.at], target.error[p.at]
-            edges = p.nodes.first + p.nodes.step * (np.arange(p.nodes.count + 1) - 0.5)
+            edges = p.nodes.edges
             fine = np.linspace(edges[0], edges[-1], WITHIN * p.nodes.count + 1)
             total = PchipInterpolator(edges, np.concatenate([[0.0], np.cumsum(counts)]))
             f = np.asarray(i.basis(jnp.asarray(0.5 * (fine[1:] + fine[:-1]))))
@@ -139,34 +143,78 @@ class Histograms:
         return Target(np.concatenate(mean), np.sqrt(np.concatenate(variance)))
 
     def from_distributions(self, data: xr.Dataset) -> Target:
-        """Counts that target distributions mean, interpolated between their bins where those differ.
+        """Counts that target distributions mean, shared out anew where their bins are others.
 
-        :raises ValueError: if one is missing.
+        Counts are those of a smooth curve through the cumulative ones, which are known exactly at the edges
+        of the target's bins; errors are shared out as those of independent counts.
+
+        :raises ValueError: if one is missing, or ends before its potential does.
         """
-        mean, error = np.zeros(self.size), np.zeros(self.size)
+        mean, squared = np.zeros(self.size), np.zeros(self.size)
         for p in self.parts:
             variable = p.stored_in(data)
             if variable is None:
-                raise ValueError(f"the data hold no {p.variable}; needed is one an interaction.")
+                raise ValueError(f"there is no {p.variable}; needed is one an interaction.")
             v = data[variable]
             unit = 1.0 if p.kind == "pair" else AXES[p.kind][2]
             q = np.asarray(data[v.dims[0]].values, float) * unit
-            ideal = self.ideal(p)
-            ends = (0.0, float(v.values[-1])) if p.kind == "pair" else (0.0, 0.0)
-
-            def on_bins(y: np.ndarray, q=q, ends=ends, p=p) -> np.ndarray:  # type: ignore[no-untyped-def]
-                return np.interp(p.nodes.values, q, y, left=ends[0], right=ends[1])
-
-            density = on_bins(np.asarray(v.values, float)) / (1.0 if p.kind == "pair" else unit)
-            if p.kind == "pair" and v.attrs.get("norm") == "n2":
-                density = density * self.classes.n2(p.name) / self.classes.total(p.name)
-            if p.kind != "pair":
-                density = density / max(density.sum() * p.nodes.step, 1e-300)
-            mean[p.at] = density * ideal
+            width = (q[-1] - q[0]) / (len(q) - 1)
+            edges = q[0] + width * (np.arange(len(q) + 1) - 0.5)
+            density = np.asarray(v.values, float)
+            se = np.zeros_like(density)
             if f"{variable}_se" in data:
-                se = on_bins(np.nan_to_num(np.asarray(data[f"{variable}_se"].values, float)))
-                error[p.at] = se / (1.0 if p.kind == "pair" else unit) * ideal
-        return Target(mean, error)
+                se = np.nan_to_num(np.asarray(data[f"{variable}_se"].values, float))
+            if p.kind == "pair":
+                edges, density, se = _reaching(p, variable, edges, density, se)
+                volume = np.prod(self.box)
+                ideal = self.classes.total(p.name) * 4.0 / 3.0 * np.pi * np.diff(edges**3) / volume
+                if v.attrs.get("norm") == "n2":
+                    ideal = ideal * self.classes.n2(p.name) / self.classes.total(p.name)
+            else:
+                ideal = np.full(len(q), len(self._members(p).sites) / density.sum())
+            counts, variance = density * ideal, (se * ideal) ** 2
+            turns = (
+                2.0 * np.pi * np.array([-1.0, 0.0, 1.0]) if p.kind == "dihedral" else np.zeros(1)
+            )
+            wanted = p.nodes.edges.copy()
+            if p.kind in ("bond", "angle"):  # what lies outside counts on the end bins
+                wanted[0], wanted[-1] = min(wanted[0], edges[0]), max(wanted[-1], edges[-1])
+            for turn in turns:
+                mean[p.at] += _shared_out(edges + turn, counts, wanted)
+                total = np.concatenate([[0.0], np.cumsum(variance)])
+                squared[p.at] += np.diff(np.interp(wanted, edges + turn, total))
+        return Target(mean, np.sqrt(squared))
+
+
+def _reaching(
+    part: Part, variable: str, edges: np.ndarray, density: np.ndarray, se: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A pair's target from zero to where its potential ends, which may be part of a bin further on."""
+    width, end = edges[-1] - edges[-2], part.nodes.edges[-1]
+    if end > edges[-1] + 1.001 * max(width, part.nodes.step):
+        raise ValueError(
+            f"{variable} ends at {edges[-1]:.4g} angstrom, before its potential does at {end:.4g}; "
+            f"allowed is -s cutoff={np.floor(100.0 * edges[-1]) / 100.0:g} or less."
+        )
+    more = max(0, int(np.ceil((end - edges[-1]) / width - 1e-6)))
+    edges = np.append(edges, edges[-1] + width * np.arange(1, more + 1))
+    density, se = (np.append(y, np.full(more, y[-1])) for y in (density, se))
+    return np.maximum(edges, 0.0), density, se
+
+
+def _shared_out(edges: np.ndarray, counts: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """What lies between the edges ``wanted (bin + 1,)`` of counts ``(bin,)`` between other edges.
+
+    By a spline of fifth order through the cumulative counts: RDFs of water in bins of 0.1 angstrom, moved by half
+    a bin, are right to 0.002 (rms), where a monotone cubic makes 0.009, and straight lines through the
+    RDF 0.04. Where bins hold nothing, there is nothing between them.
+    """
+    at = np.clip(wanted, edges[0], edges[-1])
+    total = np.concatenate([[0.0], np.cumsum(counts)])
+    smooth = np.diff(make_interp_spline(edges, total, min(5, len(counts)))(at))
+    return np.where(
+        np.diff(PchipInterpolator(edges, total)(at)) > 0.0, np.maximum(smooth, 0.0), 0.0
+    )
 
 
 def histograms_of(potential: MolecularPotential, needs: str) -> Histograms:
@@ -180,7 +228,7 @@ def histograms_of(potential: MolecularPotential, needs: str) -> Histograms:
     for i in potential.interactions:
         for t in i.terms:
             if not isinstance(t, LinearPair):
-                if not t.basis.names[0].startswith(("core", "walls")):
+                if not t.basis.names[0].startswith(("core", "walls", "fixed")):
                     raise ValueError(_no_table(i.label, i.kind, needs))
                 continue
             basis = t.basis
@@ -208,6 +256,8 @@ def histograms_over(
     parts: list[Part] = []
     at = 0
     for i in potential.interactions:
+        if all(isinstance(t, FixedPair) for t in i.terms):
+            continue
         width, range_ = WIDTHS[i.kind], known[i.kind, i.name]
         low, high = range_.low, range_.high
         if i.kind == "pair":

@@ -97,6 +97,8 @@ def projected(
     theta: list[np.ndarray] = []
     out: dict[str, np.ndarray] = {}
     for i in potential.interactions:
+        if i.label not in parts:
+            continue
         p = parts[i.label]
         term = i.terms[0]
         q, y = p.nodes.values, u[p.at]

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 import time
 from typing import Any, Literal
 
@@ -12,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from bayescg.files import read_netcdf
 from bayescg.infer.begin import program_of
 from bayescg.infer.fit import Fit, Table
 from bayescg.infer.histograms import (
@@ -27,6 +25,7 @@ from bayescg.infer.matching import Effort, Matched, Statistics, match
 from bayescg.infer.program import Program
 from bayescg.infer.progress import Progress
 from bayescg.infer.starting import starting_potentials
+from bayescg.infer.targets import target_of
 from bayescg.infer.updates import Measured, Update
 from bayescg.observables.known import known_of
 from bayescg.options import option
@@ -34,18 +33,24 @@ from bayescg.potentials.molecular import MolecularPotential
 from bayescg.potentials.pair import FixedPair
 from bayescg.system import Batch, System
 
-__all__ = ["MatchOptions", "Matching", "Prepared", "prepare"]
+__all__ = ["MatchOptions", "Matching", "Prepared", "TargetOptions", "prepare"]
 
 
 @dataclass(frozen=True)
-class MatchOptions(Effort):
-    """Options of methods that match distributions."""
+class TargetOptions:
+    """What distributions are wanted."""
 
     target: str = option(
         "auto",
         "distributions to match: `stored`, those that the data file holds; `frames`, those of its frames; "
         "`auto`, the first there is; or another file with distributions",
     )
+
+
+@dataclass(frozen=True)
+class MatchOptions(Effort, TargetOptions):
+    """Options of methods that match distributions by simulations."""
+
     start: str = option(
         "auto",
         "potentials to start from: `stored`, those that the data hold; `hnc`, the hypernetted chain (one type of "
@@ -80,7 +85,7 @@ class Matching:
 
     system: System
     data: xr.Dataset
-    options: MatchOptions
+    options: TargetOptions
     method: str
     update: Callable[[Prepared], Update] | None
     on: Literal["bins", "statistics"] = "bins"
@@ -99,6 +104,7 @@ class Matching:
         if self.update is None:
             matched = _unsimulated(u)
         else:
+            assert isinstance(self.options, MatchOptions)
             on_bins = self.on == "bins"
             matched = match(
                 ready.program,
@@ -122,7 +128,7 @@ class Matching:
         On tables they are the potentials in bins, else those brought to the potential's basis.
         """
         h, target, kt = ready.histograms, ready.target, 1.0 / ready.beta
-        choice = "dbi" if self.update is None else self.options.start
+        choice = self.options.start if isinstance(self.options, MatchOptions) else "dbi"
         bins, origin = starting_potentials(h, target, kt, self.data, choice)
         if self.on == "bins":
             return start_of(ready.program, self.system, {"theta_c": bins}), origin
@@ -162,27 +168,9 @@ def prepare(
     else:
         histograms = histograms_over(potential, known_of(data))
     x = batch.x[0]
-    wanted, framed = _target(histograms, data, x, target)
+    wanted, framed = target_of(histograms, data, x, target)
     beta = float(jnp.asarray(boltzmann.beta))
     return Prepared(program, potential, histograms, wanted, beta, x, framed)
-
-
-def _target(
-    histograms: Histograms, data: xr.Dataset, x: np.ndarray, choice: str
-) -> tuple[Target, bool]:
-    """The distributions to match, as counts, and whether they are those of the frames."""
-    if choice not in ("auto", "stored", "frames"):
-        if not Path(choice).is_file():
-            raise ValueError(
-                f"target must be auto, stored, frames or a file that there is, got {choice!r}."
-            )
-        return histograms.from_distributions(read_netcdf(choice).to_dataset()), False
-    missing = [p.variable for p in histograms.parts if p.stored_in(data) is None]
-    if choice == "stored" or (choice == "auto" and not missing):
-        return histograms.from_distributions(data), False
-    if len(x) > 1:
-        return from_frames(histograms, x), True
-    raise ValueError(f"the data hold one frame and no {', '.join(missing)}; needed are either.")
 
 
 def start_of(program: Program, system: System, values: Mapping[str, Any]) -> np.ndarray:

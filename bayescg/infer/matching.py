@@ -165,8 +165,7 @@ def match(
             progress.update("match", (iteration + 1) / effort.max_iterations, shown)
             if kept is None or distance < rows[best]["distance"]:
                 best, kept = iteration, measured
-            content = getattr(update, "content", None)
-            if distance <= effort.tolerance and (content is None or content(u, measured, beta)):
+            if distance <= effort.tolerance and update.content(u, measured, beta):
                 best, kept, ended = iteration, measured, "converged"
                 break
             if not np.isfinite(distance):
@@ -245,10 +244,17 @@ def _given(measured: Measured, statistics: Statistics) -> tuple[Measured, Target
 
 
 def _distance(measured: Measured, statistics: Statistics) -> float:
-    """Rms difference from the targets in standard errors, over the statistics that count."""
-    error = np.sqrt(measured.error**2 + statistics.target.error**2)
+    """Rms difference from the targets in standard errors, over the statistics that count.
+
+    A statistic that the simulation never met has the error that so many independent configurations leave
+    of a count of the target's size (Poisson's), so that its absence is noticed.
+    """
+    target = statistics.target
+    never = (measured.error == 0.0) & (measured.mean != target.mean)
+    counted = np.where(never, np.abs(target.mean) / measured.independent, measured.error**2)
+    error = np.sqrt(counted + target.error**2)
     at = statistics.counts & (error > 0.0)
-    off = (measured.mean - statistics.target.mean)[at] / error[at]
+    off = (measured.mean - target.mean)[at] / error[at]
     return float(np.sqrt(np.mean(off**2))) if at.any() else np.inf
 
 

@@ -61,6 +61,10 @@ class Update(Protocol):
         """
         ...
 
+    def content(self, u: np.ndarray, measured: Measured, beta: float) -> bool:
+        """Whether all but the statistics is as it shall be."""
+        return True
+
 
 def newton_step(
     score: np.ndarray,
@@ -110,7 +114,7 @@ def shrunk(square: np.ndarray, noise: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Newton:
+class Newton(Update):
     """REM's Newton step; on bins that of inverse Monte Carlo, with all cross-correlations.
 
     :param regularise: ``noise``: as :func:`newton_step` says; ``none``: the whole step.
@@ -166,7 +170,7 @@ def _weights(samples: np.ndarray, change: np.ndarray) -> tuple[np.ndarray, float
 
 
 @dataclass(frozen=True)
-class Gradient:
+class Gradient(Update):
     """REM's gradient step, scaled by the diagonal of the information."""
 
     rate: float = 0.5
@@ -187,7 +191,7 @@ class Gradient:
 
 
 @dataclass(frozen=True)
-class IBI:
+class IBI(Update):
     r"""Iterative Boltzmann inversion, :math:`\Delta u = kT\ln(\langle S\rangle / S^*)` in every bin.
 
     :param histograms: the bins, which are the parameters.
@@ -247,8 +251,7 @@ class IBI:
 
 
 def pressure_of(histograms: Histograms, mean: np.ndarray, u: np.ndarray, beta: float) -> float:
-    r"""Pressure of tables from counts in bins, bar: :math:`PV = NkT - 	frac13\langle\sum r\,u'(r)
-    angle`."""
+    r"""Pressure of tables from counts in bins, bar: :math:`PV = NkT - \frac13\langle\sum r\,u'(r)\rangle`."""
     virial = 0.0
     for p in histograms.parts:
         if p.kind in ("pair", "bond"):

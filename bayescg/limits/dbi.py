@@ -5,7 +5,7 @@ from typing import Any
 
 import xarray as xr
 
-from bayescg.infer.match_run import Matching, MatchOptions
+from bayescg.infer.match_run import Matching, TargetOptions
 from bayescg.infer.options import options_for
 from bayescg.system import System
 
@@ -13,8 +13,8 @@ __all__ = ["DBIOptions", "dbi"]
 
 
 @dataclass(frozen=True)
-class DBIOptions(MatchOptions):
-    """Options of DBI; those of simulations are not read."""
+class DBIOptions(TargetOptions):
+    """Options of DBI, which simulates nothing."""
 
 
 def dbi(system: System, data: xr.Dataset, **options: Any) -> Matching:

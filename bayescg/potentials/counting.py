@@ -44,6 +44,11 @@ class Nodes:
     def values(self) -> np.ndarray:
         return self.first + self.step * np.arange(self.count)
 
+    @property
+    def edges(self) -> np.ndarray:
+        """Of the bins centred on the nodes, ``(count + 1,)``."""
+        return self.first + self.step * (np.arange(self.count + 1) - 0.5)
+
     def weights(self, q: Array) -> tuple[Array, tuple[Array, ...]]:
         """The first node that each value counts on, and its weights there and on the next ones."""
         place = (q - self.first) * (1.0 / self.step)

@@ -14,7 +14,16 @@ def test_there_are_notebooks() -> None:
     assert NOTEBOOKS
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+LONG = ("ising",)  # minutes; continuous integration runs them
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(p, id=p.stem, marks=[pytest.mark.slow] if p.stem in LONG else [])
+        for p in NOTEBOOKS
+    ],
+)
 def test_notebook_runs(path: Path) -> None:
     notebook = jupytext.read(path)
     done = nbclient.NotebookClient(
