@@ -1,5 +1,6 @@
 """``bayescg export``: a fitted model in the format of a program of molecular dynamics."""
 
+import math
 from pathlib import Path
 
 import click
@@ -47,9 +48,10 @@ def export_command(
 
     done = workflow.export(load_result(result), format_, output, draws=draws)
     for label, (low, high) in done["known"].items():
-        console.say(
-            f"{label}: from data between {low:.4g} and {high:.4g}; the rest is extrapolated"
-        )
+        angular = label.split()[0] in ("angle", "dihedral")
+        unit, factor = ("degrees", 180.0 / math.pi) if angular else ("angstrom", 1.0)
+        seen = f"between {factor * low:.4g} and {factor * high:.4g} {unit}"
+        console.say(f"{label}: from data {seen}; the rest is extrapolated")
     console.say(f"wrote {output}: {len(done['folders'])} model(s), {len(done['files'])} files")
     files = [str(output / name) for name in done["files"]]
     return Done({**done, "files": files})

@@ -263,9 +263,11 @@ def _over(form: str, blocks: int, each: float) -> str:
 
 def _check_forces(data: xr.Dataset, method: str) -> None:
     if "forces" not in data.variables:
-        source = f" (from {data.attrs['source']})" if "source" in data.attrs else ""
+        # xarray keeps the path that data were read from.
+        source = data.encoding.get("source", data.attrs.get("source"))
+        named = "the data" if source is None else str(source)
         raise ValueError(
-            f"the data{source} hold no variable 'forces' (frame, site, axis), which {method} needs; `bayescg map` "
+            f"{named} has no variable 'forces' (frame, site, axis), which {method} needs; `bayescg map` "
             "writes it where the trajectory has forces (GROMACS .trr, LAMMPS dump with fx fy fz); ybg needs none."
         )
     if not np.any(data["forces"].values):

@@ -17,7 +17,7 @@ __all__ = ["check_density", "check_particles"]
 _SITES = ("frame", "site", "axis")
 _NUMBERS = (1e-4, 0.2)  # sites per cubic angstrom: a thin gas, and twice the atoms of water
 _MASSES = (1e-4, 25.0)  # g/cm^3: a gas at a tenth of an atmosphere, and more than osmium
-_SAME_BOX = 1e-5  # relative: what rounding in a file may change
+SAME_BOX = 1e-5  # relative: what rounding in a file may change
 _BLURRED = 0.01  # angstrom to which floating point must still know a position
 _UNITS = (("nanometres", 10.0), ("metres", 1e10), ("picometres", 0.01))  # angstrom in one
 
@@ -134,7 +134,7 @@ def _with_one_box(data: xr.Dataset) -> xr.Dataset:
     smallest, largest = box.values.min(0), box.values.max(0)
     change = (largest - smallest) / smallest
     axis = int(np.argmax(change))
-    if change[axis] > _SAME_BOX:
+    if change[axis] > SAME_BOX:
         raise ValueError(
             f"box varies over the frames, by {100 * change[axis]:.2g} % at axis={axis} "
             f"({smallest[axis]:g} to {largest[axis]:g} angstrom); a fit needs one box for all "

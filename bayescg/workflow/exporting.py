@@ -140,9 +140,9 @@ def _data_of(result: Any, options: Mapping[str, Any]) -> xr.Dataset:
 def _provenance(attrs: Mapping[str, Any], posterior: xr.Dataset, stored: int) -> tuple[str, ...]:
     version = attrs.get("inference_library_version", "")
     kind = attrs.get("approximation", "posterior")
-    ended = "converged" if int(attrs.get("converged", 1)) else "NOT converged"
+    ended = "" if int(attrs.get("converged", 1)) else "; NOT converged"
     out: tuple[str, ...] = (
-        f"exported by bayescg {version}; {kind}, {stored} draws; {ended}",
+        f"exported by bayescg {version}; method {attrs['method']}; {kind}, {stored} draw(s){ended}",
         f"data: {attrs.get('data_source', 'unknown')}, sha256 {attrs.get('data_sha256', 'unknown')}",
     )
     if "sigma2" in posterior:
@@ -299,7 +299,7 @@ def _known(data: xr.Dataset, base: ExportModel) -> dict[str, tuple[float, float]
     for (kind, name), seen in known_of(data).items():
         low, high = seen.low, seen.high
         if kind == "dihedral":
-            if "x" in data:
+            if "x" in data and data.sizes["frame"] > 1:
                 members = base.topology.dihedral.of(name)
                 q = measured(kind, np.asarray(data["x"].values, float), members, base.box)
             else:

@@ -16,6 +16,7 @@ from bayescg import __version__
 from bayescg.infer.progress import Progress, Silent
 from bayescg.io.map_file import MapSpec, load_map, map_text
 from bayescg.io.map_sites import MappedSites, map_sites
+from bayescg.io.particles import SAME_BOX
 from bayescg.io.stream import stream_data
 from bayescg.io.trajectories import Frame, Trajectory
 from bayescg.mapping.momentum import MomentumConsistency, momentum_consistency
@@ -105,7 +106,9 @@ def map_trajectory(
     with stream_data(output, variables_of(topology), attrs) as stream:
         whole: Whole | None = None
         with_forces = False
+        least, most = np.full(3, np.inf), np.zeros(3)
         for frame in frames:
+            least, most = np.minimum(least, frame.box), np.maximum(most, frame.box)
             if whole is None:
                 whole, said = _whole(mapped, frame, trajectory)
                 notices += said
@@ -115,6 +118,11 @@ def map_trajectory(
             stream.append(sites, frame.box, f)
             if stream.frames % _SHOWN == 0:
                 progress.update("map", stream.frames / total, {"frame": float(stream.frames)})
+        if (most > (1.0 + SAME_BOX) * least).any():
+            notices.append(
+                "the box changes from frame to frame; `bayescg observe` takes it as it is, but a fit needs a run "
+                "at constant volume."
+            )
         attrs["sha256"] = {str(p): _digest(p, progress) for p in dict.fromkeys((*paths, Path(top)))}
         attrs["notices"] = [*trajectory.notices, *notices]
         progress.update("map", 1.0, {"frame": float(stream.frames)})
