@@ -1,6 +1,6 @@
-"""``python -m benchmarks [accuracy|laplace|sampler|schedules|speed|votca|water|water-frames|water-intervals]``.
+"""``python -m benchmarks NAME ...``, with names from ``BENCHMARKS``.
 
-Without a name all run but the last two, which take an hour and more, and votca, which needs VOTCA.
+Without a name all run but those ``ASKED`` for, which take an hour and more, or need VOTCA.
 """
 
 import json
@@ -10,11 +10,13 @@ import jax
 
 jax.config.update("jax_enable_x64", True)
 
-from benchmarks import accuracy, laplace, sampler, schedules, speed, votca, water  # noqa: E402
+from benchmarks import accuracy, laplace, methods, sampler, schedules, speed, votca, water  # noqa: E402
 
 BENCHMARKS = {
     "accuracy": accuracy.run,
     "laplace": laplace.run,
+    "methods": methods.run,
+    "methods-posterior": methods.posterior,
     "sampler": sampler.run,
     "schedules": schedules.run,
     "speed": speed.run,
@@ -23,7 +25,7 @@ BENCHMARKS = {
     "water-frames": water.frames,
     "water-intervals": water.intervals,
 }
-ASKED = ("votca", "water-frames", "water-intervals")
+ASKED = ("methods-posterior", "votca", "water-frames", "water-intervals")
 
 
 def main() -> None:

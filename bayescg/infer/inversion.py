@@ -91,9 +91,11 @@ def projected(
     """Potentials in bins brought to a potential's own basis, by least squares weighted by the target.
 
     :param u: of the histograms, ``(bin,)``, kcal/mol.
-    :return: ``theta_c``, and epsilon and sigma by name of pair where they are parameters: ``epsilon A_B``.
+    :return: ``theta_c``, and ``epsilon_A_B`` and ``sigma_A_B`` where they are parameters, of a single pair
+        ``epsilon`` and ``sigma``.
     """
     parts = {p.label: p for p in histograms.parts}
+    lj = [i.name for i in potential.interactions if isinstance(i.terms[0], LennardJones)]
     theta: list[np.ndarray] = []
     out: dict[str, np.ndarray] = {}
     for i in potential.interactions:
@@ -112,8 +114,9 @@ def projected(
         elif isinstance(term, LennardJones):
             c12, c6 = _least_squares(rows, y, weight)
             good = c12 > 0.0 and c6 < 0.0
-            out[f"epsilon {i.name}"] = np.array(c6**2 / (4.0 * c12) if good else 0.2)
-            out[f"sigma {i.name}"] = np.array((c12 / -c6) ** (1.0 / 6.0) if good else 4.0)
+            tag = "" if len(lj) == 1 else f"_{i.name}"
+            out[f"epsilon{tag}"] = np.array(c6**2 / (4.0 * c12) if good else 0.2)
+            out[f"sigma{tag}"] = np.array((c12 / -c6) ** (1.0 / 6.0) if good else 4.0)
     if theta:
         out["theta_c"] = np.concatenate(theta)
     return out

@@ -133,9 +133,7 @@ class Matching:
         if self.on == "bins":
             return start_of(ready.program, self.system, {"theta_c": bins}), origin
         found = projected(ready.potential, h, target, kt, bins)
-        named = {k.replace(" ", "_"): v for k, v in found.items()}
-        named |= {k.split(" ")[0]: v for k, v in found.items()}  # of a single pair
-        values = {k: v for k, v in named.items() if k in ready.program.shapes}
+        values = {k: v for k, v in found.items() if k in ready.program.shapes}
         return start_of(ready.program, self.system, values), origin
 
 

@@ -4,19 +4,22 @@ Direct Boltzmann inversion (:mod:`~bayescg.infer.inversion`), the hypernetted ch
 (:mod:`~bayescg.infer.hypernetted`), or potentials that the data or another file hold.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
 from bayescg.files import read_netcdf
-from bayescg.infer.histograms import Histograms, Part, Target
+from bayescg.infer.histograms import Histograms, Part, Target, from_frames, histograms_over
 from bayescg.infer.hypernetted import hnc_potential
-from bayescg.infer.inversion import beyond, inverted
+from bayescg.infer.inversion import beyond, inverted, projected
+from bayescg.observables.known import Known
 from bayescg.observables.molecular import AXES
+from bayescg.potentials.molecular import MolecularPotential
 from bayescg.units import BOLTZMANN
 
-__all__ = ["potential_variables", "starting_potentials"]
+__all__ = ["parameters_from_frames", "potential_variables", "starting_potentials"]
 
 CHOICES = ("auto", "dbi", "hnc", "stored")
 
@@ -51,6 +54,23 @@ def starting_potentials(
     for part, table in found:
         u[part.at] = _joined(part, table, u[part.at])
     return u, "stored" if choice in CHOICES else choice
+
+
+def parameters_from_frames(
+    potential: MolecularPotential,
+    known: Mapping[tuple[str, str], Known],
+    x: np.ndarray,
+    kt: float,
+) -> dict[str, np.ndarray]:
+    """Parameters by name with the potentials that a search would start from, of the frames' distributions.
+
+    :param known: what is known of every interaction.
+    :param x: ``(frame, site, axis)``.
+    """
+    histograms = histograms_over(potential, known)
+    target = from_frames(histograms, x)
+    u, _ = starting_potentials(histograms, target, kt, xr.Dataset(), "auto")
+    return projected(potential, histograms, target, kt, u)
 
 
 def potential_variables(part: Part, *, single: bool) -> tuple[str, ...]:
