@@ -1,7 +1,8 @@
 """A user's own molecules: typed pairs, bonds, angles and dihedrals on splines, tables or known forms.
 
 The data decide what there is: bead types, bonded terms and exclusions come from their topology, and the
-ranges that potentials cover from what was seen. Coarse: beads with the energy of bottom-up models, a sum of
+ranges that potentials cover from what was seen. Of targets an interaction may have a given potential in place
+of a distribution; it is felt and not fitted. Coarse: beads with the energy of bottom-up models, a sum of
 one-dimensional potentials. Fine: mapped sites, which lie around their beads with variance sigma2, as in the
 PCG paper (Eq. 61); the limiting methods take the two for one. Lengths are in angstrom, energies in
 kcal/mol, temperatures in K.
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 import math
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from jax import Array
 import jax.numpy as jnp
@@ -22,11 +23,23 @@ import xarray as xr
 import bayescg as cg
 from bayescg.distributions import Boltzmann, PeriodicNormal, coefficients, flat_positive
 from bayescg.infer.correlation import independent_frames
-from bayescg.observables import AXES, Known, common_lengths, known_of, molecular_observables, usual
+from bayescg.infer.starting import parameters_from_frames
+from bayescg.observables import (
+    AXES,
+    Fixed,
+    Known,
+    common_lengths,
+    fixed_of,
+    known_of,
+    molecular_observables,
+    rdf_ends,
+    usual,
+)
 from bayescg.options import option
 from bayescg.potentials import (
     BSplines,
     FixedPair,
+    FixedTable,
     Harmonic,
     Interaction,
     InversePowers,
@@ -81,7 +94,8 @@ class Options:
         "waves", "potentials of dihedrals: cosines and sines, or a table"
     )
     cutoff: float | None = option(
-        None, "cut-off of pairs, angstrom; none: 10, or half the box where that is less"
+        None,
+        "cut-off of pairs, angstrom; none: 10, or half the box or the end of the targets where that is less",
     )
     knots: float = option(0.2, "distance of knots of a pair spline, angstrom")
     width: float = option(0.1, "distance of points of a pair table, angstrom")
@@ -111,11 +125,21 @@ class Options:
                 raise ValueError(f"{name} must be positive, got {value:g}.")
 
 
+class Form(NamedTuple):
+    """What the potential of one interaction is made of."""
+
+    kind: str
+    name: str
+    basis: PairBasis | None  # of its coefficients in theta_c, if it has any
+    known: tuple[PairTerm, ...]  # terms beside it
+    lj: bool = False  # Lennard-Jones, which has parameters of its own
+
+
 @dataclass(frozen=True, eq=False)
 class Molecules:
     """What the program stands on; static."""
 
-    forms: tuple[tuple[str, str, PairBasis | None, tuple[PairTerm, ...]], ...]
+    forms: tuple[Form, ...]
     classes: PairClasses
     box: tuple[float, float, float]
     cutoff: float
@@ -126,26 +150,26 @@ class Molecules:
     @property
     def size(self) -> int:
         """Coefficients in theta_c."""
-        return sum(len(basis.names) for _, _, basis, _ in self.forms if basis is not None)
+        return sum(len(f.basis.names) for f in self.forms if f.basis is not None)
 
     @property
     def lennard_jones(self) -> tuple[str, ...]:
         """Pairs of types with a Lennard-Jones potential, which has parameters of its own."""
-        return tuple(name for kind, name, basis, _ in self.forms if basis is None)
+        return tuple(f.name for f in self.forms if f.lj)
 
     def potential(
         self, theta_c: Array, lj: Mapping[str, tuple[Array, Array]]
     ) -> MolecularPotential:
         """The energy of beads, a sum of one-dimensional potentials."""
         out, at = [], 0
-        for kind, name, basis, fixed in self.forms:
-            term: PairTerm
-            if basis is None:
-                term = LennardJones(*lj[name], InversePowers(cutoff=self.cutoff))
-            else:
-                term = LinearPair(theta_c[at : at + len(basis.names)], basis)
+        for kind, name, basis, known, lennard_jones in self.forms:
+            terms = known
+            if lennard_jones:
+                terms = (LennardJones(*lj[name], InversePowers(cutoff=self.cutoff)), *known)
+            elif basis is not None:
+                terms = (LinearPair(theta_c[at : at + len(basis.names)], basis), *known)
                 at += len(basis.names)
-            out.append(Interaction((term, *fixed), kind, name))
+            out.append(Interaction(terms, kind, name))
         return MolecularPotential(tuple(out), self.classes, self.box)
 
 
@@ -174,56 +198,74 @@ def program(x: Array | None = None, *, molecules: Molecules, frames: int = 1) ->
         numpyro.sample("x", PeriodicNormal(X, sigma2, box=molecules.box), obs=x)
 
 
-def _form(
-    kind: str, name: str, seen: Known, options: Options, cutoff: float
-) -> tuple[str, str, PairBasis | None, tuple[PairTerm, ...]]:
-    """The basis of one interaction, and the known terms beside it."""
+def _form(kind: str, name: str, seen: Known, options: Options, cutoff: float) -> Form:
+    """The form of an interaction that is fitted."""
     kt = 1.0 / beta_of(options.temperature)
     if kind == "pair":
         low = math.floor(100.0 * seen.low) / 100.0 if options.core is None else options.core
         core = (FixedPair(Wall(low), WALL),)
         if options.pair == "lj":
-            return kind, name, None, ()
+            return Form(kind, name, None, (), lj=True)
         if options.pair == "spline":
             count = max(4, round((cutoff - low) / options.knots))
-            return kind, name, BSplines(np.linspace(low, cutoff, count + 1)), core
+            return Form(kind, name, BSplines(np.linspace(low, cutoff, count + 1)), core)
         first = max(1, math.floor((low - PAD) / options.width))
         last = math.floor(cutoff / options.width - 0.5 + 1e-9)
         grid = options.width * (np.arange(first, last + 1) + 0.5)
-        return kind, name, Table(grid, "linear"), (FixedPair(Wall(float(grid[0])), WALL),)
+        return Form(kind, name, Table(grid, "linear"), (FixedPair(Wall(float(grid[0])), WALL),))
     form = getattr(options, kind)
     unit = AXES[kind][2]
     if kind == "dihedral":
         if form == "waves":
-            return kind, name, Waves(options.dihedral_order), ()
-        return kind, name, PeriodicTable(max(8, round(360.0 / options.dihedral_width))), ()
+            return Form(kind, name, Waves(options.dihedral_order), ())
+        return Form(kind, name, PeriodicTable(max(8, round(360.0 / options.dihedral_width))), ())
     if form == "harmonic":
-        return kind, name, Harmonic(seen.mean), ()
+        return Form(kind, name, Harmonic(seen.mean), ())
     # Flat splines and steep tables both need to be told that nothing was seen beyond.
     walls = (FixedPair(Walls(seen.low, seen.high), 2.0 * kt / seen.spread**3),)
     if form == "spline":
         knots = np.linspace(seen.low, seen.high, getattr(options, f"{kind}_knots") + 1)
-        return kind, name, BSplines(knots, ends="free"), walls
+        return Form(kind, name, BSplines(knots, ends="free"), walls)
     width = getattr(options, f"{kind}_width") * unit
     first, last = math.floor(seen.low / width) - 2, math.ceil(seen.high / width) + 2
     most = math.inf if kind == "bond" else round(np.pi / width)
     grid = width * (np.arange(max(0, first), min(last, most)) + 0.5)
-    return kind, name, Table(grid, "linear", "free"), ()
+    return Form(kind, name, Table(grid, "linear", "free"), ())
+
+
+def _given(kind: str, name: str, seen: Known, fixed: Fixed, options: Options, half: float) -> Form:
+    """The form of an interaction whose potential is given, with walls where it ends.
+
+    :param half: half the box's shortest edge, angstrom.
+    """
+    table = FixedPair(FixedTable.of(kind, *fixed, longest=half))
+    low, high = float(fixed.q[0]), float(fixed.q[-1])
+    walls: tuple[PairTerm, ...] = ()
+    if kind == "pair" and low > 0.0:
+        walls = (FixedPair(Wall(low), WALL),)
+    elif kind in ("bond", "angle"):
+        kt = 1.0 / beta_of(options.temperature)
+        walls = (FixedPair(Walls(low, high), 2.0 * kt / seen.spread**3),)
+    return Form(kind, name, None, (table, *walls))
 
 
 def _molecules(options: Options, data: xr.Dataset) -> Molecules:
     """The program's ground: what the data hold, under ``options``."""
     topology = topology_of(data)
-    known = known_of(data)
+    known, fixed = known_of(data), fixed_of(data)
     a, b, c = np.asarray(data["box"].values, float).tolist()
     box = (a, b, c)
     cutoff = _cutoff(options, box)
     pairs = [p for p in topology.pairs if ("pair", "_".join(p)) in known]
     forms = [
-        _form(kind, name, seen, options, cutoff)
+        _given(kind, name, seen, fixed[kind, name], options, 0.5 * min(box))
+        if (kind, name) in fixed
+        else _form(kind, name, seen, options, cutoff)
         for (kind, name), seen in known.items()
         if kind != "pair" or name in {"_".join(p) for p in pairs}
     ]
+    if fixed and len(fixed) == len(forms):
+        raise ValueError("the data hold a potential for every interaction and no target to fit.")
     starts = np.asarray(data["x"].values, float)[:STARTS] if "x" in data else None
     ard = {"a0": options.a0, "b0": options.b0}
     return Molecules(
@@ -243,6 +285,26 @@ def _cutoff(options: Options, box: tuple[float, ...]) -> float:
     return min(LONGEST, math.floor(10.0 * 0.5 * min(box)) / 10.0)
 
 
+def _within_targets(options: Options, data: xr.Dataset) -> Options:
+    """The cut-off settled: within the RDFs that the data hold, unless it is given and there are frames, too.
+
+    :raises ValueError: if it is given, and the targets end before it.
+    """
+    ends = rdf_ends(data)
+    if options.cutoff is None:
+        box = np.atleast_2d(np.asarray(data["box"].values, float))[0]
+        cutoff = min([_cutoff(options, tuple(box.tolist())), *(e for _, e in ends.values())])
+        return replace(options, cutoff=round(cutoff, 6))
+    variable = min(ends, key=lambda v: ends[v][0], default="")
+    framed = "x" in data and data.sizes["frame"] > 1
+    if variable and not framed and options.cutoff > ends[variable][0] + 1e-6:
+        raise ValueError(
+            f"cutoff is {options.cutoff:g} angstrom, but the target {variable} ends at "
+            f"{ends[variable][0]:g}; allowed is a cutoff up to there, or a target that reaches farther."
+        )
+    return options
+
+
 def options_from_data(options: Options, data: xr.Dataset) -> Options:
     """Fill in what the data decide: the temperature."""
     return replace(options, temperature=float(data.attrs.get("temperature", options.temperature)))
@@ -256,13 +318,16 @@ def system(options: Options = Options(), data: xr.Dataset | None = None) -> cg.S
     if data is None:
         raise ValueError("molecular needs data: their topology says what the molecules are.")
     data, _ = _checked(data, options)
+    options = _within_targets(options, data)
     if "x" in data:
         data = data.isel(frame=slice(options.frames))
     m = _molecules(options, data)
     topology = m.classes.topology
     one = jnp.ones(())
     potential = m.potential(jnp.zeros(m.size), dict.fromkeys(m.lennard_jones, (one, one)))
-    names = [n for i in potential.interactions for t in i.terms[:1] for n in _features(i, t)]
+    names = [
+        f"{f.kind} {f.name}: {n}" for f in m.forms if f.basis is not None for n in f.basis.names
+    ]
     sizes = {f"{p}_{n}" if len(m.lennard_jones) > 1 else p: u
              for n in m.lennard_jones
              for p, u in (("epsilon", "kcal/mol"), ("sigma", "angstrom"))}  # fmt: skip
@@ -281,6 +346,9 @@ def system(options: Options = Options(), data: xr.Dataset | None = None) -> cg.S
         check=partial(_check, topology=topology, options=options),
         select=partial(_select, options=options, potential=potential),
         start={"sigma2": options.sigma2} | {k: 0.2 if k.startswith("eps") else 4.0 for k in sizes},
+        start_from=lambda x: parameters_from_frames(
+            potential, known_of(data), x, 1.0 / beta_of(options.temperature)
+        ),
         dirac={"sigma2": DIRAC},
         runaway=None,
         box=m.box,
@@ -291,12 +359,6 @@ def system(options: Options = Options(), data: xr.Dataset | None = None) -> cg.S
         units={"theta_c": "kcal/mol", "sigma2": "angstrom^2", **sizes},
         derived=partial(_potentials, molecules=m, known=known_of(data)),
     )
-
-
-def _features(interaction: Interaction, term: PairTerm) -> list[str]:
-    if isinstance(term, LennardJones):
-        return []
-    return [f"{interaction.label}: {n}" for n in term.basis.names]
 
 
 #: What a liquid needs of MC-EM.
@@ -335,7 +397,8 @@ def _potentials(
     )
     for i in potential.interactions:
         if i.kind == "pair":
-            q = np.arange(max(0.1 * first - 0.5, 0.5), molecules.cutoff + 1e-9, 0.05)
+            last = max(molecules.cutoff, potential.cutoff)
+            q = np.arange(max(0.1 * first - 0.5, 0.5), last + 1e-9, 0.05)
             name = "pair_potential" if len(potential.pairs) == 1 else f"pair_potential_{i.name}"
             dim, unit, factor = "r", "angstrom", 1.0
         else:

@@ -40,7 +40,11 @@ def test_a_project_is_carried_over(folder: Path) -> None:
     assert answer["files"] == ["t.nc"]
     assert answer["count"] == {"A": 12, "B": 6}
     assert answer["targets"] == ["pair A_A", "pair A_B", "bond bond", "angle angle"]
-    assert any("B-B has no target" in m for m in answer["messages"])
+    assert answer["fixed"] == ["pair B_B"]
+    assert any(
+        "the pair B_B has no target; its potential, table_B_B.xvg, is kept as it is" in m
+        for m in answer["messages"]
+    )
     found = load_targets("t.nc")
     assert found.temperature == pytest.approx(300.0, abs=1e-6)
     np.testing.assert_allclose(found.box, 20.0)
@@ -68,22 +72,87 @@ def test_a_project_is_carried_over(folder: Path) -> None:
 
 
 def test_potentials_to_start_from(folder: Path) -> None:
-    """That of an interaction, and the bonded tables of a project without bonded targets."""
-    text = re.sub(r"(?s)<bonded>.*</bonded>", "", project.SETTINGS)
-    (folder / "settings.xml").write_text(text.replace("<map>chain_cg.xml</map>", ""))
     (folder / "A-A.pot.in").write_text("0.30 4.184 i\n0.31 0 i\n")
-    (folder / "table_b1.xvg").write_text("0 8.368 0\n0.1 4.184 0\n")
-    said: list[str] = []
-    found = import_targets("settings.xml", say=said.append)
-    pair, bond = found.starts
-    assert (pair.kind, pair.name, bond.kind, bond.name) == ("pair", "A_A", "bond", "b1")
+    pair, fixed = import_targets("settings.xml").starts
+    assert (pair.kind, pair.name, fixed.name) == ("pair", "A_A", "B_B")
     np.testing.assert_allclose(pair.values, [1.0, 0.0])
     np.testing.assert_allclose(pair.q, [3.0, 3.1])
+    np.testing.assert_allclose(fixed.values[40], 1.0)  # at 0.4 nm
+    np.testing.assert_allclose(fixed.q[40], 4.0)
+    assert [t.name for t in import_targets("settings.xml").fixed] == ["B_B"]
+
+
+def test_potentials_that_are_kept(folder: Path) -> None:
+    """The bonded tables of a project that has no bonded targets, by GROMACS's names."""
+    project.fixed_bonds(folder)
+    (folder / "table_b1.xvg").write_text("0 8.368 0\n0.1 4.184 0\n")
+    (folder / "table_a1.xvg").write_text("-10 0 0\n0 4.184 0\n10 0 0\n20 4.184 0\n")
+    said: list[str] = []
+    found = import_targets("settings.xml", say=said.append)
+    _, bond, angle = found.fixed
+    assert (bond.kind, bond.name, angle.kind, angle.name) == ("bond", "b1", "angle", "a1")
     np.testing.assert_allclose(bond.values, [2.0, 1.0])
-    assert any("the angle a1 has neither a target nor a potential" in s for s in said)
-    (folder / "table_a1.xvg").write_text("0 4.184 0\n90 0 0\n180 4.184 0\n")
-    angle = import_targets("settings.xml").starts[-1]
-    np.testing.assert_allclose(angle.q, [0.0, np.pi / 2, np.pi])
+    np.testing.assert_allclose(angle.q, np.radians([0.0, 10.0, 20.0]))
+    assert sum("has no target; its potential, table_" in s for s in said) == 3
+    (folder / "table_a1.xvg").unlink()
+    assert (
+        "topol.top: the angle a1 has neither a target nor a potential; needed is a target "
+        "(inverse.target) or a table, table_a1.xvg."
+        in complaint(invoke("settings.xml", "-o", "t.nc"))
+    )
+    assert not (folder / "t.nc").exists()
+
+
+def test_tables_of_terms_that_a_map_names(folder: Path) -> None:
+    """A map of the beads calls them otherwise; what it does not name remains the topology's."""
+    project.fixed_bonds(folder)
+    text = (folder / "settings.xml").read_text()
+    (folder / "settings.xml").write_text(
+        text.replace("<inverse>\n    <kBT>", "<inverse>\n    <map>chain_cg.xml</map>\n    <kBT>")
+    )
+    whole = (folder / "chain_cg.xml").read_text()
+    (folder / "chain_cg.xml").write_text(re.sub(r"(?s)<angle>.*</angle>", "", whole))
+    found = import_targets("settings.xml")
+    assert [f"{t.kind} {t.name}" for t in found.fixed] == ["pair B_B", "bond bond", "angle a1"]
+    assert found.fixed[1].source == "table_b1.xvg"
+
+
+def test_pairs_without_target_or_table(folder: Path) -> None:
+    (folder / "table_B_B.xvg").unlink()
+    assert "B-B has neither a target nor a potential" in complaint(
+        invoke("settings.xml", "-o", "t.nc")
+    )
+    text = re.sub(r"(?s)<non-bonded>\s*<name>B-B.*</non-bonded>", "", project.SETTINGS)
+    (folder / "settings.xml").write_text(text)
+    said: list[str] = []
+    assert import_targets("settings.xml", say=said.append).fixed == ()
+    assert any("no interaction of B and B, nor a table table_B_B.xvg" in s for s in said)
+    assert any("these beads will NOT interact" in s for s in said)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("0.1 0 0 0 0 1", "is no row of a non-bonded table of GROMACS; allowed are seven numbers"),
+        ("0.1 0 0 1 0 1 0", "the dispersion is 1; allowed are tables with zeros there"),
+        ("0.0 0 0 0 0 1 0", "r does not grow"),
+    ],
+)
+def test_wrong_pair_tables(folder: Path, row: str, said: str) -> None:
+    (folder / "table_B_B.xvg").write_text(f"# r\n0 0 0 0 0 2 0\n{row}\n0.2 0 0 0 0 0 0\n")
+    assert said in complaint(invoke("settings.xml", "-o", "t.nc"))
+
+
+def test_both_files_or_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError("No space left on device")
+
+    (folder / "t.nc").write_text("before")
+    monkeypatch.setattr(Path, "write_text", full)  # of the map, the second to be written
+    assert invoke("settings.xml", "-o", "t.nc", "--map-out", "m.yaml").exit_code != 0
+    monkeypatch.undo()
+    assert (folder / "t.nc").read_text() == "before"
+    assert not (folder / "m.yaml").exists() and not list(folder.glob(".*part*"))
 
 
 def test_a_map_file(folder: Path) -> None:

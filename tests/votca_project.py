@@ -1,6 +1,7 @@
 """A small project in VOTCA's formats: chains A-B-A, their targets, and the same with atoms."""
 
 from pathlib import Path
+import re
 
 import numpy as np
 
@@ -126,8 +127,12 @@ chain  3
 
 
 def positions() -> np.ndarray:
-    """``(bead, axis)``, nm, to the third decimal."""
-    return np.round(EDGE * np.random.default_rng(0).random((3 * CHAINS, 3)), 3)
+    """Bent chains side by side, ``(bead, axis)``, nm, to the third decimal."""
+    rng = np.random.default_rng(0)
+    middle = np.stack(np.meshgrid([0.4, 1.4], [0.3, 0.9, 1.6], [1.0]), -1).reshape(-1, 3)
+    ends = np.array([[-0.2, 0.0, 0.15], [0.0, 0.0, 0.0], [0.2, 0.0, 0.15]])
+    x = (middle[:, None] + ends).reshape(-1, 3) + 0.01 * rng.random((3 * CHAINS, 3))
+    return np.round(x, 3)
 
 
 def gro(x: np.ndarray, names: tuple[str, ...] = ("A1", "B", "A2"), decimals: int = 3) -> str:
@@ -149,8 +154,25 @@ def g(r: np.ndarray) -> np.ndarray:
     return 1.0 - np.exp(-((r / 0.4) ** 8))
 
 
+def pair_table(r: np.ndarray, u: np.ndarray) -> str:
+    """A non-bonded table of GROMACS, the potential in its sixth column."""
+    return "".join(f"{a:.6g} 0 0 0 0 {b:.8g} 0\n" for a, b in zip(r, u, strict=True))
+
+
+def fixed_bonds(folder: Path) -> None:
+    """The same project without bonded targets: tables of GROMACS beside the topology."""
+    settings = re.sub(r"(?s)<bonded>.*</bonded>", "", SETTINGS)
+    (folder / "settings.xml").write_text(settings.replace("<map>chain_cg.xml</map>", ""))
+    b, a = 0.002 * np.arange(251), 1.0 * np.arange(181)
+    bond = 0.5 * 4000.0 * (b - 0.25) ** 2  # kJ/mol
+    angle = 0.5 * 20.0 * np.radians(a - 110.0) ** 2
+    for name, x, y in (("b1", b, bond), ("a1", a, angle)):
+        text = "".join(f"{v:.6g} {u:.8g} 0\n" for v, u in zip(x, y, strict=True))
+        (folder / f"table_{name}.xvg").write_text(text)
+
+
 def write(folder: Path) -> Path:
-    """The whole project; the path of its settings."""
+    """The whole project; the path of its settings. The potential of B and B is a table without a target."""
     files = {
         "settings.xml": SETTINGS,
         "chain_cg.xml": MAP_CG,
@@ -166,6 +188,7 @@ def write(folder: Path) -> Path:
     files["bond.dist.tgt"] = table(b, 3.0 * np.exp(-((b - 0.25) ** 2) / 0.0008))
     a = np.linspace(0.0, 3.1415, 32)
     files["angle.dist.tgt"] = table(a, np.sin(a) / 2.0)
+    files["table_B_B.xvg"] = pair_table(r, 4.184 * (0.4 / np.maximum(r, 0.2)) ** 12)
     for name, text in files.items():
         (folder / name).write_text(text)
     return folder / "settings.xml"

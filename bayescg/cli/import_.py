@@ -1,5 +1,6 @@
 """The command ``import``."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -81,22 +82,28 @@ def import_command(
     for message in messages:
         console.say(f"note: {message}")
     summary: dict[str, Any] = {"files": [], "messages": messages}
-    if targets is not None and output is not None:  # both are right before either is written
-        from bayescg.io.targets import save_targets
+    with ExitStack() as both:  # neither gets its name before both are written
+        if targets is not None and output is not None:
+            from bayescg.io.targets import save_targets
 
-        save_targets(targets, output)
+            save_targets(targets, both.enter_context(write_atomically(output)))
+        if text is not None and map_out is not None:
+            part = both.enter_context(write_atomically(map_out))
+            part.write_text(text, encoding="utf-8")
+    if targets is not None:
         names = [f"{t.kind} {t.name}" for t in targets.targets]
-        console.say(f"wrote {output}: {', '.join(names)} at {targets.temperature:.4g} K")
+        fixed = [f"{t.kind} {t.name}" for t in targets.fixed]
+        kept = f"; as they are: {', '.join(fixed)}" if fixed else ""
+        console.say(f"wrote {output}: {', '.join(names)} at {targets.temperature:.4g} K{kept}")
         summary["files"].append(str(output))
         summary |= {
             "targets": names,
             "potentials": [f"{t.kind} {t.name}" for t in targets.starts],
+            "fixed": fixed,
             "count": targets.count,
             "temperature": targets.temperature,
         }
-    if text is not None and map_out is not None:
-        with write_atomically(map_out) as part:
-            part.write_text(text, encoding="utf-8")
+    if text is not None:
         console.say(f"wrote {map_out}")
         summary["files"].append(str(map_out))
     return Done(summary)

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from bayescg.observables.known import known_of
+from bayescg.observables.known import fixed_of, known_of
+from bayescg.observables.molecular import AXES
 from bayescg.topology import KINDS, Topology
 
 __all__ = ["constants_of", "data_of"]
@@ -22,7 +23,7 @@ STORED = {
 
 
 def constants_of(data: xr.Dataset, topology: Topology) -> dict[str, Any]:
-    """Box, topology and known ranges, as :class:`bayescg.System` takes its constants."""
+    """Box, topology, known ranges and fixed potentials, as :class:`bayescg.System` takes its constants."""
     from bayescg.topology import variables_of
 
     box = np.asarray(data["box"].values, float)
@@ -38,6 +39,15 @@ def constants_of(data: xr.Dataset, topology: Topology) -> dict[str, Any]:
     text = "lowest and highest value in the data, mean and standard deviation; angstrom or radians"
     out["interaction_name"] = (("interaction_index",), labels, "interactions", "1")
     out["known"] = (("interaction_index", "known_what"), rows, text, "1")
+    fixed = {k: v for k, v in fixed_of(data).items() if k in known}
+    if fixed:
+        number = [np.full(len(v.q), list(known).index(k)) for k, v in fixed.items()]
+        for name, parts, text, unit in (
+            ("fixed_interaction", number, "interaction, by number, that is fixed", "1"),
+            ("fixed_coordinate", [v.q for v in fixed.values()], "angstrom or radians", "1"),
+            ("fixed_potential", [v.u for v in fixed.values()], "fixed potential", "kcal/mol"),
+        ):
+            out[name] = (("fixed_point",), np.concatenate(parts), text, unit)
     return out
 
 
@@ -51,7 +61,17 @@ def data_of(
         if name in constants:
             v = constants[name]
             out[names.get(name, name)] = (v.dims, v.values)
-    out = out.assign_coords(interaction=("interaction_index", constants["interaction_name"].values))
+    labels = constants["interaction_name"].values
+    out = out.assign_coords(interaction=("interaction_index", labels))
+    if "fixed_interaction" in constants:
+        number = np.asarray(constants["fixed_interaction"].values, int)
+        for n in np.unique(number).tolist():
+            kind, name = str(labels[n]).split(" ", 1)
+            q = np.asarray(constants["fixed_coordinate"].values, float)[number == n]
+            u = np.asarray(constants["fixed_potential"].values, float)[number == n]
+            axis = f"potential_of_{kind}_{name}"
+            out[f"{kind}_potential_{name}"] = (axis, u)
+            out = out.assign_coords({axis: q / (1.0 if kind == "pair" else AXES[kind][2])})
     if observed is not None and "x" in observed:
         out["x"] = (("frame", "site", "axis"), np.asarray(observed["x"].values, float))
     return out

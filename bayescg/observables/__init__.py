@@ -9,7 +9,7 @@ from bayescg.observables.joint import (
     mutual_information,
     neighbours_of,
 )
-from bayescg.observables.known import Known, known_of
+from bayescg.observables.known import Fixed, Known, fixed_of, known_of, rdf_ends
 from bayescg.observables.lattice import Correlation, Magnetization, correlation, magnetization
 from bayescg.observables.liquid import (
     AngularDistribution,
@@ -36,6 +36,7 @@ __all__ = [
     "BondedDistribution",
     "Coordination",
     "Correlation",
+    "Fixed",
     "JointDistribution",
     "Known",
     "LiquidObservable",
@@ -50,6 +51,7 @@ __all__ = [
     "common_lengths",
     "coordination",
     "correlation",
+    "fixed_of",
     "known_of",
     "longest_rdf",
     "magnetization",
@@ -57,6 +59,7 @@ __all__ = [
     "mutual_information",
     "neighbours_of",
     "rdf",
+    "rdf_ends",
     "rdf_name",
     "statistical_inefficiency",
     "tetrahedral_order",

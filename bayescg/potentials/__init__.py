@@ -3,6 +3,7 @@
 from bayescg.potentials.base import ExponentialFamily, Potential
 from bayescg.potentials.bonded import Harmonic, PeriodicTable, Walls, Waves
 from bayescg.potentials.classes import PairClasses, classes_of
+from bayescg.potentials.fixed import FixedTable
 from bayescg.potentials.lattice import (
     Feature,
     SpinBasis,
@@ -34,6 +35,7 @@ __all__ = [
     "ExponentialFamily",
     "Feature",
     "FixedPair",
+    "FixedTable",
     "Harmonic",
     "Interaction",
     "InversePowers",

@@ -19,17 +19,19 @@ from bayescg.io.votca import (
     molecule_of,
     molecules_of,
     read_molecule,
+    read_pair_table,
     read_potential,
     read_system,
     read_target,
     read_xml,
     settings_of,
 )
+from bayescg.topology import pair_name
 
 __all__ = ["import_map", "import_targets"]
 
 Notice = Callable[[str], None]
-_GROMACS_TABLE = re.compile(r"[bad]\d+")
+_TABLE = re.compile(r"[bad]\d+")
 
 
 def import_map(
@@ -70,7 +72,10 @@ def import_targets(
     topology: str | Path | None = None,
     say: Notice = lambda text: None,
 ) -> Targets:
-    """Targets, system and potentials to start from, of a settings file.
+    """Targets, system and potentials of a settings file.
+
+    Potentials of interactions that have no target are fixed: ``NAME.pot.in``, and tables beside the
+    topology, ``table_b1.xvg`` of bonded terms and ``table_A_B.xvg`` of pairs.
 
     :param path: ``settings.xml``; files that it names are found from its folder.
     :param maps: maps besides those of ``cg.inverse.map``; needed where bonded interactions have
@@ -81,7 +86,7 @@ def import_targets(
     :param say: is told what was changed and what is not carried over.
     :raises FileNotFoundError: a file is not there.
     :raises ValueError: a file is not as it must be, or the settings lack targets, temperature or
-        configuration.
+        configuration, or an interaction has neither a target nor a potential.
     """
     settings = settings_of(read_xml(path), say)
     chosen = [each for each in settings.interactions if each.target is not None]
@@ -90,9 +95,6 @@ def import_targets(
             f"{path}: no interaction has a target (inverse.target); force matching needs mapped "
             "data: write the map by --map-out, then `bayescg map`."
         )
-    for each in settings.interactions:
-        if each.target is None:
-            say(f"{path}, line {each.node.line}: {each.name} has no target.")
     temperature = settings.temperature
     molecules = [read_molecule(p) for p in (*settings.maps, *maps)]
     system = _system(settings, molecules, configuration, topology, say)
@@ -100,7 +102,22 @@ def import_targets(
     starts = [
         _start(each, molecules, system) for each in settings.interactions if each.start is not None
     ]
-    starts += _gromacs_tables(system, targets, Path(topology or settings.topology or path), say)
+    near = Path(topology or settings.topology or path)
+    starts += _bonded_tables(system, [*targets, *starts], near)
+    starts += _pair_tables(settings, system, [*targets, *starts], near, say)
+    for each in settings.interactions:
+        bonded = [name for terms in system.topology.bonded().values() for name in terms.kinds]
+        if each.target is None and not each.types and each.name not in bonded:
+            say(
+                f"{path}, line {each.node.line}: {each.name} has no target, and the system no such term."
+            )
+    aims = {(t.kind, t.name) for t in targets}
+    for start in starts:
+        if (start.kind, start.name) not in aims:
+            say(
+                f"{path}: the {start.kind} {start.name} has no target; its potential, {start.source}, "
+                "is kept as it is."
+            )
     kinds = system.topology.kinds
     digest = sha256(Path(path).read_bytes())
     for each in chosen:
@@ -192,24 +209,51 @@ def _start(each: Interaction, molecules: Sequence[VotcaMolecule], system: System
     return read_potential(each.start, _kind(each, molecules), each.name, _types(each, system))
 
 
-def _gromacs_tables(
-    system: System, targets: Sequence[Target], near: Path, say: Notice
-) -> list[Target]:
+def _bonded_tables(system: System, found: Sequence[Target], near: Path) -> list[Target]:
     """Bonded potentials that a project keeps fixed: tables beside its topology."""
     out = []
-    with_target = {(t.kind, t.name) for t in targets}
+    held = {(t.kind, t.name) for t in found}
     for kind, terms in system.topology.bonded().items():
         for name in terms.kinds:
-            if (kind, name) in with_target:
+            if (kind, name) in held:
                 continue
-            path = near.parent / f"table_{name}.xvg"
-            if _GROMACS_TABLE.fullmatch(name) and path.is_file():
-                found = read_potential(path, kind, name, degrees=True)
-                keep = found.q >= 0.0 if kind != "dihedral" else np.ones(len(found.q), bool)
-                out.append(replace(found, q=found.q[keep], values=found.values[keep]))
-                say(
-                    f"{path}: the {kind} {name} has no target; its table is a potential to start from."
+            numbers = [n for n in system.tables.get((kind, name), {name}) if _TABLE.fullmatch(n)]
+            path = near.parent / f"table_{numbers[0]}.xvg" if len(numbers) == 1 else None
+            if path is None or not path.is_file():
+                needed = f" or a table, {path}" if path is not None else ""
+                raise ValueError(
+                    f"{near}: the {kind} {name} has neither a target nor a potential; needed is a target "
+                    f"(inverse.target){needed}."
                 )
-            else:
-                say(f"{near}: the {kind} {name} has neither a target nor a potential.")
+            table = read_potential(path, kind, name, degrees=True)
+            keep = table.q >= 0.0 if kind != "dihedral" else np.ones(len(table.q), bool)
+            out.append(replace(table, q=table.q[keep], values=table.values[keep]))
+    return out
+
+
+def _pair_tables(
+    settings: Settings, system: System, found: Sequence[Target], near: Path, say: Notice
+) -> list[Target]:
+    """Potentials of pairs that a project keeps fixed; without any, beads do not interact."""
+    out = []
+    named = {pair_name(*_types(i, system)): i for i in settings.interactions if i.types}
+    held = {t.name for t in found if t.kind == "pair"}
+    for a, b in system.topology.pairs:
+        name = pair_name(a, b)
+        if name in held:
+            continue
+        files = [near.parent / f"table_{x}_{y}.xvg" for x, y in ((a, b), (b, a))]
+        path = next((f for f in files if f.is_file()), None)
+        if path is not None:
+            out.append(read_pair_table(path, (a, b)))
+        elif name in named:
+            named[name].node.fail(
+                f"{named[name].name} has neither a target nor a potential; needed is a target "
+                f"(inverse.target), {named[name].name}.pot.in, or a table, {files[0]}."
+            )
+        else:
+            say(
+                f"{settings.file}: there is no interaction of {a} and {b}, nor a table {files[0]}: these beads "
+                "will NOT interact."
+            )
     return out

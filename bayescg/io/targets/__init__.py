@@ -24,8 +24,10 @@ VOTCA has it, N_A N_B, or N_A^2/2 of one type. Excluded pairs are in neither his
 The group ``system`` is optional: one configuration with its topology, a data file of its own
 (:mod:`bayescg.io.netcdf`), to start a simulation from; its bonded terms lie along ``bond_term``,
 ``angle_term`` and ``dihedral_term``, since groups inherit the axes of the root. So is
-``potentials``: potentials to start from, in kcal/mol: ``pair_potential_A_B (r_potential)``,
-``bond_potential_NAME (length_potential)``, ...
+``potentials``: potentials in kcal/mol, ``pair_potential_A_B (r_potential)``,
+``bond_potential_NAME (length_potential)``, ...; of interactions with a target to start from, of others
+to keep as they are. The attribute ``potential_range`` of an RDF says between which distances its potential
+is wanted; a cut-off that is not given ends there at the latest.
 """
 
 from bayescg.io.targets.checks import check_targets

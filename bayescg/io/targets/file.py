@@ -40,7 +40,7 @@ class Targets:
 
     :param distributions: the root group.
     :param system: one configuration with its topology, a data set, if there is one.
-    :param potentials: potentials to start from, if there are any.
+    :param potentials: potentials, if there are any: to start from, and, without a target, to keep.
     """
 
     distributions: xr.Dataset
@@ -54,10 +54,16 @@ class Targets:
 
     @property
     def starts(self) -> tuple[Target, ...]:
-        """Every potential to start from, kcal/mol."""
+        """Every potential, kcal/mol."""
         if self.potentials is None:
             return ()
         return read_group(self.potentials, "potential", self.count)
+
+    @property
+    def fixed(self) -> tuple[Target, ...]:
+        """Potentials of interactions without a target, which a model takes as they are, kcal/mol."""
+        aims = {(t.kind, t.name) for t in self.targets}
+        return tuple(t for t in self.starts if (t.kind, t.name) not in aims)
 
     @property
     def temperature(self) -> float:
@@ -93,7 +99,7 @@ class Targets:
         return tuple(t.normed(norm, count, counted.get(t.name)) for t in self.targets)
 
     def data(self, norm: str = "pairs") -> xr.Dataset:
-        """System, targets and potentials to start from as one data set, which a model reads like mapped data.
+        """System, targets and potentials as one data set, which a model reads like mapped data.
 
         Every one has an axis of its own there, so that ``angle`` remains the topology's.
 
@@ -129,7 +135,7 @@ def make_targets(
     :param count: number of sites of each bead type.
     :param temperature: K.
     :param system: one configuration with its topology, a data set.
-    :param potentials: to start from, kcal/mol.
+    :param potentials: to start from, or, of interactions without a target, to keep; kcal/mol.
     :param attrs: more attributes of the root, ``source`` for instance.
     :raises ValueError: what :func:`check_targets` says, or a target given twice.
     """

@@ -3,7 +3,7 @@
 from bayescg.io.votca.molecules import VotcaMolecule, map_spec, molecule_of, read_molecule
 from bayescg.io.votca.settings import Interaction, Settings, read_settings, settings_of
 from bayescg.io.votca.systems import System, molecules_of, read_system
-from bayescg.io.votca.tables import Table, read_potential, read_table, read_target
+from bayescg.io.votca.tables import Table, read_pair_table, read_potential, read_table, read_target
 from bayescg.io.votca.xml import Node, read_xml
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "molecule_of",
     "molecules_of",
     "read_molecule",
+    "read_pair_table",
     "read_potential",
     "read_settings",
     "read_system",

@@ -43,6 +43,7 @@ class MoleculeType:
         name of its potential, empty if it has none of its own.
     :param nrexcl: atoms up to so many bonds apart do not interact.
     :param exclusions: further pairs that do not.
+    :param tables: of terms that a map renamed, by kind and new name: the names that they had.
     """
 
     name: str
@@ -53,6 +54,7 @@ class MoleculeType:
     terms: dict[str, list[tuple[tuple[int, ...], str]]] = field(default_factory=dict)
     links: list[tuple[int, int]] = field(default_factory=list)
     exclusions: list[tuple[int, int]] = field(default_factory=list)
+    tables: dict[tuple[str, str], set[str]] = field(default_factory=dict)
 
     def excluded(self) -> set[tuple[int, int]]:
         """Pairs of atoms that do not interact, the smaller number first."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 import os
 from pathlib import Path
 
@@ -32,12 +32,14 @@ class System:
     :param x: ``(site, axis)``, angstrom.
     :param box: edges ``(axis,)``, angstrom.
     :param masses: whether the files give masses; the topology has ones where they do not.
+    :param tables: of bonded terms that a map renamed, by kind and name: what the topology called them.
     """
 
     x: np.ndarray
     box: np.ndarray
     topology: Topology
     masses: bool
+    tables: Mapping[tuple[str, str], frozenset[str]] = field(default_factory=dict)
 
     def dataset(self, temperature: float, source: str) -> xr.Dataset:
         """As a data file of one frame."""
@@ -97,7 +99,11 @@ def read_system(
     masses = all(m is not None for molecule, _ in molecules for m in molecule.mass)
     if not masses:
         say(f"{topology or configuration} gives no masses; the targets hold none.")
-    return System(found.x, found.box if box is None else box, made, masses)
+    tables: dict[tuple[str, str], frozenset[str]] = {}
+    for one, _ in molecules:
+        for key, names in one.tables.items():
+            tables[key] = tables.get(key, frozenset()) | names
+    return System(found.x, found.box if box is None else box, made, masses, tables)
 
 
 def molecules_of(path: str | os.PathLike[str], spec: VotcaMolecule) -> list[AtomName]:
@@ -288,9 +294,7 @@ def _renamed(molecule: MoleculeType, spec: VotcaMolecule) -> MoleculeType:
     types = list(molecule.types)
     for bead in spec.beads:
         types[places[bead.name]] = bead.type
-    terms: dict[str, list[tuple[tuple[int, ...], str]]] = {}
-    for kind, name, beads in spec.terms:
-        terms.setdefault(kind, []).append((tuple(places[b] for b in beads), name))
+    terms, tables = _terms(molecule, spec, places)
     pairs = {(min(places[a], places[b]), max(places[a], places[b])) for a, b in spec.exclusions}
     return MoleculeType(
         molecule.name,
@@ -301,7 +305,28 @@ def _renamed(molecule: MoleculeType, spec: VotcaMolecule) -> MoleculeType:
         terms,
         molecule.links,
         sorted(pairs | set(molecule.exclusions)),
+        tables,
     )
+
+
+def _terms(
+    molecule: MoleculeType, spec: VotcaMolecule, places: Mapping[str, int]
+) -> tuple[dict[str, list[tuple[tuple[int, ...], str]]], dict[tuple[str, str], set[str]]]:
+    """The bonded terms of a map, and those that only the topology has; and what it called the former."""
+    left = {(k, at): name for k, rows in molecule.terms.items() for at, name in rows}
+    terms: dict[str, list[tuple[tuple[int, ...], str]]] = {}
+    tables: dict[tuple[str, str], set[str]] = {}
+    for kind, name, beads in spec.terms:
+        members = tuple(places[b] for b in beads)
+        terms.setdefault(kind, []).append((members, name))
+        for at in (members, members[::-1]):
+            old = left.pop((kind, at), "")
+            if old:
+                known = molecule.tables.get((kind, old), {old})
+                tables.setdefault((kind, name), set()).update(known)
+    for (kind, at), name in left.items():
+        terms.setdefault(kind, []).append((at, name))
+    return terms, tables
 
 
 def _topology(molecules: Molecules) -> Topology:

@@ -18,13 +18,14 @@ from bayescg.io.targets.record import Target
 from bayescg.topology import pair_name
 from bayescg.units import KCAL
 
-__all__ = ["NM", "Table", "read_potential", "read_table", "read_target"]
+__all__ = ["NM", "Table", "read_pair_table", "read_potential", "read_table", "read_target"]
 
 NM = 10.0  # angstrom in a nanometre
 _FLAGS = "iou"
 _ROUNDED = 0.02  # of a step, that rounding in a file may move a point
 _NOISE = 1e-3  # of the largest value, below which a negative one is rounding or interpolation
 _KINDS = ("pair", "bond", "angle", "dihedral")
+_COLUMNS = 7  # of a non-bonded table of GROMACS
 
 Notice = Callable[[str], None]
 
@@ -175,6 +176,47 @@ def read_potential(
         pair,
         source=_name(path),
     )
+
+
+def read_pair_table(path: str | os.PathLike[str], types: tuple[str, str]) -> Target:
+    """A non-bonded table of GROMACS as VOTCA writes them: the potential in the sixth column; kcal/mol.
+
+    :param types: the two bead types, in any order.
+    :raises FileNotFoundError: there is none.
+    :raises ValueError: a line that is no row of seven numbers, r that is not evenly spaced, or a dispersion.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no file {path}.") from None
+    rows = []
+    for n, line in enumerate(text.splitlines(), 1):
+        words = line.split()
+        if not words or words[0][0] in "#@&":
+            continue
+        try:
+            row = [float(word) for word in words]
+        except ValueError:
+            row = []
+        if len(row) != _COLUMNS or not np.isfinite(row).all():
+            raise ValueError(
+                f"{path}, line {n}: {line.strip()[:40]!r} is no row of a non-bonded table of GROMACS; "
+                "allowed are seven numbers."
+            )
+        if row[3] or row[4]:
+            raise ValueError(
+                f"{path}, line {n}: the dispersion is {row[3]:g}; allowed are tables with zeros there, as VOTCA "
+                "writes them."
+            )
+        rows.append((row[0], row[5], n))
+    if len(rows) < 2:
+        raise ValueError(f"{path} holds {len(rows)} rows; a table has at least 2.")
+    x, y, lines = np.array(rows).T
+    if not (np.diff(x) > 0.0).all():
+        raise ValueError(f"{path}: r does not grow from row to row.")
+    table = Table(x, y, None, "i" * len(x), lines.astype(int), str(path))
+    a, b = sorted(types)
+    return Target("pair", pair_name(a, b), NM * _even(table), y / KCAL, (a, b), source=_name(path))
 
 
 def _scale(kind: str) -> float:
