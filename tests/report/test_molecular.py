@@ -24,7 +24,7 @@ from bayescg.report.text import fits, overview, values
 from bayescg.report.trust import premise, status
 from bayescg.report.typed import along, potentials
 from bayescg.report.write import BY_TYPE, figures_of
-from tests.report.test_liquid import Words
+from tests.report.words import Words
 from tests.typed_fits import MOLECULES, fitted, result
 
 POINTS = ("dbi", "ibi", "imc", "rem")

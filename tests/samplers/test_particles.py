@@ -1,15 +1,7 @@
-"""Langevin dynamics and HMC of particles: exact cases, each other, and physical validation.
+"""Langevin dynamics and HMC of particles: their form, exact cases, failures and step sizes."""
 
-The last is Merz and Shirts, PLoS ONE 13, e0202764 (2018): kinetic energies must follow their gamma
-distribution, and the energies at two temperatures differ by the ratio of their Boltzmann factors.
-"""
-
-from collections.abc import Callable
-from functools import cache, partial
 import inspect
 from itertools import pairwise
-from pathlib import Path
-from typing import Any, NamedTuple
 
 import jax
 from jax import Array
@@ -18,23 +10,16 @@ import numpy as np
 import pytest
 from scipy import integrate
 
-import bayescg as cg
 from bayescg.potentials import InversePowers, LennardJones, ParticlePotential
 from bayescg.samplers import ChainInfo, Dynamics, ParticleState, Sampler, Tether, particle_sampler
-from bayescg.samplers.forces import Tables, closest_distance, energy, tabulate
-from bayescg.samplers.lists import listed
+from bayescg.samplers.forces import Tables, closest_distance, tabulate
 from tests.liquids import liquid, water
-from tests.statistical import FALSE_FAILURES, check_frequencies, check_mean, check_variance, check_z
+from tests.samplers.fluids import FLUID, FLUID_BOX, FLUID_SITES, at, prepare, run
+from tests.statistical import check_frequencies, check_mean, check_variance
 
-SHIPPED = Path(__file__).parents[2] / "data" / "spce_water" / "frames.nc"
 PAIR_BOX = (8.0,) * 3
 PAIR = ParticlePotential((LennardJones(1.0, 3.0, InversePowers(cutoff=4.0)),), PAIR_BOX)
 NOTHING = ParticlePotential((LennardJones(0.0, 3.0),), PAIR_BOX)
-
-#: A dense supercritical fluid: T = 1.43, density 0.6 in Lennard-Jones units.
-FLUID_SITES = 32
-FLUID_BOX = (11.29,) * 3
-FLUID = ParticlePotential((LennardJones(0.7, 3.0, InversePowers(cutoff=5.0)),), FLUID_BOX)
 
 HMC = particle_sampler(FLUID_SITES, FLUID_BOX, Dynamics("hmc", first=0.03))
 LANGEVIN = particle_sampler(FLUID_SITES, FLUID_BOX, Dynamics("langevin", first=0.03))
@@ -44,33 +29,6 @@ FREE = particle_sampler(
 )
 CHAINS = 5
 every_kind = pytest.mark.parametrize("sampler", [HMC, LANGEVIN], ids=["hmc", "langevin"])
-
-
-@partial(jax.jit, static_argnums=(0, 3))
-def run(
-    sampler: Sampler,
-    state: ParticleState,
-    prepared: tuple[Tables, Array],
-    steps: int,
-    key: Array,
-    field: Tether | None = None,
-) -> tuple[ParticleState, ChainInfo]:
-    """The last state, and the report of every step."""
-
-    def move(state: ParticleState, key: Array) -> tuple[ParticleState, ChainInfo]:
-        return sampler.step(key, state, *prepared, field)
-
-    return jax.lax.scan(move, state, jax.random.split(key, steps))
-
-
-def prepare(sampler: Sampler, potential: ParticlePotential, beta: float = 1.0) -> Any:
-    return sampler.prepare(potential, jnp.asarray(beta))
-
-
-def at(sampler: Sampler, x: np.ndarray) -> ParticleState:
-    assert sampler.at is not None
-    state: ParticleState = sampler.at(jax.random.key(0), jnp.asarray(x))
-    return state
 
 
 # The form of a sampler
@@ -234,198 +192,6 @@ def test_tethered_sites_are_normal(kind: str) -> None:
         assert 0.95 < np.var(state.v) < 1.0 + 4.0 * np.sqrt(2.0 / z.size)
 
 
-# Fluids
-
-
-class Case(NamedTuple):
-    """A potential with its energies in kT at temperature 1."""
-
-    potential: ParticlePotential
-    sites: int
-    beta: float
-
-
-@cache
-def case(name: str) -> Case:
-    if name == "fluid":
-        return Case(FLUID, FLUID_SITES, 1.0)
-    # The whole model, with the largest numbers of a fit to 20 frames.
-    model = cg.system("spce_water").program.keywords["water"]
-    theta = jnp.zeros(len(model.basis.names))
-    theta = theta.at[jnp.array([1, 6, 13, 17])].set(jnp.array([-0.42, -0.42, 0.37, 0.23]))
-    potential = model.potential(theta, jnp.asarray(1.85), jnp.asarray(2.508))
-    return Case(potential, model.sites, model.beta)
-
-
-@cache
-def observed(name: str, kind: str, frames: int, thin: int) -> tuple[Sampler, Callable[..., Any]]:
-    """A sampler, and its run that records energies ``(frame, chain)`` every ``thin`` trajectories."""
-    this = case(name)
-    target = 0.99 if kind == "langevin" else 0.9
-    dynamics = Dynamics(kind, first=0.04 if kind == "hmc" else 0.02, target=target)
-    sampler = particle_sampler(this.sites, this.potential.box, dynamics)
-    tables = tabulate(this.potential, jnp.asarray(this.beta), jnp.float32)
-
-    def frame(state: ParticleState, key: Array, prepared: Any) -> Any:
-        state, info = run(sampler, state, prepared, thin, key)
-        near = listed(tables, state.x, this.potential.box).lists
-        kinetic = 0.5 * jnp.sum(state.v**2, (0, 1))
-        return state, (energy(tables, state.x, near), kinetic, jnp.mean(info.changed))
-
-    @jax.jit
-    def record(state: ParticleState, key: Array, prepared: Any) -> Any:
-        keys = jax.random.split(key, frames)
-        return jax.lax.scan(lambda s, k: frame(s, k, prepared), state, keys)
-
-    return sampler, record
-
-
-class Series(NamedTuple):
-    u: np.ndarray  # potential energy, (frame, chain)
-    kinetic: np.ndarray
-    accepted: np.ndarray  # (frame,)
-    x: np.ndarray  # positions at the end, (axis, site, chain)
-
-
-@cache
-def series(
-    name: str,
-    kind: str,
-    temperature: float,
-    *,
-    chains: int = 64,
-    warm: int = 15,
-    frames: int = 60,
-    thin: int = 3,
-) -> Series:
-    """Energies in units of kT at temperature 1, every ``thin`` trajectories.
-
-    :param warm: frames left out; in them the step size finds its place.
-    """
-    sampler, record = observed(name, kind, warm + frames, thin)
-    prepared = prepare(sampler, case(name).potential, case(name).beta / temperature)
-    state = sampler.init(jax.random.key(11), chains)
-    if name == "water":  # a lattice would take long to melt
-        frames_of_water = cg.io.load(SHIPPED)["x"].values[:chains]
-        state = at(sampler, np.ascontiguousarray(frames_of_water.T))
-    if kind == "langevin":  # its small steps would take long to melt a lattice
-        melt = series(name, "hmc", temperature, chains=chains, warm=warm, frames=frames, thin=thin)
-        state = at(sampler, melt.x)
-    state, values = record(state, jax.random.key(12), prepared)
-    u, kinetic, accepted = (np.asarray(v, float)[warm:] for v in values)
-    assert np.mean(state.failures) < 0.1
-    return Series(u, temperature * kinetic, accepted, np.asarray(state.x))
-
-
-def of_chains(values: np.ndarray) -> tuple[float, float]:
-    """Mean, and its standard error from the differences between chains."""
-    each = values.mean(0)
-    return float(each.mean()), float(each.std(ddof=1) / np.sqrt(each.size))
-
-
-def apart(u: np.ndarray) -> int:
-    """Frames from one to the next that is independent of it (statistical inefficiency, rounded up)."""
-    gap = u - u.mean()
-    g = 1.0
-    for lag in range(1, len(u) // 2):
-        c = np.mean(gap[:-lag] * gap[lag:]) / np.mean(gap**2)
-        if c < 0.02:
-            break
-        g += 2.0 * c
-    return int(np.ceil(g))
-
-
-def simulated(series: Series, temperature: float, sites: int) -> Any:
-    """Independent samples, in the form that physical_validation reads; Boltzmann's constant is 1."""
-    data = pytest.importorskip("physical_validation").data
-    stride = apart(series.u)
-    return data.SimulationData(
-        units=data.UnitData(1.0, *[1.0] * 6),
-        ensemble=data.EnsembleData("NVT", natoms=sites, volume=1.0, temperature=temperature),
-        system=data.SystemData(
-            natoms=sites, nconstraints=0, ndof_reduction_tra=0, ndof_reduction_rot=0
-        ),
-        observables=data.ObservableData(
-            kinetic_energy=series.kinetic[::stride].ravel(),
-            potential_energy=series.u[::stride].ravel(),
-        ),
-    )
-
-
-def kinetic_deviation(data: Any) -> list[float]:
-    """Of the temperatures that mean and width tell, in standard errors."""
-    validation = pytest.importorskip("physical_validation")
-    return list(
-        validation.kinetic_energy.distribution(
-            data, strict=False, verbosity=0, bootstrap_seed=1, data_is_uncorrelated=True
-        )
-    )
-
-
-def ensemble_deviation(one: Any, two: Any) -> list[float]:
-    """Of the log ratio of two energy distributions, in standard errors of its slope."""
-    validation = pytest.importorskip("physical_validation")
-    return validation.ensemble.check(
-        one, two, verbosity=0, bootstrap_seed=1, data_is_uncorrelated=True
-    )
-
-
-def check_physics(name: str, kind: str, hot: float, **settings: int) -> None:
-    """Kinetic energies at both temperatures, and the ensemble between them."""
-    validation = pytest.importorskip("physical_validation")
-    data = []
-    for temperature in (1.0, hot):
-        energies = series(name, kind, temperature, **settings)
-        one = simulated(energies, temperature, case(name).sites)
-        check_z(kinetic_deviation(one), 0.0, 1.0)
-        p = validation.kinetic_energy.distribution(
-            one, strict=True, verbosity=0, data_is_uncorrelated=True
-        )
-        assert p > FALSE_FAILURES
-        data.append(one)
-    check_z(ensemble_deviation(*data), 0.0, 1.0)
-
-
-@pytest.mark.parametrize("kind", ["hmc", "langevin"])
-def test_physical_validation_of_a_fluid(kind: str) -> None:
-    check_physics("fluid", kind, 1.4)
-
-
-def test_physical_validation_would_notice() -> None:
-    """A tenth off in the hot temperature, and the momentum of the whole taken out."""
-    cold = series("fluid", "hmc", 1.0)
-    right = simulated(cold, 1.0, FLUID_SITES)
-    hot = simulated(series("fluid", "hmc", 1.4), 1.55, FLUID_SITES)
-    assert ensemble_deviation(right, hot)[0] > 5.0
-    still = cold._replace(kinetic=cold.kinetic * (1.0 - 1.0 / FLUID_SITES))
-    assert abs(kinetic_deviation(simulated(still, 1.0, FLUID_SITES))[0]) > 5.0
-
-
-def test_langevin_and_hmc_have_one_mean_energy() -> None:
-    (u, u_se), (w, w_se) = (of_chains(series("fluid", k, 1.0).u) for k in ("hmc", "langevin"))
-    assert max(u_se, w_se) < 0.12
-    check_z(u, w, np.hypot(u_se, w_se), 2 * 63)
-
-
-@pytest.mark.slow
-def test_langevin_and_hmc_have_one_mean_energy_to_a_hundredth_of_its_width() -> None:
-    """And velocities the right variance: 0.02 kT of -59.5, three parts in ten thousand."""
-    settings = {"chains": 256, "warm": 40, "frames": 300, "thin": 5}
-    ends = {k: series("fluid", k, 1.0, **settings) for k in ("hmc", "langevin")}
-    (u, u_se), (w, w_se) = (of_chains(e.u) for e in ends.values())
-    check_z(u, w, np.hypot(u_se, w_se), 2 * 255)
-    for one in ends.values():
-        mean, error = of_chains(one.kinetic)
-        check_z(mean, 1.5 * FLUID_SITES, error, 255)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["hmc", "langevin"])
-def test_physical_validation_of_water(kind: str) -> None:
-    """A fitted model with its three-body term, at 300 and 345 K."""
-    check_physics("water", kind, 1.15, chains=32, warm=30, frames=40, thin=8)
-
-
 # Failure
 
 
@@ -471,13 +237,6 @@ def test_a_list_that_runs_over_is_a_failure() -> None:
 
 
 # Step sizes
-
-
-def test_step_sizes_adapt_to_the_target() -> None:
-    """Of acceptance, at either temperature."""
-    for temperature in (1.0, 1.4):
-        accepted = series("fluid", "hmc", temperature).accepted
-        assert np.mean(accepted) == pytest.approx(0.9, abs=0.03)
 
 
 def test_no_step_is_above_the_longest() -> None:
