@@ -119,8 +119,10 @@ def test_parts_alone(tmp_path: Path) -> None:
 def particles(p: ParticlePotential, x: np.ndarray) -> ExportModel:
     """A model of like sites; the potential's own form down to where it is never asked for."""
 
+    compiled = jax.jit(lambda r: p.pair_energy(r))
+
     def energy(r: np.ndarray) -> np.ndarray:
-        return np.asarray(p.pair_energy(jnp.asarray(r)))
+        return np.asarray(compiled(jnp.asarray(r)))
 
     sites = len(x)
     topology = Topology(("W",) * sites, np.full(sites, MASS), np.arange(sites))

@@ -1,5 +1,7 @@
 """The methods as limiting cases of one another, on shared samples: equal to round-off."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
 
@@ -13,24 +15,23 @@ import xarray as xr
 from bayescg import workflow
 from bayescg.distributions.log_partition import Tracked
 from bayescg.infer.begin import program_of
-from bayescg.infer.estimates import Chains, Reader, estimate
-from bayescg.infer.histograms import Target, over_frames
-from bayescg.infer.match_run import prepare
+from bayescg.infer.estimates import Chains, Estimates, Reader, estimate
+from bayescg.infer.histograms import Target
+from bayescg.infer.match_run import Prepared, prepare
 from bayescg.infer.matching import _measured
 from bayescg.infer.updates import Gradient, Measured, Newton
-from bayescg.potentials.molecular import MolecularPotential
 from bayescg.samplers.base import ChainInfo, Sampler
 from bayescg.topology import variables_of
 from tests.molecules import BOX, chains, places
 
-TOPOLOGY = chains(3)
+TOPOLOGY = replace(chains(3), types=("A", "B", "B", "A") * 3 + ("A",) * 3)  # two types, three pairs
 SWEEPS, CHAINS = 40, 8
 SMALL = ("knots=1.0", "bond_knots=3", "angle_knots=3", "dihedral_order=2", "cutoff=6")
 
 
 @cache
 def data() -> xr.Dataset:
-    x = places(TOPOLOGY, 24) % np.asarray(BOX)
+    x = places(TOPOLOGY, CHAINS) % np.asarray(BOX)
     variables = {"x": (("frame", "site", "axis"), x), "box": (("axis",), np.asarray(BOX))}
     return xr.Dataset(variables | variables_of(TOPOLOGY), attrs={"temperature": 300.0})
 
@@ -60,15 +61,18 @@ def replay() -> Sampler:
     return Sampler(lambda key, chains: at(key, stored[0]), step, at=at)
 
 
-def measured(potential: MolecularPotential) -> Measured:
-    statistics = jax.jit(potential.statistics)
+def measured(statistics: Callable[[Array], Array]) -> Measured:
     return _measured(np.stack([np.asarray(statistics(jnp.asarray(s))) for s in samples()]))
 
 
-@pytest.mark.parametrize("pair", ["spline", "lj"])
-def test_rem_is_mcem_with_a_dirac_map(pair: str) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [("pair=spline",), ("pair=lj", "bond=harmonic", "angle=harmonic")],
+    ids=["spline", "lj"],
+)
+def test_rem_is_mcem_with_a_dirac_map(words: tuple[str, ...]) -> None:
     """Gradient and information of one iteration, of linear parameters and of epsilon and sigma."""
-    system = workflow.make_system("molecular", [*SMALL, f"pair={pair}"], data(), "rem")
+    system = workflow.make_system("molecular", [*SMALL, *words], data(), "rem")
     batch = system.batch(data())
     program = program_of(system, batch, {"X": batch.x, "sigma2": np.full(1, 1e-6)})
     x = jnp.asarray(batch.x[0])
@@ -76,16 +80,17 @@ def test_rem_is_mcem_with_a_dirac_map(pair: str) -> None:
     reader = Reader(program, replay(), replay(), np.zeros(0, int))
     state = replay().at(jax.random.key(0), x)  # type: ignore[misc]
     held = Replay(x.T, jnp.zeros((), int))  # not moved: the latent is observed
-    found, _ = estimate(
-        reader, jax.random.key(0), u, Chains(state, held), x, {}, jnp.asarray(SWEEPS)
-    )
 
-    potential, beta = program.boltzmann(u, x, {}).potential, float(program.boltzmann(u, x, {}).beta)
-    ours = measured(potential)
-    target = Target(
-        over_frames(potential.statistics, np.asarray(x)).mean(0), np.zeros(len(ours.mean))
-    )
-    slope = np.asarray(jax.jacfwd(lambda v: program.natural(v, x, {}))(u))
+    @jax.jit
+    def by_mcem(u: Array, chains: Chains) -> Estimates:
+        return estimate(reader, jax.random.key(0), u, chains, x, {}, jnp.asarray(SWEEPS))[0]
+
+    found = by_mcem(u, Chains(state, held))
+    boltzmann = program.boltzmann(u, x, {})
+    statistics, beta = jax.jit(boltzmann.potential.statistics), float(boltzmann.beta)
+    ours = measured(statistics)
+    target = Target(np.asarray(statistics(x.T)).mean(1), np.zeros(len(ours.mean)))
+    slope = np.asarray(jax.jit(jax.jacfwd(lambda v: program.natural(v, x, {})))(u))
     score = beta * slope.T @ (target.mean - ours.mean)
     np.testing.assert_allclose(len(x) * score, found.score, rtol=1e-9, atol=1e-8)
     # MC-EM adds the error of the estimated mean to the covariance, which is a square too small.
@@ -100,21 +105,22 @@ def test_rem_is_mcem_with_a_dirac_map(pair: str) -> None:
     np.testing.assert_allclose(gradient[diagonal > 0], (score / diagonal)[diagonal > 0], rtol=1e-9)
 
 
+@cache
+def on_bins() -> tuple[Prepared, Measured]:
+    words = ["cutoff=6", "width=0.5", "bond_width=0.1", "angle_width=10", "dihedral_width=30"]
+    system = workflow.make_system("molecular", words, data(), "imc")
+    ready = prepare(system, data(), "imc", on="bins")
+    return ready, measured(jax.jit(ready.histograms))
+
+
 def test_imc_on_bins_is_rems_newton_step() -> None:
     """REM's from derivatives of log Z that JAX takes, IMC's from counts in bins; on the same samples.
 
     Of a potential that is linear between the points of its table the statistics are counts shared by
     two points. On bins every count is whole: a potential of steps, as REM of that basis has it.
     """
-    words = ["cutoff=6", "width=0.5", "bond_width=0.1", "angle_width=10", "dihedral_width=30"]
-    system = workflow.make_system("molecular", words, data(), "imc")
-    ready = prepare(system, data(), "imc", on="bins")
-    counts = ready.histograms
-    phi = np.stack([np.asarray(counts(jnp.asarray(s))) for s in samples()])
-    ours = _measured(phi)
-    beta = ready.beta
-    minus = lambda u: -np.eye(counts.size)  # noqa: E731
-    regular = Newton()(np.zeros(counts.size), ours, ready.target, minus, beta, [""] * counts.size)
+    ready, ours = on_bins()
+    counts, beta = ready.histograms, ready.beta
 
     # A flat prior and a Dirac map: the log likelihood of one frame's mean statistics.
     strategy = Tracked(jnp.asarray(-ours.samples.T))
@@ -137,7 +143,7 @@ def test_imc_on_bins_is_rems_newton_step() -> None:
         gradient, -beta * (ready.target.mean - ours.mean), rtol=1e-9, atol=1e-9
     )
     np.testing.assert_allclose(-hessian, beta**2 * ours.covariance, rtol=1e-8, atol=1e-9)
-    # Where the matrix is regular the plain steps are the same; noise only shortens.
+    # Where the matrix is regular the plain steps are the same.
     live = np.flatnonzero(np.diag(ours.covariance) > 1e-3)[:8]
     some = np.ix_(live, live)
     by_hand = np.linalg.solve(-np.asarray(hessian)[some], np.asarray(gradient)[live])
@@ -147,7 +153,30 @@ def test_imc_on_bins_is_rems_newton_step() -> None:
     target = Target(ready.target.mean[live], np.zeros(len(live)))
     step = Newton("none")(np.zeros(8), part, target, lambda u: -np.eye(8), beta, [""] * 8)
     np.testing.assert_allclose(step, by_hand, rtol=1e-7)
-    assert np.isfinite(regular).all()
+
+
+def test_the_regularised_step_is_james_and_steins_along_principal_components() -> None:
+    """By singular values of the samples: along a component whose score is z standard errors, z - 1/z of them.
+
+    Bonds, angles and dihedrals hold a constant each, along which no sample moves.
+    """
+    ready, ours = on_bins()
+    beta, size = ready.beta, ready.histograms.size
+    found = Newton()(np.zeros(size), ours, ready.target, lambda u: -np.eye(size), beta, [""] * size)
+    spread = ours.samples.std(0)
+    met = spread > 0.0
+    scaled = (ours.samples - ours.mean)[:, met] / spread[met] / np.sqrt(len(ours.samples))
+    _, root, components = np.linalg.svd(scaled, full_matrices=False)
+    components, root = components[root > 1e-6 * root[0]], root[root > 1e-6 * root[0]]
+    noise = 1.0 / ours.independent + np.median((ready.target.error[met] / spread[met]) ** 2)
+    off = (ours.mean - ready.target.mean)[met] / spread[met]
+    z = components @ off / (root * np.sqrt(noise))
+    step = np.where(np.abs(z) > 1.0, z - 1.0 / np.where(z == 0.0, 1.0, z), 0.0)
+    by_hand = np.zeros(size)
+    by_hand[met] = components.T @ (step * np.sqrt(noise) / root) / spread[met] / beta
+    np.testing.assert_allclose(found, by_hand, rtol=1e-6, atol=1e-9)
+    assert (np.abs(z) <= 1.0).any() and ((np.abs(z) > 1.0) & (np.abs(z) < 3.0)).any()
+    assert met.sum() - len(root) == 4  # constants: of two bonds, an angle and a dihedral
 
 
 def test_reweighted_steps_go_further_than_one() -> None:

@@ -16,42 +16,47 @@ from bayescg.potentials import (
 )
 from bayescg.potentials.bonded import coordinate
 from bayescg.samplers import Dynamics, lists, particle_sampler
-from bayescg.samplers.forces import energy, forces, tabulate
+from bayescg.samplers.forces import Lists, energy, forces, tabulate
 from bayescg.samplers.lists import listed
 from bayescg.topology import Bonded, Topology
 from tests.molecules import BETA, BOX, chains, places, potential
 
 TOPOLOGY = chains(5)
 POTENTIAL = potential(TOPOLOGY)
-TABLES = tabulate(POTENTIAL, jnp.asarray(BETA), jnp.float64)
+TABLES = jax.jit(lambda p: tabulate(p, jnp.asarray(BETA), jnp.float64))(POTENTIAL)
+
+
+@jax.jit
+def both(x: jax.Array, near: Lists) -> tuple[jax.Array, jax.Array]:
+    return forces(TABLES, x, near), energy(TABLES, x, near)
 
 
 def test_forces_are_slopes_of_the_energy() -> None:
-    x = jnp.asarray(places(TOPOLOGY, 3)).T
+    x = jnp.asarray(places(TOPOLOGY, 6)).T
     near = listed(TABLES, x, BOX).lists
-    slope = jax.grad(lambda y: jnp.sum(energy(TABLES, y, near)))(x)
-    np.testing.assert_allclose(forces(TABLES, x, near), -slope, atol=1e-8)
+    slope = jax.jit(jax.grad(lambda y: jnp.sum(energy(TABLES, y, near))))(x)
+    np.testing.assert_allclose(both(x, near)[0], -slope, atol=1e-8)
 
 
 def test_energy_is_that_of_the_potential() -> None:
     x = places(TOPOLOGY, 6)
-    found = np.asarray(
-        energy(TABLES, jnp.asarray(x).T, listed(TABLES, jnp.asarray(x).T, BOX).lists)
-    )
-    expected = BETA * np.array([float(POTENTIAL(jnp.asarray(one))) for one in x])
+    turned = jnp.asarray(x).T
+    found = np.asarray(both(turned, listed(TABLES, turned, BOX).lists)[1])
+    one = jax.jit(lambda x: POTENTIAL(x))
+    expected = BETA * np.array([float(one(jnp.asarray(frame))) for frame in x])
     # Potentials that do not end at zero, and bonded ones, are shifted by a constant.
     np.testing.assert_allclose(np.diff(found), np.diff(expected), atol=2e-2)
 
 
 def test_lists_of_many_sites_leave_out_excluded_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    x = jnp.asarray(places(TOPOLOGY, 3)).T
-    every = forces(TABLES, x, listed(TABLES, x, BOX).lists)
-    total = energy(TABLES, x, listed(TABLES, x, BOX).lists)
+    x = jnp.asarray(places(TOPOLOGY, 6)).T
+    every, total = both(x, listed(TABLES, x, BOX).lists)
     monkeypatch.setattr(lists, "MANY", 0)
     near = listed(TABLES, x, BOX)
     assert near.lists.pairs is not None and not near.over.any()
-    np.testing.assert_allclose(forces(TABLES, x, near.lists), every, atol=1e-9)
-    np.testing.assert_allclose(energy(TABLES, x, near.lists), total, atol=1e-9)
+    found = both(x, near.lists)
+    np.testing.assert_allclose(found[0], every, atol=1e-9)
+    np.testing.assert_allclose(found[1], total, atol=1e-9)
 
 
 def test_one_potential_compiles_once() -> None:
