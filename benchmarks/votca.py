@@ -1,7 +1,7 @@
-"""Side by side with VOTCA on the same mapped data: distributions, the step of IMC, force matching.
+"""Side by side with VOTCA on the same mapped data: distributions, steps of IMC and REM, force matching.
 
 Both are given the same bins and the same splines; conventions stand in
-:mod:`benchmarks.votca_files`. Needs VOTCA's csg_stat, csg_imc_solve and csg_fmatch on the path.
+:mod:`benchmarks.votca_files`. Needs VOTCA's programs on the path.
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 import time
 from typing import Any
 
+import jax
 from jax import Array
 import jax.numpy as jnp
 import numpy as np
@@ -19,16 +20,35 @@ import xarray as xr
 from bayescg import io
 from bayescg.infer.conjugate import Equations, Flat, solve
 from bayescg.infer.force_design import normal_equations
-from bayescg.infer.histograms import Histograms, Target, histograms_of, over_frames
+from bayescg.infer.histograms import Histograms, Part, Target, histograms_of, over_frames
 from bayescg.infer.updates import Measured, Newton
 from bayescg.observables import BondedDistribution, TypedRadialDistribution, known_of
-from bayescg.potentials import Interaction, LinearPair, MolecularPotential, Table, classes_of
+from bayescg.potentials import (
+    BSplines,
+    Interaction,
+    InversePowers,
+    LinearPair,
+    MolecularPotential,
+    Table,
+    classes_of,
+)
 from bayescg.topology import topology_of
 from bayescg.units import beta_of
-from benchmarks.votca_files import Bins, fmatch, imc, need_votca, stat, write_data
+from benchmarks.votca_files import (
+    Bins,
+    Splines,
+    fmatch,
+    imc,
+    need_votca,
+    reupdate,
+    stat,
+    write_data,
+)
 
 DATA = Path(__file__).parents[1] / "data"
 WATER = DATA / "spce_water" / "frames.nc"
+WATER_LONG = DATA / "spce_water" / "long_run.nc"
+HEXANE_LONG = DATA / "hexane" / "long_run.nc"
 HEXANE = DATA / "hexane" / "frames.nc"
 FORCED = DATA / "spce_water" / "frames_512.nc"
 
@@ -63,10 +83,13 @@ def run() -> dict[str, Any]:
     """Largest differences, each beside its limit, and wall seconds of both."""
     version = need_votca()
     water, hexane = _one_box(io.load(WATER)), _one_box(io.load(HEXANE))
+    water_long, hexane_long = xr.load_dataset(WATER_LONG), xr.load_dataset(HEXANE_LONG)
     out = {
         "VOTCA": version,
         "water, distributions": distributions(water, _pairs(water, 0.05, 0.1, 72)),
         "water, IMC": monte_carlo(water, _pairs(water, 2.6, 0.1, 46)),
+        "water, REM of splines": relative_entropy(water, water_long, Splines(7.0, 0.25)),
+        "water, REM of Lennard-Jones": relative_entropy(water, water_long, 7.0),
         "hexane, distributions": distributions(
             hexane,
             [
@@ -76,6 +99,9 @@ def run() -> dict[str, Any]:
             ],
         ),
         "hexane, IMC of three RDFs": monte_carlo(hexane, _pairs(hexane, 4.2, 0.5, 12)),
+        "hexane, REM of splines of three pairs": relative_entropy(
+            hexane, hexane_long, Splines(10.0, 1.0)
+        ),
         "hexane, force matching": forces(hexane, [*_knots(hexane, 0.5, 10.0), _bond_knots(hexane)]),
     }
     if FORCED.is_file():
@@ -146,12 +172,7 @@ def monte_carlo(data: xr.Dataset, bins: Sequence[Bins]) -> dict[str, Any]:
     histograms = _histograms(data, bins)
     x = np.asarray(data["x"].values, float)
     # Counts of g = 1 as VOTCA has them, excluded pairs among them.
-    ideal = np.concatenate(
-        [
-            histograms.ideal(part) * _squared(data, b) / histograms.classes.totals[k]
-            for k, (b, part) in enumerate(zip(bins, histograms.parts, strict=True))
-        ]
-    )
+    ideal = np.concatenate([_ideal(histograms, part) for part in histograms.parts])
     wiggle = 1.0 + 0.05 * np.sin(np.concatenate([b.centres for b in bins]))
     own, first, again = _timed(lambda: over_frames(histograms, x).mean(0))
     wanted = own * wiggle
@@ -184,6 +205,89 @@ def monte_carlo(data: xr.Dataset, bins: Sequence[Bins]) -> dict[str, Any]:
         "of the matrix": _worst(-kept["covariance"], theirs.matrix),
         "condition of the matrix": float(np.linalg.cond(kept["covariance"])),
         **_times(theirs.seconds + theirs.solve_seconds, cold + first - again, warm),
+    }
+
+
+def relative_entropy(
+    data: xr.Dataset, long_run: xr.Dataset, form: Splines | float
+) -> dict[str, Any]:
+    """One step of REM from the frames, as if a model's, to the RDFs of a longer run, not regularised.
+
+    That step is little more than noise, so that nothing but equal sums gives the same. The averages over a
+    target are taken as csg_reupdate has them, every count at its bin's centre. What that does shows in
+    the step to the RDFs of the frames themselves, which should be none.
+
+    :param form: splines, or the cut-off of Lennard-Jones potentials.
+    """
+    r = long_run["r"].values
+    bins = _pairs(data, float(r[0]), float(r[1] - r[0]), len(r))
+    histograms = _histograms(data, bins)
+    parts = histograms.parts
+    ideal = np.concatenate([_ideal(histograms, part) for part in parts])
+    wanted = np.concatenate(
+        [long_run[part.stored_in(long_run)].values * histograms.ideal(part) for part in parts]
+    )
+    x = np.asarray(data["x"].values, float)
+    met = over_frames(histograms, x).mean(0)
+    beta = beta_of(float(data.attrs["temperature"]))
+    with TemporaryDirectory() as name:
+        write_data(Path(name), data)
+        targets = [(wanted / ideal)[part.at] for part in parts]
+        theirs, seconds = reupdate(Path(name), bins, targets, form, 1.0 / beta)
+    basis: Any
+    if isinstance(form, Splines):
+        # VOTCA has one knot more, beyond all that is optimised.
+        basis = BSplines(form.width * np.arange(form.knots - 3))
+        free = [form.free(b, (met / ideal)[p.at]) for b, p in zip(bins, parts, strict=True)]
+    else:
+        basis = InversePowers(cutoff=form, ending="cut")
+        free = [slice(0, 2) for _ in bins]
+        theirs = [c * np.array([1.0, -1.0]) for c in theirs]
+    term = LinearPair(jnp.zeros(len(basis.names)), basis)
+    potential = MolecularPotential(
+        tuple(Interaction((term,), "pair", b.name) for b in bins),
+        histograms.classes,
+        histograms.box,
+    )
+    kept = np.arange(len(potential.names)).reshape(len(bins), -1)
+    kept = np.concatenate([row[at] for row, at in zip(kept, free, strict=True)])
+    labels = [potential.names[k] for k in kept]
+
+    def at_centres(counts: np.ndarray) -> np.ndarray:
+        values = [np.asarray(basis(jnp.asarray(b.centres))) for b in bins]
+        return np.concatenate([v @ counts[p.at] for v, p in zip(values, parts, strict=True)])
+
+    def on_a_curve(counts: np.ndarray) -> np.ndarray:
+        return histograms.statistics(potential, Target(counts, np.zeros(len(counts)))).mean
+
+    def one_by_one(x: Array) -> Array:
+        configurations = jnp.transpose(x, (2, 1, 0))
+        slopes = jax.vmap(jax.grad(lambda p, X: p(X)), (None, 0))(potential, configurations)
+        return jnp.concatenate([i.terms[0].coefficients.T for i in slopes.interactions])
+
+    # Statistics are sums on nodes, between which the jump of Lennard-Jones would be spread.
+    sums = potential.statistics if isinstance(form, Splines) else one_by_one
+
+    def step(averages: np.ndarray) -> np.ndarray:
+        samples = over_frames(sums, x)[:, kept]
+        none, covariance = np.zeros(len(kept)), np.cov(samples.T, ddof=0)
+        measured = Measured(samples.mean(0), none, covariance, samples, float(len(samples)))
+        target = Target(averages[kept], none)
+        return Newton("none")(none, measured, target, lambda u: -np.eye(len(u)), beta, labels)
+
+    ours, cold, warm = _timed(lambda: step(at_centres(wanted)))
+    theirs = np.concatenate([c[at] for c, at in zip(theirs, free, strict=True)])
+    # Those of different powers are of different units.
+    scale = np.abs(theirs).max() if isinstance(form, Splines) else np.abs(theirs)
+    return {
+        "largest difference": _below(float(np.abs((ours - theirs) / scale).max()), 1e-3),
+        "coefficients": len(kept),
+        "largest": float(np.abs(theirs).max()),
+        "largest to the frames' own RDF, counts at centres": float(
+            np.abs(step(at_centres(met))).max()
+        ),
+        "the same, counts on a smooth curve": float(np.abs(step(on_a_curve(met))).max()),
+        **_times(seconds, cold, warm),
     }
 
 
@@ -238,10 +342,10 @@ def _histograms(data: xr.Dataset, bins: Sequence[Bins]) -> Histograms:
     return histograms_of(potential, "this benchmark")
 
 
-def _squared(data: xr.Dataset, b: Bins) -> float:
-    """N_A N_B, or N_A^2/2 of one type."""
-    count = [topology_of(data).types.count(kind) for kind in b.types]
-    return count[0] * count[1] * (0.5 if b.types[0] == b.types[1] else 1.0)
+def _ideal(histograms: Histograms, part: Part) -> np.ndarray:
+    """Counts of pairs that give a g(r) of one, as VOTCA has them."""
+    classes = histograms.classes
+    return histograms.ideal(part) * classes.n2(part.name) / classes.total(part.name)
 
 
 def _one_box(data: xr.Dataset) -> xr.Dataset:

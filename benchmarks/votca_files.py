@@ -23,12 +23,20 @@ csg_fmatch Forces are natural cubic splines on knots ``min + i step``, the last 
            ((cos v1/|v1|^2 - v2/(|v1||v2|))/sin, and the same with 1 and 2 exchanged, at the ends) the
            first term is multiplied by |v1|/|v2| at the first bead and by sin at the third, so that
            the three do not add up to zero; fits with angles cannot be compared.
+reupdate   Adds -scale H^-1 D to the parameters, without regularisation: D = (<U'>_tgt - <U'>)/kT,
+           H = (<U'U'^T> - <U'><U'>^T)/kT^2 over all frames and not over one less. Where Cholesky's
+           decomposition fails it stops. <U'>_tgt is the sum over the bins of the target of
+           g n shell/V times U' at the centre. Non-bonded interactions only. ``cbspl`` of K
+           knots has functions with support [(i-3)d, (i+1)d], i < K, d = max/(K-3). The last four are
+           held at zero, those up to i = floor(min/d), min the centre after the last with
+           g < 1e-4 in ``.dist.new``, are not optimised but drawn through the first two that
+           are, falling whichever way these go. ``lj126`` is C12/r^12 - C6/r^6, cut at max.
 units      nm and kJ/mol; angles in radians. Forces of a LAMMPS dump are taken times 41.868.
 ========== =====================================================================================
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 import shutil
 import subprocess
@@ -40,9 +48,9 @@ import xarray as xr
 
 from bayescg.topology import Topology, topology_of
 
-__all__ = ["Bins", "fmatch", "imc", "need_votca", "stat", "write_data"]
+__all__ = ["Bins", "Splines", "fmatch", "imc", "need_votca", "reupdate", "stat", "write_data"]
 
-PROGRAMS = ("csg_stat", "csg_fmatch", "csg_imc_solve")
+PROGRAMS = ("csg_stat", "csg_fmatch", "csg_imc_solve", "csg_reupdate")
 NM = 0.1  # nm in an angstrom
 CAL = 4.1868  # VOTCA's kJ in a kcal
 UNITS = {"pair": NM, "bond": NM, "angle": 1.0, "dihedral": 1.0}
@@ -174,10 +182,7 @@ def imc(folder: Path, bins: Sequence[Bins], targets: Sequence[np.ndarray], reg: 
     :param targets: g(r) at the centres of each interaction's bins.
     :param reg: VOTCA's regularisation R.
     """
-    for b, values in zip(bins, targets, strict=True):
-        rows = np.column_stack([b.centres * UNITS[b.kind], values]).tolist()
-        text = "".join(f"{x!r} {y!r} i\n" for x, y in rows)
-        (folder / f"{b.name}.dist.tgt").write_text(text)
+    _write_rows(folder, "dist.tgt", bins, targets)
     inside = "<inverse><target>{0}.dist.tgt</target><imc><group>all</group></imc></inverse>"
     text = "".join(b.xml(inside.format(b.name)) for b in bins)
     (folder / "imc.xml").write_text(f"<cg>{text}</cg>")
@@ -218,6 +223,69 @@ def fmatch(
         q, f = _columns(folder / f"{k.name}.force", k)
         found.append((q, f * UNITS[k.kind] / CAL))
     return found, seconds
+
+
+@dataclass(frozen=True)
+class Splines:
+    """Uniform cubic B-splines of csg_reupdate; angstrom."""
+
+    cutoff: float
+    width: float
+
+    @property
+    def knots(self) -> int:
+        return round(self.cutoff / self.width) + 3
+
+    def free(self, b: Bins, g: np.ndarray) -> slice:
+        """Those that are optimised, among the first K - 4, where the model has this g(r)."""
+        empty = np.flatnonzero(g[1:-1] < 1e-4)[-1] + 1
+        return slice(int(b.centres[empty + 1] / self.width) + 1, self.knots - 4)
+
+
+def reupdate(
+    folder: Path,
+    bins: Sequence[Bins],
+    targets: Sequence[np.ndarray],
+    form: Splines | float,
+    kt: float,
+) -> tuple[list[np.ndarray], float]:
+    """The step of relative entropy from the data of a folder to targets, and its seconds.
+
+    :param targets: g(r) at the centres of each pair's bins.
+    :param form: splines, or the cut-off of Lennard-Jones potentials.
+    :param kt: in the unit of the step.
+    :return: coefficients of all splines, or C12 and C6, of each pair; angstrom.
+    """
+    splines = isinstance(form, Splines)
+    cutoff, count = (form.cutoff, form.knots) if splines else (form, 2)
+    stat(folder, bins)  # for .dist.new
+    _write_rows(folder, "dist.tgt", bins, targets)
+    zero = [np.zeros(count)] * len(bins)
+    _write_rows(folder, "param.cur", [replace(b, count=count) for b in bins], zero)
+    inside = "<function>lj126</function>"
+    if splines:
+        inside = f"<function>cbspl</function><cbspl><nknots>{count}</nknots></cbspl>"
+    # The range that is asked for is that of the potential; its step is of the table that is written.
+    span = f"<min>0</min><max>{cutoff * NM:.12g}</max><step>0.01</step>"
+    text = ""
+    for b in bins:
+        types = "".join(f"<type{n}>{t}</type{n}>" for n, t in enumerate(b.types, 1))
+        text += f"<non-bonded><name>{b.name}</name>{types}{span}<re>{inside}</re></non-bonded>"
+    text += f"<inverse><kBT>{kt!r}</kBT><scale>1</scale></inverse>"
+    (folder / "re.xml").write_text(f"<cg>{text}</cg>")
+    seconds = run(folder, "csg_reupdate", *TRAJECTORY, "--options", "re.xml")
+    found = [np.loadtxt(folder / f"{b.name}.param.new", usecols=1) for b in bins]
+    return found if splines else [c / NM ** np.array([12, 6]) for c in found], seconds
+
+
+def _write_rows(
+    folder: Path, extension: str, bins: Sequence[Bins], columns: Sequence[np.ndarray]
+) -> None:
+    """Write a table of each interaction."""
+    for b, values in zip(bins, columns, strict=True):
+        rows = np.column_stack([b.centres * UNITS[b.kind], values]).tolist()
+        text = "".join(f"{x!r} {y!r} i\n" for x, y in rows)
+        (folder / f"{b.name}.{extension}").write_text(text)
 
 
 def _columns(path: Path, b: Bins) -> tuple[np.ndarray, np.ndarray]:
