@@ -74,10 +74,12 @@ TABLES = {"pair": "table", "bond": "table", "angle": "table", "dihedral": "table
 #: Options that suit a method better than the model's own defaults.
 METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "mcem": {"correlated": "thin"},
-    "ibi": TABLES,
-    "imc": TABLES,
-    "dbi": TABLES,
+    "dbi": {**TABLES, "prior": "flat"},
+    "ibi": {**TABLES, "prior": "flat"},
+    "imc": {**TABLES, "prior": "flat"},
+    "rem": {"prior": "flat"},
     "fm": {"prior": "flat"},
+    "ybg": {"prior": "flat"},
 }
 
 
@@ -108,7 +110,9 @@ class Options:
     core: float | None = option(
         None, "pairs closer than this are pushed apart, angstrom; none: the data's closest pair"
     )
-    prior: Literal["ard", "normal", "flat"] = option("ard", "prior of theta_c")
+    prior: Literal["ard", "normal", "flat"] = option(
+        "ard", "prior of theta_c; dbi, ibi, imc, rem and ybg have none, which is flat"
+    )
     prior_scale: float = option(10.0, "standard deviation of the normal prior, kcal/mol")
     a0: float = option(1e-5, "shape of ARD's Gamma")
     b0: float = option(1e-5, "rate of ARD's Gamma")

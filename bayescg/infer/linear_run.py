@@ -16,6 +16,7 @@ from bayescg.infer.conjugate import ARD, Equations, Flat, Normal, Prior, Solutio
 from bayescg.infer.correlation import statistical_inefficiency
 from bayescg.infer.fit import Fit, Table
 from bayescg.infer.force_design import BLOCKS, NormalEquations, normal_equations
+from bayescg.infer.options import check_without_prior
 from bayescg.infer.program import Program, replace_prior, warn_of_single_precision
 from bayescg.infer.progress import Progress, Silent
 from bayescg.infer.undetermined import Told, kinks, told
@@ -100,6 +101,8 @@ class Linear:
     def __post_init__(self) -> None:
         if not self.structure:
             _check_forces(self.data, self.method)
+        else:
+            check_without_prior(self.system, self.method)
 
     def run(self, key: Array, *, progress: Progress | None = None) -> Fit:
         """Sum the normal equations over the frames, solve them, and draw.

@@ -151,6 +151,10 @@ def prepare(
     :raises ValueError: if the system's potential is no sum over types, a potential is no table that has
         to be one, or a distribution is missing.
     """
+    if system.options.get("prior", "flat") != "flat":
+        raise ValueError(
+            f"{method} has no prior; allowed is -s prior=flat, or a method that has one."
+        )
     batch = system.batch(data) if batch is None else batch
     fixed = {"X": batch.x, **{k: np.full(1, v) for k, v in system.dirac.items()}}
     program = program_of(system, batch, fixed)

@@ -9,7 +9,7 @@ from bayescg.infer.schedules import Newton, Schedule
 from bayescg.options import option, with_options
 from bayescg.system import System
 
-__all__ = ["MCEMOptions", "NUTSOptions", "options_for"]
+__all__ = ["MCEMOptions", "NUTSOptions", "check_without_prior", "options_for"]
 
 T = TypeVar("T")
 
@@ -26,6 +26,14 @@ def options_for(system: System, method: str, base: T, values: Mapping[str, Any])
     if special is None:
         return chosen
     return with_options(with_options(own, special, method), values, method)
+
+
+def check_without_prior(system: System, method: str) -> None:
+    """Raise if a method without a prior is given a system whose option asks for one."""
+    if system.options.get("prior", "flat") != "flat":
+        raise ValueError(
+            f"{method} has no prior; allowed is -s prior=flat, or a method that has one."
+        )
 
 
 @dataclass(frozen=True)
