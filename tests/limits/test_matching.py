@@ -4,70 +4,43 @@ Statistical tests compare with exact values within five standard errors of some 
 errors come from independent chains: a false failure in about 1e-4 of keys.
 """
 
-from dataclasses import replace
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bayescg import workflow
 from bayescg.infer.histograms import Target
 from bayescg.infer.inversion import inverted
 from bayescg.infer.match_run import Prepared, prepare
 from bayescg.infer.updates import IBI, Measured, Newton, newton_step, pressure_of
-from bayescg.limits import dbi, ibi, imc, rem
-from bayescg.system import System
+from bayescg.limits import ibi, imc, rem
 from bayescg.units import BAR
-from tests.limits.dilute import KT, pair_data, pair_sampler
+from tests.limits.dilute import (
+    KT,
+    lennard_jones,
+    pair_potential,
+    pair_sampler,
+    pair_system,
+)
 
-EPSILON, SIGMA = 0.8, 3.4
 FAST = {"chains": 64, "samples": 40, "thin": 1, "relax": 10, "warmup": 0}
-
-
-def lennard_jones(r: np.ndarray, epsilon: float = EPSILON) -> np.ndarray:
-    """Lennard-Jones that ends smoothly at 7 angstrom."""
-    s6 = (SIGMA / r) ** 6
-    t = np.clip((r - 6.0) / 1.0, 0.0, 1.0)
-    return 4.0 * epsilon * (s6**2 - s6) * (1.0 - t**3 * (10.0 - 15.0 * t + 6.0 * t**2))
-
-
-def system(method: str, *words: str, width: float = 0.1) -> tuple[System, object]:
-    data = pair_data(lennard_jones, width)
-    made = workflow.make_system("molecular", ["cutoff=7", *words], data, method)
-    return replace(made, sampler=pair_sampler()), data
-
-
-def potential_of(fit) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[no-untyped-def]
-    idata = workflow.to_inference_data(fit)
-    u = idata.posterior["pair_potential"]
-    return np.asarray(u["r"].values), np.asarray(u.values)[0, 0]
-
-
-def test_dbi_is_exact_for_an_isolated_pair() -> None:
-    """Up to the constant by which pairs end at zero, and what a bin of 0.1 angstrom averages."""
-    fit = dbi(*system("dbi", "width=0.05", width=0.05)).run(jax.random.key(0))
-    r, u = potential_of(fit)
-    at = (r > 3.3) & (r < 6.9)
-    assert fit.converged.all() and fit.draws.shape[:3] == (1, 1, 1)
-    np.testing.assert_allclose(u[at], lennard_jones(r[at]), atol=0.02)
 
 
 @pytest.mark.parametrize(("method", "most"), [(ibi, 3), (imc, 6), (rem, 8)])
 def test_methods_find_the_potential_of_a_pair(method, most: int) -> None:  # type: ignore[no-untyped-def]
     """From direct inversion, which a dilute gas leaves nothing to improve but for the basis."""
     name = method.__name__
-    run = method(*system(name), **FAST)
+    run = method(*pair_system(name), **FAST)
     fit = run.run(jax.random.key(1))
     assert fit.ended == "converged" and fit.attrs["iterations"] <= most
     assert fit.attrs["distance"] <= 1.5
-    r, u = potential_of(fit)
+    r, u = pair_potential(fit)
     at = (r > 3.4) & (r < 6.9)
     np.testing.assert_allclose(u[at], lennard_jones(r[at]), atol=0.1)
 
 
 def prepared(method: str, width: float = 0.1) -> Prepared:
-    return prepare(*system(method, f"width={width}", width=width), method, on="bins")
+    return prepare(*pair_system(method, f"width={width}", width=width), method, on="bins")
 
 
 def simulated(ready: Prepared, theta: np.ndarray, key: int = 0) -> Measured:
@@ -165,7 +138,7 @@ def test_a_singular_matrix() -> None:
 
 
 def test_methods_on_bins_need_tables() -> None:
-    made, data = system("ibi", "pair=spline")
+    made, data = pair_system("ibi", "pair=spline")
     with pytest.raises(
         ValueError, match=r"pair A_A is no table, which ibi needs; allowed is -s pair=table"
     ):
@@ -174,7 +147,7 @@ def test_methods_on_bins_need_tables() -> None:
 
 def test_stops_where_nothing_gets_better() -> None:
     """Noise cannot be had below its own size: the search ends, says so, and keeps its best."""
-    run = ibi(*system("ibi"), **FAST, tolerance=0.05, max_iterations=30)
+    run = ibi(*pair_system("ibi"), **FAST, tolerance=0.05, max_iterations=30)
     fit = run.run(jax.random.key(2))
     assert not fit.converged.any() and fit.ended == "no better in 8 iterations"
     assert "standard errors from the targets" in fit.messages[-1]
