@@ -21,6 +21,7 @@ DATA = Path(__file__).parents[1] / "data"
 WINDOW = (2.5, 9.0)  # angstrom
 METHODS = ("dbi", "ibi", "imc", "rem", "fm", "ybg")
 MATCHING = ("ibi", "imc", "rem")
+POINT = ("dbi", *MATCHING)
 #: Data, reference, and the limits of the project: seconds of a fit, rms of any distribution after it.
 SYSTEMS = {
     "hexane": (DATA / "hexane" / "frames.nc", DATA / "hexane" / "long_run.nc", 300.0, 0.03),
@@ -82,9 +83,10 @@ def one(name: str, method: str, folder: Path) -> dict[str, Any]:
     """A method on a system: iterations, seconds, and what a prediction of the result is off."""
     data, reference, seconds, bar = SYSTEMS[name]
     result = folder / f"{name}-{method}.nc"
-    target = ("-M", f"target={reference}") if method in ("dbi", *MATCHING) else ()
+    target = ("-M", f"target={reference}") if method in POINT else ()
     fitted = _bayescg("fit", "molecular", "-d", data, "-m", method, *target, "-o", result)
-    predicted = _bayescg("predict", result, "--reference", reference, "--draws", "8")
+    draws = () if method in POINT else ("--draws", "8")
+    predicted = _bayescg("predict", result, "--reference", reference, *draws)
     tree = xr.load_datatree(result)
     groups = {k: v.to_dataset() for k, v in tree.children.items()}
     out: dict[str, Any] = {
