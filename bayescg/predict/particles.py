@@ -20,7 +20,8 @@ from bayescg.samplers.base import Sampler
 
 __all__ = ["ParticlePrediction", "Production", "drifts", "particle_predictive", "weighted"]
 
-NODES = 3  # fine-scale widths at which each sample is measured
+NODES = np.array([-0.9, 0.0, 0.9])  # fine-scale widths at which each sample is measured
+SAME = 1e-9  # relative difference of widths that is none
 BLOCKS = 15  # of a warm-up, after each of which energies are looked at
 LONGEST = 4  # times its length that a warm-up may take if energies drift
 DRIFT = 3.0  # standard errors of the mean energy's change that are called a drift
@@ -150,7 +151,7 @@ def particle_predictive(
     share = _interpolation(np.asarray(nodes), np.asarray(widths))  # (draw, node)
     values, errors = {}, {}
     for name, a in measured.items():
-        flat = a.reshape(len(a), NODES, -1)
+        flat = a.reshape(len(a), len(nodes), -1)
         value, error = weighted(flat, pooled.weights, share, simulated)
         shape = (len(u), *a.shape[2:])
         values[name], errors[name] = value.reshape(shape), error.reshape(shape)
@@ -222,10 +223,13 @@ def weighted(
 
 
 def _nodes_of(widths: np.ndarray) -> np.ndarray:
+    """Widths between which those of the draws are interpolated; the one that there is of a point estimate."""
     low, high = widths.min(), widths.max()
+    if high - low <= SAME * high:
+        return np.array([high])
     gap = max(high - low, 0.02 * high)
     middle = 0.5 * (low + high)
-    return middle + 0.5 * gap * np.array([-0.9, 0.0, 0.9])
+    return middle + 0.5 * gap * NODES
 
 
 def _interpolation(nodes: np.ndarray, widths: np.ndarray) -> np.ndarray:
