@@ -1,5 +1,6 @@
 """What data show of each interaction: the range of its coordinate, beyond which nothing is known."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import jax
@@ -15,7 +16,7 @@ from bayescg.space import minimum_image
 from bayescg.topology import Topology, pair_name, topology_of
 from bayescg.units import BOLTZMANN
 
-__all__ = ["Fixed", "Known", "fixed_of", "known_of", "rdf_ends", "stored_name"]
+__all__ = ["Fixed", "Known", "fixed_of", "known_of", "rdf_ends", "stored_name", "under_names"]
 
 NARROW = 1e-3  # angstrom or radians: the least spread that a coordinate is said to have
 HIGHEST = 20.0  # kT above the minimum of a given potential: as far as its coordinate is looked at
@@ -69,6 +70,16 @@ def fixed_of(data: xr.Dataset) -> dict[tuple[str, str], Fixed]:
             q = np.asarray(data[v.dims[0]].values, float) * unit
             out[kind, name] = Fixed(q, np.asarray(v.values, float))
     return out
+
+
+def under_names(data: xr.Dataset, names: Collection[str]) -> xr.Dataset:
+    """The same with its RDF called as in ``names``: of one bead type ``rdf`` and ``rdf_A_A`` are the same."""
+    held = {n for n in map(str, data.data_vars) if n.startswith("rdf") and not n.endswith("_se")}
+    asked = {n for n in names if n.startswith("rdf")}
+    if len(held) != 1 or len(asked) != 1 or held == asked or "rdf" not in held | asked:
+        return data
+    (old,), (new,) = held, asked
+    return data.rename({k: v for k, v in ((old, new), (f"{old}_se", f"{new}_se")) if k in data})
 
 
 def rdf_ends(data: xr.Dataset) -> dict[str, tuple[float, float]]:

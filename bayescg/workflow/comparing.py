@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from bayescg import io, results
+from bayescg.observables.known import under_names
 from bayescg.workflow.verbs import observe
 
 __all__ = ["Comparison", "Distance", "Row", "beside", "compare", "distance", "distributions"]
@@ -269,10 +270,11 @@ def _measured(
 ) -> xr.Dataset:
     """Distributions of a reference, those that it does not store measured on its frames."""
     ds = reference if isinstance(reference, xr.Dataset) else io.load_observables(reference)
+    wanted = dict.fromkeys(n for r in named.values() for n in distributions(r))
+    ds = under_names(ds, wanted)
     apart = _apart(system, _system_of_data(ds))
     if apart:
         raise ValueError(f"the reference is of another system than the results: {apart}.")
-    wanted = dict.fromkeys(n for r in named.values() for n in distributions(r))
     missing = [n for n in wanted if n not in ds]
     # Without the topology, whose axes may be called as those of observables.
     held = ds[[v for n in wanted for v in (n, f"{n}_se") if v in ds]]

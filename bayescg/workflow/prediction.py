@@ -16,6 +16,7 @@ from bayescg.infer.fit import Fit
 from bayescg.infer.progress import Progress
 from bayescg.observables.base import Observable
 from bayescg.observables.joint import JointDistribution
+from bayescg.observables.known import under_names
 from bayescg.observables.liquid import RadialDistribution
 from bayescg.predict import (
     Production,
@@ -188,6 +189,7 @@ def _reference(
     :raises ValueError: if it is of another system, or does not hold the fit's members.
     """
     ds = reference if isinstance(reference, xr.Dataset) else io.load_observables(reference)
+    ds = under_names(ds, [o.name for o in chosen])
     for name, theirs in ds.attrs.items():
         ours = system.options.get(name)
         # How many frames a reference was measured on is its own business.

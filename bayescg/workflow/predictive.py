@@ -26,6 +26,8 @@ from bayescg.system import Batch, System
 __all__ = ["FEWEST_CHAINS", "Picked", "lattice_groups", "particle_groups"]
 
 FEWEST_CHAINS = 32  # of particles; with fewer draws each is simulated more than once
+LEAST_CHAINS = 8  # the same of many sites, whose every sample says more
+SITES = 4000  # in all chains together, above which fewer than 32 will do
 
 
 class Picked(NamedTuple):
@@ -93,7 +95,8 @@ def particle_groups(
     with_mode = results.has_group(result, "map")
     if with_mode:
         u = np.concatenate([u, mode_of(result, batch)])
-    copies = max(1, FEWEST_CHAINS // simulated)
+    fewest = int(np.clip(SITES / batch.x.shape[2], LEAST_CHAINS, FEWEST_CHAINS))
+    copies = max(1, fewest // simulated)
     done = particle_predictive(
         program,
         system.sampler,

@@ -256,7 +256,7 @@ def _deck(
     for a, b in combinations_with_replacement(range(len(kinds)), 2):
         i = model.pair(kinds[a], kinds[b])
         name, cutoff = ("NONE", _reach(model)) if i is None else (i.name, i.cutoff)
-        lines.append(f"pair_coeff {a + 1} {b + 1} {sub}pairs.table {name} {float(cutoff)!r}")
+        lines.append(f"pair_coeff {a + 1} {b + 1} {sub}pairs.table {name} {float(cutoff):.12g}")
     if three:
         lines.append(f"pair_coeff * * sw {THREE} " + " ".join("X" for _ in kinds))
     for kind in tables:
