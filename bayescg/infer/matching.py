@@ -14,6 +14,7 @@ import jax
 from jax import Array
 import jax.numpy as jnp
 import numpy as np
+from scipy.optimize import lsq_linear
 
 from bayescg.infer.histograms import Target
 from bayescg.infer.program import Program
@@ -27,6 +28,7 @@ __all__ = ["Effort", "Matched", "match"]
 LEAST_CHAINS = 8  # fewer tell no error of a mean
 WORK = 4000  # sites in all chains together, unless told otherwise
 KEPT = 0.5  # of a covariance's weight, from one iteration to the next
+SOFT = 1e-12  # least eigenvalue of a scaled information, by which directions are told apart
 STALLED = 8  # iterations without a better one after which there is none to come
 
 
@@ -179,7 +181,7 @@ def match(
             pooled = _pooled(pooled, measured.covariance)
             ours, target = _given(measured._replace(covariance=pooled), statistics)
             step = update(u, ours, target, slope, beta, labels)
-            step = _bounded(step, effort.longest / beta, statistics, slope(u))
+            step = _bounded(step, effort.longest / beta, statistics, slope(u), ours.covariance)
             u = finish(u + step)
     except KeyboardInterrupt:
         if kept is None:
@@ -272,16 +274,31 @@ def _distance(measured: Measured, statistics: Statistics) -> float:
 
 
 def _bounded(
-    step: np.ndarray, longest: float, statistics: Statistics, slope: np.ndarray
+    step: np.ndarray,
+    longest: float,
+    statistics: Statistics,
+    slope: np.ndarray,
+    covariance: np.ndarray,
 ) -> np.ndarray:
     """A step in which no coefficient that counts changes by more than ``longest``.
 
     Bins that count are held by the data, and a step is shortened as a whole, since they are coupled. Of
-    other bases some functions are hardly met, such as a spline's at the foot of a core; those shall not
-    hold up the others, and each parameter is bounded for itself.
+    other bases some functions are hardly met, such as a spline's at the foot of a core, and those shall not
+    hold up the others: within the bounds of every parameter the step is the one nearest to the whole, as the
+    information measures it. Each cut short for itself, large moves that cancel would no longer do.
+
+    :param slope: of the statistics' coefficients by u, ``(term, u)``; ``covariance`` of the statistics.
     """
     counts = statistics.counts[: statistics.terms]
-    change = np.max(np.abs(slope[counts] * step), 0, initial=0.0)
-    if statistics.terms is None:
-        change = np.full_like(change, change.max(initial=0.0))
-    return step * np.minimum(1.0, longest / np.maximum(change, 1e-300))
+    size = np.max(np.abs(slope[counts]), 0, initial=0.0)
+    largest = np.max(size * np.abs(step), initial=0.0)
+    if largest <= longest or statistics.terms is None:
+        return step * min(1.0, longest / max(largest, 1e-300))
+    information = slope.T @ covariance @ slope
+    scale = np.sqrt(np.where(np.diag(information) > 0.0, np.diag(information), 1.0))
+    values, vectors = np.linalg.eigh(information / np.outer(scale, scale))
+    root = (
+        np.sqrt(np.maximum(values, SOFT))[:, None] * vectors.T * scale
+    )  # root^T root = information
+    bound = longest / np.maximum(size, 1e-300)
+    return np.asarray(lsq_linear(root, root @ step, bounds=(-bound, bound)).x)

@@ -138,8 +138,13 @@ class _Labels:
         function = self.fit.system.derived
         if function is None:
             return {}
-        form = function({k: v[0, 0] for k, v in values.items()})
-        made = jax.jit(jax.vmap(jax.vmap(lambda v: {k: d.value for k, d in function(v).items()})))(
+        form: dict[str, Any] = {}
+
+        def values_of(v: dict[str, Any]) -> dict[str, Any]:
+            form.update(function(v))  # what the values lie on, kept from tracing
+            return {k: d.value for k, d in form.items()}
+
+        made = jax.jit(jax.vmap(jax.vmap(values_of)))(
             {k: jnp.asarray(v) for k, v in values.items()}
         )
         out = {}

@@ -178,3 +178,22 @@ def test_pressure_is_that_of_the_virial_and_a_ramp_corrects_it() -> None:
         np.testing.assert_allclose(step, size * (1.0 - q / (q[-1] + 0.02)), atol=1e-9)
         assert not update.content(theta, still, 1.0 / KT)
     assert IBI(ready.histograms, pressure=found + 50.0).content(theta, still, 1.0 / KT)
+
+
+def test_a_bounded_step_keeps_what_cancels() -> None:
+    """Two coefficients that nearly cancel: bounds take away along both, not from the one that is larger."""
+    from bayescg.infer.matching import Statistics, _bounded
+
+    information = np.array([[1.0, 0.99], [0.99, 1.0]])
+    step = np.array([6.0, -5.0])
+    none = Target(np.zeros(2), np.zeros(2))
+    basis = Statistics(lambda x: x, none, np.ones(2, bool), terms=2)
+    found = _bounded(step, 2.0, basis, np.eye(2), information)
+    # On the edge of 2 the other solves 0.99 (2 - 6) + (y + 5) = 0.
+    np.testing.assert_allclose(found, [2.0, -1.04], atol=1e-6)
+    clipped = np.clip(step, -2.0, 2.0)
+    size = [(s - step) @ information @ (s - step) for s in (found, clipped)]
+    assert size[0] < 0.35 * size[1]
+    np.testing.assert_array_equal(_bounded(step, 6.0, basis, np.eye(2), information), step)
+    bins = Statistics(lambda x: x, none, np.ones(2, bool))
+    np.testing.assert_allclose(_bounded(step, 2.0, bins, np.eye(2), information), step / 3.0)
