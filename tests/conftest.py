@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 import shutil
+import signal
 import tempfile
 from typing import Any
 
@@ -38,6 +39,9 @@ def pytest_configure(config: pytest.Config) -> None:
     jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # Tests started in the background ignore Ctrl-C, and so would the commands that they interrupt.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)
