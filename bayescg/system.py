@@ -80,6 +80,11 @@ class System:
     :param observables: what ``predict`` measures unless told otherwise.
     :param known_observables: every observable that makes sense here: name to constructor.
     :param restriction: fine-to-coarse map R for the methods that need one, or None.
+    :param pre_map: map G of configurations of p_c, ``(axis, site, *batch)``, to those that the data hold, where
+        p_c has sites that they lack (ARCG paper, Eq. 22); None: the two are of the same sites.
+    :param complete: puts the sites that data lack into their configurations, ``complete(key, x (frame, site,
+        axis))``: where chains begin.
+    :param critic_features: what a critic may see of configurations that are compared, :class:`Observable` each.
     :param constants: arrays for the result's ``constant_data``: name to (dims, values, long name,
         units).
     :param check: raises ``ValueError`` where a data set does not fit the system.
@@ -99,6 +104,9 @@ class System:
     observables: tuple[Observable, ...] = ()
     known_observables: Mapping[str, Callable[..., Observable]] = field(default_factory=dict)
     restriction: Callable[..., Any] | None = None
+    pre_map: Callable[[Array], Array] | None = None
+    complete: Callable[[Array, Array], Array] | None = None
+    critic_features: tuple[Observable, ...] = ()
     constants: Mapping[str, tuple[tuple[str, ...], np.ndarray, str, str]] = field(
         default_factory=dict
     )

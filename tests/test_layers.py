@@ -23,6 +23,8 @@ ROOMS = (
     "mapping",
     "samplers",
     "distributions",
+    "critics",
+    "divergences",
     "system",
     "results",
     "infer",

@@ -3,6 +3,7 @@
 from bayescg.distributions.boltzmann import Boltzmann, spin
 from bayescg.distributions.coarse_to_fine import PeriodicNormal, SpinFlip, half_to_one
 from bayescg.distributions.log_partition import (
+    Bridge,
     Enumeration,
     ExactLogPartition,
     LogPartition,
@@ -26,6 +27,7 @@ from bayescg.distributions.reconstruction import MajorityReconstruction
 __all__ = [
     "PRIORS",
     "Boltzmann",
+    "Bridge",
     "Enumeration",
     "ExactLogPartition",
     "LogPartition",

@@ -1,5 +1,6 @@
 """Monte Carlo estimates that every iteration of MC-EM works with."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -60,6 +61,9 @@ class Reader(NamedTuple):
     latent_sampler: Sampler  # of q_i
     fine: np.ndarray  # coordinates of u that the likelihood p_cf depends on, given X
     block: int | None = None  # frames whose latents move in one E-step; None: all
+    complete: Callable[[Array, Array], Array] | None = (
+        None  # latents with virtual sites, from (key, x)
+    )
 
 
 COOLING = 40  # sweeps from infinite temperature to the model's, for a fresh chain
@@ -81,10 +85,14 @@ def likelihood_coordinates(program: Program, x: Array, conditions: dict[str, Arr
 def start_chains(reader: Reader, key: Array, x: Array, free: int, clamped: int) -> Chains:
     """Fresh chains: ``free`` of p_c and ``clamped`` for every frame of ``x``.
 
-    Sites in space start where the data are; no liquid comes from random places.
+    Sites in space start where the data are; no liquid comes from random places. Those that the data lack are
+    put in by the system.
     """
     k_free, k_clamped = jax.random.split(key)
     frames = len(x)
+    if reader.complete is not None:
+        k_free, k_complete = jax.random.split(k_free)
+        x = reader.complete(k_complete, x)
     sampler, latent = reader.sampler, reader.latent_sampler
     if sampler.at is None or latent.at is None:
         return Chains(sampler.init(k_free, free), latent.init(k_clamped, frames * clamped))
@@ -135,7 +143,7 @@ def estimate(
     :param fresh: groups of ``FRESH`` chains of p_c that are cooled anew first: the number of the
         first group, counted around the chains, and how many.
     """
-    program, sampler, latent_sampler, fine, block = reader
+    program, sampler, latent_sampler, fine, block, _ = reader
     boltzmann = program.boltzmann(u, x, conditions)
     potential, beta = boltzmann.potential, jnp.asarray(boltzmann.beta)
 
@@ -220,7 +228,8 @@ def estimate(
             # Half of the chains to one side and half to the other, in turn: as good as each to both.
             way = jnp.where((i + jnp.arange(z.shape[-1])) % 2 == 0, RAY, -RAY)
             slopes = slopes + ((parts(z + way * (z - field.centre)) - both) / way) @ widths
-        gap = jnp.mean((z.T - tiled) ** 2) if z.ndim == 3 else jnp.zeros(())
+        around = z.ndim == 3 and program.kept is None
+        gap = jnp.mean((z.T - tiled) ** 2) if around else jnp.zeros(())
         return Chains(free, clamped), _Sums(
             sums.measured + usable,
             sums.free + phi,

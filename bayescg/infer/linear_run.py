@@ -16,8 +16,9 @@ from bayescg.infer.conjugate import ARD, Equations, Flat, Normal, Prior, Solutio
 from bayescg.infer.correlation import statistical_inefficiency
 from bayescg.infer.fit import Fit, Table
 from bayescg.infer.force_design import BLOCKS, NormalEquations, normal_equations
+from bayescg.infer.handlers import replace_prior
 from bayescg.infer.options import check_without_prior
-from bayescg.infer.program import Program, replace_prior, warn_of_single_precision
+from bayescg.infer.program import Program, warn_of_single_precision
 from bayescg.infer.progress import Progress, Silent
 from bayescg.infer.undetermined import Told, kinks, told
 from bayescg.options import option

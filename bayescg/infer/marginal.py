@@ -11,7 +11,8 @@ import numpyro
 from numpyro.handlers import block, substitute, trace
 
 from bayescg.distributions.log_partition import ENUMERABLE, ExactLogPartition
-from bayescg.infer.program import Program, ProgramError, collapse_precisions
+from bayescg.infer.handlers import collapse_precisions
+from bayescg.infer.program import Program, ProgramError
 
 __all__ = [
     "check_exact",
@@ -68,7 +69,9 @@ def check_factorises(program: Program, x: Array, conditions: dict[str, Array]) -
 
 
 def _check_tethers(program: Program, x: Array, conditions: dict[str, Array]) -> None:
-    """Raise ``ProgramError`` unless each frame's likelihood is an isotropic normal of its latents."""
+    """Raise ``ProgramError`` unless each frame's likelihood is an isotropic normal of its latents, or holds them."""
+    if program.kept is not None:
+        return
     if x.shape[1:] != program.latent_shape:
         raise ProgramError(
             f"latent sites have shape {program.latent_shape}, the data {x.shape[1:]} a frame: sites in space "
@@ -98,16 +101,20 @@ def log_marginal(program: Program, u: Array, x: Array, conditions: dict[str, Arr
     r"""``log p(x_i | theta)`` of each frame (Eq. 14), shape ``(frame,)``; exact.
 
     With the likelihood as a field on the latent spins (:meth:`Program.field`) it is
-    :math:`c_i + \log\sum_X e^{-\beta U(X) + h_i\cdot X} - \log Z`.
+    :math:`c_i + \log\sum_X e^{-\beta U(X) + h_i\cdot X} - \log Z`; where the data hold sites of the latent and
+    lack others, the sum is over those.
     """
     boltzmann = program.boltzmann(u, x, conditions)
     potential, beta = boltzmann.potential, jnp.asarray(boltzmann.beta)
     if program.sites.latent_observed:
         latent = program.fixed[program.sites.latent]
         return boltzmann.log_prob(latent) + program.log_likelihood(u, latent, x, conditions)
-    h, c = program.field(u, x, conditions)
     strategy = boltzmann.log_partition
     assert isinstance(strategy, ExactLogPartition)  # check_exact says so in words
+    if program.kept is not None:
+        held = program.pull(u, x, conditions)
+        return strategy.in_field(potential, beta, held) - strategy(potential, beta)
+    h, c = program.field(u, x, conditions)
     return c + strategy.in_field(potential, beta, h) - strategy(potential, beta)
 
 

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import lsq_linear
 
+from bayescg.infer.chains import LEAST_CHAINS, Simulator, told, usual_chains
 from bayescg.infer.histograms import Target
 from bayescg.infer.program import Program
 from bayescg.infer.progress import Progress, Silent
@@ -25,8 +26,6 @@ from bayescg.samplers.base import Sampler
 
 __all__ = ["Effort", "Matched", "match"]
 
-LEAST_CHAINS = 8  # fewer tell no error of a mean
-WORK = 4000  # sites in all chains together, unless told otherwise
 KEPT = 0.5  # of a covariance's weight, from one iteration to the next
 SOFT = 1e-12  # least eigenvalue of a scaled information, by which directions are told apart
 STALLED = 8  # iterations without a better one after which there is none to come
@@ -119,26 +118,12 @@ def match(
     example = jnp.asarray(x[:1], float)
     beta = float(jnp.asarray(program.boltzmann(jnp.asarray(start), example, {}).beta))
 
-    @jax.jit
-    def prepare(u: Array) -> Any:
-        boltzmann = program.boltzmann(u, example, {})
-        return sampler.prepare(boltzmann.potential, jnp.asarray(boltzmann.beta))
-
-    @partial(jax.jit, static_argnames="count")
-    def move(key: Array, state: Any, ready: Any, count: int) -> tuple[Any, Array]:
-        def one(state: Any, k: Array) -> tuple[Any, Array]:
-            state, info = sampler.step(k, state, *ready)
-            return state, jnp.asarray(info.failed)
-
-        state, failed = jax.lax.scan(one, state, jax.random.split(key, count))
-        return state, jnp.sum(failed)
-
-    look = jax.jit(lambda x: statistics.measure(x.astype(jnp.result_type(float))))
+    simulator = Simulator(program, sampler, statistics.measure, example, {})
     natural = jax.jit(jax.jacfwd(lambda u: program.natural(u, example, {})))
     slope = jacobian or (lambda u: np.asarray(natural(jnp.asarray(u))))
 
     key, first = jax.random.split(key)
-    chains = effort.chains or int(np.clip(WORK / x.shape[1], LEAST_CHAINS, 32))
+    chains = effort.chains or usual_chains(x.shape[1])
     state = sampler.init(first, chains)
     u, labels = np.asarray(start, float), program.labels
     rows: list[dict[str, Any]] = []
@@ -147,23 +132,19 @@ def match(
     ended = "stopped at max_iterations"
     try:
         for iteration in range(effort.max_iterations):
-            ready = prepare(jnp.asarray(u))
             lead = effort.relax + (effort.warmup if iteration == 0 else 0)
-            state, failed = _equilibrated(
-                move, key, state, ready, lead, effort.thin, progress, iteration
+            state, taken, failed = simulator.sampled(
+                jax.random.fold_in(key, iteration),
+                state,
+                u,
+                lead=lead,
+                samples=effort.samples,
+                thin=effort.thin,
+                tell=partial(told, progress, iteration),
             )
-            taken = []
-            for s in range(effort.samples):
-                key, k = jax.random.split(key)
-                state, more = move(k, state, ready, effort.thin)
-                failed = failed + more
-                taken.append(np.asarray(look(state.x)))  # (term, chain)
-                if s % 10 == 9:
-                    told = {"iteration": iteration + 1.0}
-                    progress.update("simulate", (s + 1) / effort.samples, told)
-            measured = _measured(np.stack(taken))
+            measured = _measured(taken)
             distance = _distance(measured, statistics)
-            shown = {"distance": distance, "failed": chains * float(failed)}
+            shown = {"distance": distance, "failed": failed}
             shown |= statistics.summary(measured.mean)
             rows.append({"u": u, **shown})
             progress.update("match", (iteration + 1) / effort.max_iterations, shown)
@@ -194,28 +175,6 @@ def match(
     return Matched(
         rows[best]["u"], rows[best]["distance"], kept, ended, len(rows), seconds, trace, best
     )
-
-
-def _equilibrated(
-    move: Callable[..., Any],
-    key: Array,
-    state: Any,
-    ready: Any,
-    count: int,
-    block: int,
-    progress: Progress,
-    iteration: int,
-) -> tuple[Any, Array]:
-    """Trajectories in blocks as long as those between samples, for which all is compiled already."""
-    failed = jnp.zeros(())
-    blocks = -(-count // block)
-    for k in range(blocks):
-        state, more = move(jax.random.fold_in(key, 1000 + k), state, ready, block)
-        failed = failed + more
-        if k % 10 == 9:
-            told = {"iteration": iteration + 1.0}
-            progress.update("equilibrate", (k + 1) / blocks, told)
-    return state, failed
 
 
 def _measured(taken: np.ndarray) -> Measured:

@@ -133,6 +133,7 @@ def run_mcem(
     information: int = 0,
     infinity: float = np.inf,
     latent_sampler: Sampler | None = None,
+    complete: Callable[[Array, Array], Array] | None = None,
     progress: Progress | None = None,
 ) -> MCEMResult:
     """Find the maximum of the posterior of every member of a sweep, in one vectorised run.
@@ -161,6 +162,7 @@ def run_mcem(
     :param infinity: a coefficient under an improper or an ARD prior (whose tail holds nothing back)
         that, times beta, passes this is on its way to infinity: its member is given up and
         reported as unbounded.
+    :param complete: puts virtual sites into configurations that the data hold, ``complete(key, x)``.
     :raises ProgramError: for a program whose latents cannot be sampled or whose mode means nothing.
     """
     warn_of_single_precision()
@@ -188,7 +190,7 @@ def run_mcem(
     latent = latent_sampler or sampler
     fine = likelihood_coordinates(program, *first[:2])
     curved = schedule.straight and is_curved(program, *first[:2])
-    reader = Reader(program, sampler, latent, fine, block)
+    reader = Reader(program, sampler, latent, fine, block, complete)
     step = jax.jit(partial(_iterate, reader, schedule, curved))
     init_key, loop_key = jax.random.split(key)
     begin = over_members(

@@ -27,7 +27,11 @@ def followed(
     left where they were would take many iterations, and meanwhile say that the width should go back.
     """
     program = reader.program
-    if reader.latent_sampler.at is None or program.sites.latent_observed:
+    if (
+        reader.latent_sampler.at is None
+        or program.sites.latent_observed
+        or program.kept is not None
+    ):
         return clamped
     before, after = (program.pull(u, x, conditions) for u in (old, new))
     per_frame = clamped.x.shape[-1] // len(x)

@@ -38,6 +38,7 @@ def run_nuts(
     samples: int = 1000,
     target_accept: float = 0.9,
     max_tree_depth: int = 10,
+    dense_mass: bool = False,
     progress: Progress | None = None,
 ) -> NUTSResult:
     """Sample the full posterior of every member.
@@ -64,7 +65,10 @@ def run_nuts(
         )
     began = time.monotonic()
     kernel = NUTS(
-        collapsed_program(program), target_accept_prob=target_accept, max_tree_depth=max_tree_depth
+        collapsed_program(program),
+        target_accept_prob=target_accept,
+        max_tree_depth=max_tree_depth,
+        dense_mass=dense_mass,
     )
     mcmc = MCMC(
         kernel,

@@ -10,10 +10,9 @@ import xarray as xr
 from bayescg.infer.begin import program_of
 from bayescg.infer.fit import Fit, Table
 from bayescg.infer.nuts import run_nuts
-from bayescg.infer.options import NUTSOptions
+from bayescg.infer.options import NUTSOptions, options_for
 from bayescg.infer.progress import Progress
 from bayescg.infer.words import members_in_words
-from bayescg.options import with_options
 from bayescg.system import System
 
 __all__ = ["NUTS", "NUTSOptions", "nuts"]
@@ -44,6 +43,7 @@ class NUTS:
             samples=o.samples,
             target_accept=o.target_accept,
             max_tree_depth=o.max_tree_depth,
+            dense_mass=o.mass == "dense",
             progress=progress,
         )
         found = diagnostics(to_dataset({"u": result.u}, dims={"u": ("member", "parameter")}))
@@ -101,4 +101,4 @@ class NUTS:
 
 def nuts(system: System, data: xr.Dataset, **options: Any) -> NUTS:
     """NUTS on ``system``; options are those of :class:`NUTSOptions`."""
-    return NUTS(system, data, with_options(NUTSOptions(), options, "nuts"))
+    return NUTS(system, data, options_for(system, "nuts", NUTSOptions(), options))

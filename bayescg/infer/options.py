@@ -148,6 +148,9 @@ class NUTSOptions:
     samples: int = option(1000, "draws of each chain")
     target_accept: float = option(0.9, "target acceptance probability")
     max_tree_depth: int = option(10, "longest trajectory, as a power of two")
+    mass: Literal["diagonal", "dense"] = option(
+        "diagonal", "mass matrix; dense follows correlations of few parameters, as along a ridge"
+    )
 
     def __post_init__(self) -> None:
         if min(self.warmup, self.samples, self.max_tree_depth) < 1 or self.chains < 2:

@@ -3,7 +3,7 @@
 Every method sees the same :class:`Program`; nothing about a method leaks into the program.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 import warnings
@@ -16,95 +16,24 @@ import numpy as np
 import numpyro.distributions as dist
 from numpyro.distributions import biject_to
 from numpyro.handlers import block, seed, substitute, trace
-from numpyro.primitives import Messenger
 
 from bayescg.distributions.boltzmann import Boltzmann
+from bayescg.infer.handlers import Blank, collapse_precisions, unwrapped
 from bayescg.potentials.base import ExponentialFamily
-from bayescg.samplers.forces import Tether
+from bayescg.samplers.forces import Held, Tether
 
 __all__ = [
     "Program",
     "ProgramError",
     "coefficient_sites",
-    "collapse_precisions",
     "loose_coordinates",
     "read_program",
-    "replace_prior",
     "warn_of_single_precision",
 ]
 
 
 class ProgramError(ValueError):
     """A program that the methods cannot read; says what is missing or not allowed."""
-
-
-class collapse_precisions(Messenger):
-    r"""Integrate ARD's precisions out of a program.
-
-    :math:`\int N(\theta \mid 0, \tau^{-1})\,\mathrm{Gamma}(\tau \mid a_0, b_0)\,d\tau` is a
-    Student-t with :math:`2 a_0` degrees of freedom and scale :math:`\sqrt{b_0 / a_0}`. The gradient
-    of its logarithm is Eq. 43 with the :math:`\langle\tau\rangle` of Eq. 42.
-    """
-
-    def __init__(self, fn: Callable[..., None]) -> None:
-        super().__init__(fn)
-        self._gammas: dict[str, Any] = {}
-
-    def process_message(self, msg: dict[str, Any]) -> None:
-        if msg["type"] != "sample":
-            return
-        target = (msg.get("infer") or {}).get("precision_of")
-        if target is not None:
-            self._gammas[target] = msg["fn"]
-            msg["value"] = jnp.ones(msg["fn"].shape())
-            msg["stop"] = True
-        elif msg["name"] in self._gammas:
-            gamma = self._gammas[msg["name"]]
-            base = gamma.base_dist if isinstance(gamma, dist.Independent) else gamma
-            while isinstance(base, dist.ExpandedDistribution):
-                base = base.base_dist
-            a0, b0 = base.concentration, base.rate
-            shape = msg["fn"].shape()
-            student = dist.StudentT(2.0 * a0, 0.0, (b0 / a0) ** 0.5)
-            msg["fn"] = student.expand(shape).to_event(len(shape))
-            msg["infer"] = {**(msg.get("infer") or {}), "ard": (a0, b0)}
-
-
-class replace_prior(Messenger):
-    """The same program under another prior of its real-valued coefficients.
-
-    :param sites: names of the coefficients, as :func:`coefficient_sites` finds them.
-    :param scale: standard deviation of independent normals; None: improper uniform (flat).
-    """
-
-    def __init__(
-        self, fn: Callable[..., None], sites: Collection[str], scale: float | None = None
-    ) -> None:
-        super().__init__(fn)
-        self.sites = frozenset(sites)
-        self.scale = scale
-
-    def process_message(self, msg: dict[str, Any]) -> None:
-        if msg["type"] != "sample" or msg["is_observed"]:
-            return
-        shape = tuple(msg["fn"].shape())
-        if (msg.get("infer") or {}).get("precision_of") in self.sites:
-            msg["value"] = jnp.ones(shape)
-            msg["stop"] = True
-            return
-        if msg["name"] not in self.sites:
-            return
-        if self.scale is None:
-            msg["fn"] = dist.ImproperUniform(dist.constraints.real, (), shape)
-        else:
-            msg["fn"] = dist.Normal(0.0, self.scale).expand(shape).to_event(len(shape))
-
-
-def unwrapped(fn: Any) -> Any:
-    """The distribution inside expansions and masks (not inside ``Independent`` events)."""
-    while isinstance(fn, dist.ExpandedDistribution | dist.MaskedDistribution):
-        fn = fn.base_dist
-    return fn
 
 
 class _Sites(NamedTuple):
@@ -134,6 +63,7 @@ class Program:
     unravel: Callable[[Array], dict[str, Array]]
     size: int
     latent_shape: tuple[int, ...]  # of one latent configuration
+    kept: np.ndarray | None = None  # of a Dirac map, the sites of the latent that the data hold
 
     def given(self, fixed: dict[str, Array]) -> "Program":
         """The same program with other values for what it is conditioned on."""
@@ -220,6 +150,8 @@ class Program:
         sites = self._trace(u, x, conditions, latent)
         terms = []
         for name in self.sites.likelihood:
+            if self.kept is not None:
+                continue  # the latent has what the data hold; a Dirac map has no density to look at
             value = sites[name]["fn"].log_prob(sites[name]["value"])
             terms.append(value.reshape(len(x), -1).sum(1))
         return sum(terms, start=jnp.zeros(len(x)))
@@ -247,8 +179,12 @@ class Program:
 
         Spins: the field ``h`` of :meth:`field`. Sites in space: the
         :class:`~bayescg.samplers.forces.Tether` of a normal likelihood, read from its first two
-        derivatives at ``X = x``.
+        derivatives at ``X = x``; of a Dirac map what it holds, :class:`~bayescg.samplers.forces.Held`.
         """
+        if self.kept is not None:
+            at = jnp.zeros((len(x), *self.latent_shape), x.dtype).at[:, self.kept].set(x)
+            free = jnp.ones((len(x), self.latent_shape[0]), x.dtype).at[:, self.kept].set(0.0)
+            return Held(at, free)
         if len(self.latent_shape) == 1:
             return self.field(u, x, conditions)[0]
 
@@ -293,7 +229,7 @@ def read_program(
     fixed = dict(fixed or {})
     # Only names, shapes and supports are read; a latent without a sampler is given a blank value.
     # Values are kept (a support may hold arrays), so this does not run under a trace of JAX.
-    handler = _Blank(substitute(seed(collapse_precisions(function), jax.random.key(0)), data=fixed))
+    handler = Blank(substitute(seed(collapse_precisions(function), jax.random.key(0)), data=fixed))
     found = trace(handler).get_trace(x, **conditions)
     sampled = {k: v for k, v in found.items() if v["type"] == "sample"}
     latents = [k for k, v in sampled.items() if isinstance(unwrapped(v["fn"]), Boltzmann)]
@@ -346,7 +282,49 @@ def read_program(
         unravel=unravel,
         size=flat.size,
         latent_shape=tuple(unwrapped(site["fn"]).event_shape),
+        kept=_kept(function, fixed, latent, likelihood, sampled, x, conditions),
     )
+
+
+def _kept(
+    function: Callable[..., None],
+    fixed: Mapping[str, Array],
+    latent: str,
+    likelihood: tuple[str, ...],
+    sampled: Mapping[str, Any],
+    x: Array,
+    conditions: dict[str, Array],
+) -> np.ndarray | None:
+    """The latent's sites that a Dirac map, ``Delta(X[..., sites, :])``, hands on; None for other likelihoods.
+
+    Found by handing it numbered coordinates.
+
+    :raises ProgramError: for a Dirac map that does anything else.
+    """
+    if len(likelihood) != 1 or not isinstance(unwrapped(sampled[likelihood[0]]["fn"]), dist.Delta):
+        return None
+    shape = tuple(unwrapped(sampled[latent]["fn"]).event_shape)
+    numbers = jnp.arange(float(np.prod(shape))).reshape(shape)
+    values = {**fixed, latent: jnp.broadcast_to(numbers, (len(x), *shape))}
+    handler = Blank(substitute(seed(collapse_precisions(function), jax.random.key(0)), data=values))
+    out = np.asarray(unwrapped(trace(handler).get_trace(x, **conditions)[likelihood[0]]["fn"]).v)
+    kept = (
+        (out[0, :, 0] // 3).astype(int) if len(shape) == 2 and out.ndim == 3 else np.zeros(0, int)
+    )
+    if (
+        not kept.size
+        or kept.max() >= shape[0]
+        or not np.array_equal(out[0], np.asarray(numbers)[kept])
+    ):
+        raise ProgramError(
+            "a deterministic map of latents to data must keep some of their sites and drop the others, "
+            "Delta(X[..., sites, :], event_dim=2)."
+        )
+    if out.shape[1:] != x.shape[1:]:
+        raise ProgramError(
+            f"the program's map gives {out.shape[1]} sites a frame, the data hold {x.shape[1]}."
+        )
+    return kept
 
 
 def coefficient_sites(program: Program, x: Array, conditions: dict[str, Array]) -> tuple[str, ...]:
@@ -386,17 +364,3 @@ def loose_coordinates(program: Program, x: Array, conditions: dict[str, Array]) 
     coefficients = coefficient_sites(program, x, conditions)
     sites = [k for k in coefficients if k in program.improper or k in program.ard]
     return np.concatenate([np.zeros(0, int), *(program.coordinates(k) for k in sites)])
-
-
-class _Blank(Messenger):
-    """Give every site without a value a feasible one: a shape is read, nothing is sampled."""
-
-    def process_message(self, msg: dict[str, Any]) -> None:
-        if msg["type"] != "sample" or msg["value"] is not None:
-            return
-        fn = msg["fn"]
-        if isinstance(unwrapped(fn), Boltzmann):
-            msg["value"] = jnp.ones(fn.shape())
-        elif not fn.support.is_discrete:
-            transform = biject_to(fn.support)
-            msg["value"] = transform(jnp.zeros(transform.inverse_shape(tuple(fn.shape()))))

@@ -14,12 +14,12 @@ import xarray as xr
 from bayescg.infer.begin import is_exact, origin, program_of
 from bayescg.infer.existence import endless
 from bayescg.infer.fit import Fit, Table
+from bayescg.infer.handlers import replace_prior
 from bayescg.infer.laplace import FORMS, Laplace, Weighted, joined, laplace, weigh
 from bayescg.infer.mcem import MCEMResult, run_mcem
 from bayescg.infer.options import MCEMOptions, options_for
 from bayescg.infer.program import (
     coefficient_sites,
-    replace_prior,
 )
 from bayescg.infer.progress import Progress
 from bayescg.infer.schedules import Newton, Schedule
@@ -71,6 +71,7 @@ class MCEM:
         batch = self.system.batch(self.data)
         fixed_key, fit_key, again_key, look_key, draw_key = jax.random.split(key, 5)
         fixed = {} if self.fixed is None else self.fixed(batch, fixed_key)
+        fixed = fixed or _all_seen(self.system, batch)
         function = self.system.program
         conditions = {k: jnp.asarray(v[0], float) for k, v in batch.conditions.items()}
         whole = program_of(self.system, batch, fixed)
@@ -110,6 +111,7 @@ class MCEM:
                 frames_per_step=options.frames_per_step,
                 infinity=infinity,
                 latent_sampler=self.system.latent_sampler,
+                complete=self.system.complete,
                 progress=progress,
             )
 
@@ -183,7 +185,8 @@ class MCEM:
             groups["map"] = map_group(result, prior_used, [], np.zeros(0))
         else:
             weighted = self.options.weights and not program.sites.latent_observed
-            weighted = weighted and self.system.sampler.at is None  # no cooling of sites in space
+            # Weights that are not exact are of chains that are cooled, which sites in space cannot be.
+            weighted = weighted and (exact or self.system.sampler.at is None)
             if result.interrupted and weighted:
                 weighted = False
                 messages.append("interrupted: draws are not weighted.")
@@ -325,6 +328,15 @@ class MCEM:
 def mcem(system: System, data: xr.Dataset, **options: Any) -> MCEM:
     """MC-EM with Laplace on ``system``; options are those of :class:`MCEMOptions`."""
     return MCEM(system, data, options_for(system, "mcem", MCEMOptions(), options))
+
+
+def _all_seen(system: System, batch: Batch) -> dict[str, np.ndarray]:
+    """The latent of a program whose data are all of it: a Dirac map that drops no site."""
+    program = program_of(system, batch)
+    if program.kept is None or len(program.kept) < program.latent_shape[0]:
+        return {}
+    order = np.argsort(program.kept)
+    return {program.sites.latent: batch.x[:, :, order]}
 
 
 def _endings(result: MCEMResult) -> str:

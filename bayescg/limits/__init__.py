@@ -12,10 +12,14 @@ IBI        Dirac                 flat    same                            IMC, id
 DBI        Dirac                 flat    zero-density limit              one shot
 MS-CG      Dirac                 any     not needed (score matching)     least squares on forces
 GYBG       Dirac                 flat    not needed (score matching)     the same, from structure
+ARCG       Dirac, or pre-CG G    flat    replaced by a critic            covariance with its witness
+classifier Dirac                 flat    replaced by a critic            its verdict, added
 =========  ====================  ======  ==============================  =========================
 """
 
 from bayescg.infer.hypernetted import hnc_potential
+from bayescg.limits.arcg import arcg
+from bayescg.limits.classifier import classifier
 from bayescg.limits.dbi import dbi
 from bayescg.limits.force_matching import force_matching
 from bayescg.limits.ibi import ibi
@@ -23,4 +27,14 @@ from bayescg.limits.imc import imc
 from bayescg.limits.rem import rem
 from bayescg.limits.ybg import ybg
 
-__all__ = ["dbi", "force_matching", "hnc_potential", "ibi", "imc", "rem", "ybg"]
+__all__ = [
+    "arcg",
+    "classifier",
+    "dbi",
+    "force_matching",
+    "hnc_potential",
+    "ibi",
+    "imc",
+    "rem",
+    "ybg",
+]

@@ -3,6 +3,7 @@
 from bayescg.observables.base import Observable
 from bayescg.observables.blocking import blocked_error, statistical_inefficiency
 from bayescg.observables.by_name import common_lengths, molecular_observables, usual
+from bayescg.observables.frame_features import LocalDensity, Moments, local_density, moments
 from bayescg.observables.joint import (
     JointDistribution,
     MutualInformation,
@@ -40,7 +41,9 @@ __all__ = [
     "JointDistribution",
     "Known",
     "LiquidObservable",
+    "LocalDensity",
     "Magnetization",
+    "Moments",
     "MutualInformation",
     "Observable",
     "RadialDistribution",
@@ -53,9 +56,11 @@ __all__ = [
     "correlation",
     "fixed_of",
     "known_of",
+    "local_density",
     "longest_rdf",
     "magnetization",
     "molecular_observables",
+    "moments",
     "mutual_information",
     "neighbours_of",
     "rdf",

@@ -1,7 +1,7 @@
 """Energies: pytrees whose leaves are exactly their parameters."""
 
 from bayescg.potentials.base import ExponentialFamily, Potential
-from bayescg.potentials.bonded import Harmonic, PeriodicTable, Walls, Waves
+from bayescg.potentials.bonded import Harmonic, HarmonicTerm, PeriodicTable, Walls, Waves
 from bayescg.potentials.classes import PairClasses, classes_of
 from bayescg.potentials.fixed import FixedTable
 from bayescg.potentials.lattice import (
@@ -37,6 +37,7 @@ __all__ = [
     "FixedPair",
     "FixedTable",
     "Harmonic",
+    "HarmonicTerm",
     "Interaction",
     "InversePowers",
     "LennardJones",

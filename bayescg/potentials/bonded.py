@@ -1,14 +1,16 @@
 """Bond lengths, angles and dihedrals, and the functions of them that bonded potentials are made of."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from jax import Array
 import jax.numpy as jnp
+from jax.tree_util import register_dataclass
+from jax.typing import ArrayLike
 import numpy as np
 
 from bayescg.space import Box, minimum_image
 
-__all__ = ["Harmonic", "PeriodicTable", "Walls", "Waves", "coordinate", "jacobian"]
+__all__ = ["Harmonic", "HarmonicTerm", "PeriodicTable", "Walls", "Waves", "coordinate", "jacobian"]
 
 TINY = 1e-12  # of a squared sine, where the direction of a force has no meaning
 
@@ -64,6 +66,25 @@ class Harmonic:
     def __call__(self, q: Array) -> Array:
         t = q - self.centre
         return jnp.stack([t * t, t])
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class HarmonicTerm:
+    r"""A harmonic bond by its length and stiffness.
+
+    :param length: :math:`q_0`, angstrom; ``stiffness``: k, kcal/mol/angstrom^2; scalars.
+    :param factor: the energy is ``factor`` :math:`k (q - q_0)^2`: 1/2 as in textbooks, 1 as in LAMMPS; static.
+    """
+
+    length: ArrayLike
+    stiffness: ArrayLike
+    basis: Harmonic = field(metadata={"static": True})
+    factor: float = field(default=0.5, metadata={"static": True})
+
+    def natural(self) -> Array:
+        k = self.factor * jnp.asarray(self.stiffness)
+        return jnp.stack([-k, 2.0 * k * (jnp.asarray(self.length) - self.basis.centre)])
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from bayescg.samplers.base import ChainInfo, ChainState, Sampler, long_run
 from bayescg.samplers.exact import enumerated_sampler, transfer_matrix_sampler
-from bayescg.samplers.forces import Tether, closest_distance
+from bayescg.samplers.forces import Held, Tether, closest_distance
 from bayescg.samplers.gibbs import lattice_gibbs
 from bayescg.samplers.particles import Dynamics, ParticleState, particle_sampler
 
@@ -10,6 +10,7 @@ __all__ = [
     "ChainInfo",
     "ChainState",
     "Dynamics",
+    "Held",
     "ParticleState",
     "Sampler",
     "Tether",

@@ -35,7 +35,7 @@ class Sampler(NamedTuple):
     each once, under what ``prepare(potential, beta)`` made of the potential. ``field`` is the pull
     of data on their latent configurations, with which the same kernel samples q_i(X) of Eq. 24: for
     spins ``h`` of ``h.x``, ``(site, chain)``; for sites in space a
-    :class:`~bayescg.samplers.forces.Tether`; or None.
+    :class:`~bayescg.samplers.forces.Tether`, or :class:`~bayescg.samplers.forces.Held`; or None.
     """
 
     init: Callable[..., Any]

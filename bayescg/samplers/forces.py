@@ -40,7 +40,17 @@ from bayescg.samplers.bonded import (
 )
 from bayescg.space import minimum_image
 
-__all__ = ["Lists", "Range", "Tables", "Tether", "closest_distance", "energy", "forces", "tabulate"]
+__all__ = [
+    "Held",
+    "Lists",
+    "Range",
+    "Tables",
+    "Tether",
+    "closest_distance",
+    "energy",
+    "forces",
+    "tabulate",
+]
 
 NODES = 4096
 FIRST = 1.0  # angstrom; below, the table goes on with the slope it has here
@@ -51,6 +61,13 @@ class Tether(NamedTuple):
 
     centre: Array  # (axis, site, chain), angstrom
     stiffness: Array  # (chain,), 1/angstrom^2
+
+
+class Held(NamedTuple):
+    """Data that hold some sites where they are, and say nothing of the others: virtual sites move among them."""
+
+    at: Array  # (axis, site, chain), angstrom; of sites that are not held any place
+    free: Array  # (site, chain), 0 for a site that is held, 1 for one that moves
 
 
 @register_static
@@ -177,7 +194,7 @@ def forces(
     tables: Tables,
     x: Array,
     lists: Lists = Lists(),  # noqa: B008 - immutable
-    tether: Tether | None = None,
+    tether: Tether | Held | None = None,
 ) -> Array:
     """Forces in kT/angstrom, ``(axis, site, chain)``, on ``x`` of the same shape."""
     pairs = _every_force if lists.pairs is None else partial(_listed_force, row=lists.pairs)
@@ -188,6 +205,8 @@ def forces(
         total = total + three_body_forces(tables.form, tables.three_body, parts, lists.triples)
     if tables.bonded:
         total = total + bonded_forces(tables.bonded, x, tables.box)
+    if isinstance(tether, Held):
+        return total * tether.free
     if tether is not None:
         total = total + tether.stiffness * (tether.centre - x)
     return total
@@ -197,7 +216,7 @@ def energy(
     tables: Tables,
     x: Array,
     lists: Lists = Lists(),  # noqa: B008 - immutable
-    tether: Tether | None = None,
+    tether: Tether | Held | None = None,
 ) -> Array:
     """Energy in kT, ``(chain,)``, of the potential whose forces :func:`forces` gives."""
     pairs = _every_energy if lists.pairs is None else partial(_listed_energy, row=lists.pairs)
@@ -208,7 +227,7 @@ def energy(
         total = total + tables.three_body * three_body_energy(tables.form, parts)
     if tables.bonded:
         total = total + bonded_energy(tables.bonded, x, tables.box)
-    if tether is not None:
+    if isinstance(tether, Tether):
         gap = x - tether.centre
         total = total + 0.5 * tether.stiffness * jnp.sum(gap * gap, (0, 1))
     return total

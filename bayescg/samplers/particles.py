@@ -22,7 +22,7 @@ import numpy as np
 from bayescg.potentials.molecular import MolecularPotential
 from bayescg.potentials.particles import ParticlePotential
 from bayescg.samplers.base import ChainInfo, Sampler
-from bayescg.samplers.forces import Tables, Tether, energy, forces, tabulate
+from bayescg.samplers.forces import Held, Tables, Tether, energy, forces, tabulate
 from bayescg.samplers.lists import Kept, listed, relisted
 
 __all__ = ["Dynamics", "ParticleState", "particle_sampler"]
@@ -143,7 +143,7 @@ def _trajectory(
     dynamics: Dynamics,
     box: tuple[float, ...],
     tables: Tables,
-    tether: Tether | None,
+    tether: Tether | Held | None,
     key: Array,
     x: Array,
     v: Array,
@@ -160,8 +160,9 @@ def _trajectory(
     near = listed(tables, x, box)
     f = forces(tables, x, near.lists, tether)
     start = energy(tables, x, near.lists, tether) + 0.5 * jnp.sum(v * v, (0, 1))
+    free = tether.free if isinstance(tether, Held) else jnp.ones(x.shape[1:], dtype)
     # The median: a chain that blows up must not slow the others down.
-    each = jnp.sqrt(jnp.mean(f * f, (0, 1)))
+    each = jnp.sqrt(jnp.sum(f * f, (0, 1)) / (3.0 * jnp.maximum(jnp.sum(free, 0), 1.0)))
     frequency = jnp.broadcast_to(jnp.nanmedian(each), h.shape)
     rate = dynamics.friction * jnp.where(known > 0.0, known, frequency)
     least = LEAST if dynamics.friction else 0.0
@@ -173,7 +174,7 @@ def _trajectory(
         heat = m.heat
         if dynamics.kind == "langevin":
             x = m.x + half * v
-            noise = jax.random.normal(jax.random.fold_in(key, i), v.shape, dtype)
+            noise = jax.random.normal(jax.random.fold_in(key, i), v.shape, dtype) * free
             new = kept * v + kick * noise
             heat = heat + 0.5 * jnp.sum(new * new - v * v, (0, 1))
             v = new
@@ -196,15 +197,17 @@ def _step(
     state: ParticleState,
     tables: Tables,
     beta: Array,
-    field: Tether | None = None,
+    field: Tether | Held | None = None,
 ) -> tuple[ParticleState, ChainInfo]:
     """One trajectory of every chain; ``beta`` is in the tables already."""
     move_key, fresh_key, accept_key, jitter_key = jax.random.split(key, 4)
     dtype = state.x.dtype
-    tether = None
-    if field is not None:
-        tether = Tether(field.centre.astype(dtype), field.stiffness.astype(dtype))
+    tether = None if field is None else jax.tree.map(lambda a: a.astype(dtype), field)
     fresh = jax.random.normal(fresh_key, state.v.shape, dtype)
+    if isinstance(tether, Held):
+        fresh = fresh * tether.free
+        x = jnp.where(tether.free > 0, state.x, tether.at)
+        state = state._replace(x=x, v=state.v * tether.free)
     h = jnp.exp(state.log_step)
     v = state.v
     if dynamics.kind == "hmc":

@@ -16,8 +16,9 @@ import xarray as xr
 
 from bayescg import __version__, results
 from bayescg.infer.fit import Fit, Table
+from bayescg.infer.handlers import collapse_precisions
 from bayescg.infer.marginal import log_marginal
-from bayescg.infer.program import Program, collapse_precisions
+from bayescg.infer.program import Program
 
 __all__ = ["to_inference_data"]
 

@@ -20,6 +20,8 @@ from bayescg.infer.nuts_run import NUTS, NUTSOptions
 from bayescg.infer.options import options_for
 from bayescg.infer.run import MCEM, MCEMOptions
 from bayescg.io import data_of
+from bayescg.limits.arcg import ARCGOptions, arcg
+from bayescg.limits.classifier import ClassifierOptions, classifier
 from bayescg.limits.dbi import DBIOptions, dbi
 from bayescg.limits.force_matching import FMOptions, force_matching
 from bayescg.limits.ibi import IBIOptions, ibi
@@ -159,6 +161,10 @@ METHODS = {
     "dbi": _Method(lambda _: DBIOptions(), lambda system, data, o: dbi(system, data, **vars(o))),
     "fm": _Method(
         lambda _: FMOptions(), lambda system, data, o: force_matching(system, data, **vars(o))
+    ),
+    "arcg": _Method(lambda _: ARCGOptions(), lambda system, data, o: arcg(system, data, **vars(o))),
+    "classifier": _Method(
+        lambda _: ClassifierOptions(), lambda system, data, o: classifier(system, data, **vars(o))
     ),
     "ybg": _Method(lambda _: YBGOptions(), lambda system, data, o: ybg(system, data, **vars(o))),
 }

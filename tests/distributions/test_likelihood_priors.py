@@ -22,7 +22,7 @@ from bayescg.distributions import (
     horseshoe,
     normal,
 )
-from bayescg.infer.program import collapse_precisions
+from bayescg.infer.handlers import collapse_precisions
 from bayescg.mapping import majority
 from tests import brute_force
 from tests.densities import check_log_prob

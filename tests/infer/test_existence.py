@@ -11,8 +11,9 @@ import scipy.optimize
 from bayescg import results
 from bayescg.infer.begin import program_of
 from bayescg.infer.existence import endless
+from bayescg.infer.handlers import replace_prior
 from bayescg.infer.mcem import run_mcem
-from bayescg.infer.program import coefficient_sites, read_program, replace_prior
+from bayescg.infer.program import coefficient_sites, read_program
 from bayescg.infer.run import MCEM, MCEMOptions
 from bayescg.limits import rem
 from bayescg.workflow import to_inference_data

@@ -1,6 +1,7 @@
 """Strategies for the log-partition function A(theta_c) of Eq. 36."""
 
 from bayescg.distributions.log_partition.base import ExactLogPartition, LogPartition
+from bayescg.distributions.log_partition.bridge import Bridge
 from bayescg.distributions.log_partition.exact import (
     ENUMERABLE,
     Enumeration,
@@ -11,6 +12,7 @@ from bayescg.distributions.log_partition.sampled import Reweighted, Tracked, eff
 
 __all__ = [
     "ENUMERABLE",
+    "Bridge",
     "Enumeration",
     "ExactLogPartition",
     "LogPartition",

@@ -20,10 +20,13 @@ class LogPartition(Protocol):
 
 @runtime_checkable
 class ExactLogPartition(LogPartition, Protocol):
-    """A strategy that can also sum out latent spins coupled to data, and draw exact samples."""
+    """A strategy that can also sum out what the data say of a latent in part, and draw exact samples."""
 
-    def in_field(self, potential: Any, beta: Array, field: Array) -> Array:
-        """``log sum_X exp{-beta U + h.X}`` for ``field (frame, site)``: shape ``(frame,)``."""
+    def in_field(self, potential: Any, beta: Array, field: Any) -> Array:
+        """``log sum_X exp{-beta U + h.X}`` for ``field (frame, site)``: shape ``(frame,)``.
+
+        Of sites in space the sum is an integral over those that a :class:`~bayescg.samplers.forces.Held` leaves free.
+        """
         ...
 
     def sample(self, key: Array, potential: Any, beta: Array, samples: int) -> Array:

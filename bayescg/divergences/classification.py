@@ -1,0 +1,153 @@
+r"""f-divergences by classification (ARCG paper, Section II.D, Eqs. 12 and 17-19).
+
+With the losses of a divergence and the logit :math:`\ell` of the critic's guess,
+
+.. math:: I_f(p_{ref}, p_{mod}) = L(\tfrac12) - \min_{\ell}\ \tfrac12\langle l_{mod}\circ\ell\rangle_{p_{mod}}
+          + \tfrac12\langle l_{ref}\circ\ell\rangle_{p_{ref}},
+
+L(1/2) the loss of the guess that cannot tell. So :math:`f^\dagger = -\tfrac12\, l_{mod}\circ\ell^\dagger`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+from jax import Array
+import jax.numpy as jnp
+import numpy as np
+
+from bayescg.critics import LOG_LOSS, Critic, Labelled, Losses, accuracy
+from bayescg.divergences.base import Judgement
+
+__all__ = [
+    "Classified",
+    "FDivergence",
+    "bhattacharyya",
+    "hellinger",
+    "jensen_shannon",
+    "relative_entropy",
+    "squared",
+]
+
+
+def _same(value: float) -> tuple[float, float]:
+    return value, 1.0
+
+
+@dataclass(frozen=True)
+class FDivergence:
+    """An f-divergence, or a monotonic function of one.
+
+    :param losses: l_mod and l_ref, as functions of the logit.
+    :param transform: from the f-divergence to what is reported, and the slope of that.
+    """
+
+    name: str
+    losses: Losses
+    transform: Callable[[float], tuple[float, float]] = _same
+    critical: bool = True
+
+    def by(self, critic: Critic, folds: int = 2) -> "Classified":
+        return Classified(self, critic, folds)
+
+    def judged(
+        self, model: np.ndarray, reference: np.ndarray, samples: Labelled
+    ) -> tuple[float, np.ndarray]:
+        """Value, and the witness on the model's configurations, from logits of both samples.
+
+        :param model: ``(sample,)``; ``reference``: ``(frame,)``.
+        """
+        ours = np.asarray(self.losses.model(jnp.asarray(model)))
+        theirs = np.asarray(self.losses.reference(jnp.asarray(reference)))
+        blind = 0.5 * float(self.losses.model(jnp.zeros(())) + self.losses.reference(jnp.zeros(())))
+        loss = 0.5 * (samples.model_weight @ ours + samples.reference_weight @ theirs)
+        value, slope = self.transform(blind - float(loss))
+        return value, -0.5 * slope * ours
+
+
+@dataclass(frozen=True)
+class Classified:
+    """An f-divergence judged by a critic.
+
+    :param folds: parts of both samples. What a critic says of samples that it was fitted to is too sharp, by
+        the more the more features it has; here each part is judged by what was fitted to the others.
+    :param losses: that the critic's search goes down; the log-loss (Eq. 44) has the same optimum as the
+        divergence's own, which for relative entropy has no bound (Section III).
+    """
+
+    divergence: FDivergence
+    critic: Critic
+    folds: int = 2
+    losses: Losses = LOG_LOSS
+
+    def __post_init__(self) -> None:
+        if self.folds < 1:
+            raise ValueError(f"folds must be at least 1, got {self.folds}.")
+
+    def start(self, key: Array, features: int) -> tuple[Any, ...]:
+        keys = jax.random.split(key, self.folds)
+        return tuple(self.critic.start(k, features) for k in keys)
+
+    def __call__(
+        self, key: Array, state: tuple[Any, ...], samples: Labelled
+    ) -> tuple[tuple[Any, ...], Judgement]:
+        parts = [_parts(len(f), self.folds) for f in samples[:2]]
+        model, reference = (np.empty(len(f)) for f in samples[:2])
+        new, losses = [], []
+        for k, params in enumerate(state):
+            # Of one part only there is nothing else to fit to.
+            ours, theirs = ((p != k) | (self.folds == 1) for p in parts)
+            training = Labelled(
+                samples.model[ours],
+                samples.reference[theirs],
+                _share(samples.model_weight[ours]),
+                _share(samples.reference_weight[theirs]),
+            )
+            params, loss = self.critic.fit(
+                jax.random.fold_in(key, k), params, training, self.losses
+            )
+            new.append(params)
+            losses.append(loss)
+            ours, theirs = (p == k for p in parts)
+            model[ours] = self.critic.logit(params, samples.model[ours])
+            reference[theirs] = self.critic.logit(params, samples.reference[theirs])
+        value, witness = self.divergence.judged(model, reference, samples)
+        right = accuracy(model, reference, samples)
+        loss = float(np.mean(losses))
+        return tuple(new), Judgement(value, witness, right, loss, model)
+
+
+def _parts(count: int, folds: int) -> np.ndarray:
+    """Which part each sample is in, ``(sample,)``: neighbours together, since they are correlated."""
+    return np.arange(count) * folds // max(count, 1)
+
+
+def _share(weight: np.ndarray) -> np.ndarray:
+    return weight / weight.sum()
+
+
+def _log(hellinger: float) -> tuple[float, float]:
+    """-log BC from the Hellinger divergence 2 (1 - BC), and its slope; Eqs. 36-39."""
+    overlap = 1.0 - 0.5 * hellinger
+    if overlap <= 0.0:  # only a critic that is far off says so
+        return np.inf, np.nan
+    return -float(np.log(overlap)), 0.5 / overlap
+
+
+#: :math:`\int p_{ref}\log(p_{ref}/p_{mod})`, Eqs. 34 and 35; what REM minimises.
+relative_entropy = FDivergence(
+    "relative_entropy", Losses(lambda t: 2.0 * jnp.exp(t), lambda t: -2.0 * (t + 1.0))
+)
+#: :math:`\int(\sqrt{p_{mod}} - \sqrt{p_{ref}})^2 = 2(1 - BC)`, Eqs. 40 and 41; twice the H of Eq. 38.
+hellinger = FDivergence(
+    "hellinger", Losses(lambda t: 2.0 * jnp.exp(0.5 * t), lambda t: 2.0 * jnp.exp(-0.5 * t))
+)
+#: :math:`-\log\int\sqrt{p_{mod}p_{ref}}`, Eq. 37.
+bhattacharyya = FDivergence("bhattacharyya", hellinger.losses, _log)
+#: The square loss, Eqs. 20 and 21: :math:`\tfrac18\int(p_{mod} - p_{ref})^2/(p_{mod} + p_{ref})`.
+squared = FDivergence(
+    "squared", Losses(lambda t: jax.nn.sigmoid(t) ** 2, lambda t: jax.nn.sigmoid(-t) ** 2)
+)
+#: Jensen and Shannon's: the log-loss itself, at most log 2.
+jensen_shannon = FDivergence("jensen_shannon", LOG_LOSS)

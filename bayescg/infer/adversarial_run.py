@@ -1,0 +1,324 @@
+"""ARCG as a run: a system and data in, a :class:`Fit` out."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+import time
+from typing import Any, Literal
+
+import jax
+from jax import Array
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from bayescg.critics import Annealing, Critic, Logistic, Perceptron
+from bayescg.divergences import DIVERGENCES, Divergence, Judge
+from bayescg.infer.adversarial import Searched, search
+from bayescg.infer.begin import origin, program_of
+from bayescg.infer.descent import Rule
+from bayescg.infer.fit import Fit, Table
+from bayescg.infer.options import check_without_prior
+from bayescg.infer.program import Program
+from bayescg.infer.progress import Progress
+from bayescg.observables.base import Observable
+from bayescg.options import option
+from bayescg.system import Batch, System
+
+__all__ = ["Adversarial", "CriticOptions", "DescentOptions", "features_of", "judge_of"]
+
+BLOCK = 64  # frames measured at once
+
+
+@dataclass(frozen=True)
+class CriticOptions:
+    """Which critic, and what it sees."""
+
+    critic: Literal["logistic", "perceptron"] = option(
+        "logistic", "logistic regression by L-BFGS, or a small multilayer perceptron"
+    )
+    features: str = option(
+        "auto",
+        "what the critic sees: names with commas, of the model's own; `statistics`, the sufficient statistics of "
+        "p_c; `auto`, all of the model's own, or those",
+    )
+    penalty: float = option(1e-3, "l2 penalty of the critic's weights")
+    critic_steps: int = option(50, "most iterations of L-BFGS, or steps of Adam, in one fit")
+    hidden: str = option("15,15,15,15", "widths of hidden layers (perceptron)")
+    folds: int = option(
+        2, "parts of the samples, each judged by what was fitted to the others; 1: all at once"
+    )
+    noise: float | None = option(
+        None,
+        "first standard deviation of the noise on whitened features; none: as much as it takes to err",
+    )
+    decay: float = option(0.95, "of the noise's variance, each time it becomes less")
+    accuracy: float = option(0.8, "of the critic, below which it does")
+    patience: int = option(1, "iterations in a row below it")
+
+    def made(self) -> Critic:
+        """The critic.
+
+        :raises ValueError: for options out of range.
+        """
+        if self.critic == "logistic":
+            return Logistic(self.penalty, self.critic_steps)
+        try:
+            hidden = tuple(int(w) for w in self.hidden.split(","))
+        except ValueError:
+            raise ValueError(
+                f"hidden must be whole numbers with commas, got {self.hidden!r}."
+            ) from None
+        return Perceptron(hidden, self.critic_steps, penalty=self.penalty)
+
+    def annealing(self) -> Annealing:
+        """When noise becomes less."""
+        return Annealing(self.decay, self.accuracy, self.patience)
+
+
+@dataclass(frozen=True)
+class DescentOptions:
+    """How parameters move."""
+
+    rate: float = option(0.01, "of a step, in the unconstrained coordinate of a parameter")
+    rates: str = option(
+        "", "of single parameters: name=rate with commas, as epsilon=0.02,sigma=0.005"
+    )
+    window: int = option(40, "iterations that a stage is judged by, at least")
+    drift: float = option(
+        0.3, "a stage ends when no parameter went farther in them than this part of its way"
+    )
+    stages: int = option(4, "how often the rate is then halved")
+
+    def rule(self, program: Program, kind: Literal["rmsprop", "plain"] = "rmsprop") -> Rule:
+        """The rule of the steps.
+
+        :raises ValueError: for options out of range, or a name that is no parameter's.
+        """
+        if not self.rate > 0.0 or self.window < 4 or not 0.0 < self.drift < 1.0 or self.stages < 0:
+            raise ValueError(
+                "rate must be positive, window at least 4, drift between 0 and 1, stages not negative."
+            )
+        rates = np.full(program.size, self.rate)
+        for word in filter(None, self.rates.split(",")):
+            name, _, text = word.partition("=")
+            if name.strip() not in program.shapes:
+                raise ValueError(
+                    f"rates names {name.strip()!r}; allowed are {', '.join(program.shapes)}."
+                )
+            try:
+                value = float(text)
+            except ValueError:
+                value = np.nan
+            if not 0.0 < value < np.inf:
+                raise ValueError(f"rates gives {word!r}; allowed is name=rate, a positive number.")
+            rates[program.coordinates(name.strip())] = value
+        return Rule(rates, window=self.window, drift=self.drift, stages=self.stages, kind=kind)
+
+
+def judge_of(divergence: str | Divergence, critic: str | Critic, options: Any) -> Judge:
+    """The judge that options, or objects in their place, name.
+
+    :raises ValueError: for an unknown divergence.
+    """
+    if isinstance(divergence, str):
+        if divergence not in DIVERGENCES:
+            raise ValueError(f"unknown divergence {divergence!r}; known: {', '.join(DIVERGENCES)}.")
+        divergence = DIVERGENCES[divergence]
+    return divergence.by(options.made() if isinstance(critic, str) else critic, options.folds)
+
+
+def features_of(
+    system: System, names: str, statistics: Callable[[Array], Array]
+) -> tuple[Callable[[Array], Array], tuple[str, ...]]:
+    """What a critic sees of configurations of sites that are compared: ``(feature, batch)``; and its names.
+
+    :param names: as the option ``features`` has it.
+    :param statistics: of p_c's potential, for where they are asked for.
+    :raises ValueError: for a feature that the system does not have.
+    """
+    known = {o.name: o for o in system.critic_features}
+    wanted = [n.strip() for n in names.split(",")]
+    if wanted == ["auto"]:
+        wanted = list(known) or ["statistics"]
+    chosen: list[Observable | None] = []
+    for name in wanted:
+        if name == "statistics":
+            if system.pre_map is not None:
+                raise ValueError(
+                    f"features=statistics are those of all sites of {system.name}, of which the data hold only "
+                    f"some; allowed are {', '.join(known)}."
+                )
+            chosen.append(None)
+        elif name in known:
+            chosen.append(known[name])
+        else:
+            raise ValueError(
+                f"{system.name} has no critic features {name!r}; allowed are "
+                f"{', '.join([*known, 'statistics'])}."
+            )
+
+    def seen(x: Array) -> Array:
+        parts = [statistics(x) if o is None else o(x) for o in chosen]
+        return jnp.concatenate([p.reshape(-1, x.shape[-1]) for p in parts])
+
+    return seen, tuple(wanted)
+
+
+@dataclass(frozen=True)
+class Adversarial:
+    """A method with a critic on a system and data; ``run(key)`` does it.
+
+    :param options: has the fields of :class:`AdversarialEffort` and :class:`CriticOptions`.
+    :param rule: of the steps, for a program.
+    :param judge: what finds a witness.
+    :param downhill: as in :func:`~bayescg.infer.adversarial.search`.
+    """
+
+    system: System
+    data: xr.Dataset
+    options: Any
+    method: str
+    judge: Judge
+    rule: Callable[[Program], Rule]
+    downhill: Callable[..., np.ndarray] | None = None
+
+    def run(self, key: Array, *, progress: Progress | None = None) -> Fit:
+        """Search, from where the system starts.
+
+        :raises ValueError: for a system without a map to what the data hold, a sweep, or features that it lacks.
+        :raises FloatingPointError: if the first iteration already cannot be judged.
+        """
+        began = time.monotonic()
+        system, o = self.system, self.options
+        check_without_prior(system, self.method)
+        batch = system.batch(self.data)
+        if len(batch.x) != 1:
+            raise ValueError(
+                f"{self.method} fits one data set, not a sweep; choose one of its members."
+            )
+        map_key, run_key = jax.random.split(key)
+        x = self._compared(batch, map_key)
+        fixed = {} if system.pre_map is not None else {"X": x[None]}
+        fixed |= {k: np.full(1, v) for k, v in system.dirac.items()}
+        program = program_of(system, batch, fixed)
+        conditions = {k: jnp.asarray(v[0], float) for k, v in batch.conditions.items()}
+        start = origin(system, program, batch.x)[0]
+        example = batch.x[0]
+        potential = program.boltzmann(
+            jnp.asarray(start), jnp.asarray(example[:1], float), conditions
+        ).potential
+        seen, names = features_of(system, o.features, potential.statistics)
+        reference = in_blocks(seen, x)
+        g = system.pre_map
+        found = search(
+            program,
+            system.sampler,
+            seen if g is None else (lambda X: seen(g(X))),
+            reference,
+            self.judge,
+            run_key,
+            start,
+            example=example,
+            conditions=conditions,
+            rule=self.rule(program),
+            downhill=self.downhill,
+            annealing=o.annealing(),
+            noise=o.noise,
+            effort=o,
+            progress=progress,
+        )
+        return self._fit(found, program, batch, fixed, names, key, began)
+
+    def _compared(self, batch: Batch, key: Array) -> np.ndarray:
+        """The data at the resolution of comparison, ``(frame, ...)``: R or M of them."""
+        system, x = self.system, np.asarray(batch.x[0], float)
+        if system.pre_map is not None:
+            return x
+        if system.restriction is None:
+            raise ValueError(f"{system.name} has no fine-to-coarse map, which {self.method} needs.")
+        return np.asarray(system.restriction(jnp.asarray(x), key=key))
+
+    def _fit(
+        self,
+        found: Searched,
+        program: Program,
+        batch: Batch,
+        fixed: dict[str, np.ndarray],
+        names: Sequence[str],
+        key: Array,
+        began: float,
+    ) -> Fit:
+        messages = list(batch.notices)
+        if found.ended == "separated":
+            messages.append(
+                "the critic tells every configuration of the model from the data's, so that its slope says nothing; "
+                "start nearer to the data (-s), or give it more noise (-M noise=4)."
+            )
+        elif found.ended != "converged":
+            messages.append(
+                f"{self.method} ended: {found.ended}, after {found.iterations} iterations; what is stored is the "
+                "last state that could be judged."
+            )
+        failed = float(np.sum(found.trace["failed"]))
+        if failed:
+            messages.append(f"{failed:.0f} moves blew up and were taken back.")
+        trace = {
+            name: Table(
+                ("iteration", "member", "parameter")
+                if name in ("u", "slope")
+                else ("iteration", "member"),
+                values[:, None],
+                MEANING[name],
+            )
+            for name, values in found.trace.items()
+        }
+        return Fit(
+            method=self.method,
+            system=self.system,
+            batch=batch,
+            program=program,
+            draws=found.u[None, None, None],
+            mode=found.u[None],
+            approximation="one draw: the point estimate",
+            converged=np.array([found.ended == "converged"]),
+            ended=found.ended,
+            messages=tuple(messages),
+            seconds=time.monotonic() - began,
+            exact=False,
+            fixed=fixed,
+            groups={"em_trace": trace},
+            attrs={
+                "iterations": found.iterations,
+                "distance": found.distance,
+                "divergence": float(found.trace["divergence"][-1]),
+                "critic_accuracy": float(found.trace["accuracy"][-1]),
+                "critic_features": ", ".join(names),
+                **batch.attrs,
+            },
+            options=self.options,
+            key=key,
+        )
+
+
+def in_blocks(function: Callable[[Array], Array], x: np.ndarray) -> np.ndarray:
+    """``(frame, feature)`` of configurations ``(frame, ...)``, some at a time."""
+    run = jax.jit(function)
+    block = min(BLOCK, len(x))
+    rows = []
+    for start in range(0, len(x), block):
+        stop = min(start + block, len(x))
+        # The last block overlaps, so that one shape is compiled.
+        values = np.asarray(run(jnp.asarray(x[stop - block : stop], float).T)).T
+        rows.append(values[start - stop :])
+    return np.concatenate(rows)
+
+
+MEANING = {
+    "u": "parameters, unconstrained",
+    "slope": "slope of the divergence by them",
+    "divergence": "divergence, as the critic finds it with the noise there is",
+    "accuracy": "part of the configurations whose origin the critic guesses right",
+    "noise": "standard deviation of the noise on whitened features",
+    "rate": "of the steps, relative to the first",
+    "failed": "moves that blew up and were taken back",
+}

@@ -1,0 +1,123 @@
+r"""How parameters go down a noisy slope, and when they have arrived.
+
+RMSProp moves each parameter by about its rate as long as its slope has one sign, and at random once noise is
+all that is left of it. A stage of the search ends when over its last ``window`` iterations no parameter went
+farther than ``drift`` of the way that it took; the next has half the rate. The estimate is the average over the
+last stage (B. T. Polyak and A. B. Juditsky, SIAM J. Control Optim. 30, 838 (1992)).
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal, Self
+
+import numpy as np
+
+from bayescg.observables.blocking import blocked_error
+
+__all__ = ["Descent", "Rule"]
+
+SMALL = 1e-12  # of a root mean square slope, below which a parameter matters to nothing
+
+
+@dataclass(frozen=True, eq=False)
+class Descent:
+    """Where a search is.
+
+    :param u: parameters, ``(u,)``.
+    :param square: running mean square of the slope, ``(u,)``.
+    :param weight: how much of it is known; 1 after many steps.
+    :param rate: by which the rates of this stage are multiplied.
+    :param path: parameters in this stage, a row an iteration; ``slopes`` the slopes there.
+    :param stage: stages that have ended.
+    """
+
+    u: np.ndarray
+    square: np.ndarray
+    weight: float = 0.0
+    rate: float = 1.0
+    stage: int = 0
+    path: tuple[np.ndarray, ...] = ()
+    slopes: tuple[np.ndarray, ...] = ()
+    gone: tuple[np.ndarray, ...] = ()
+
+    @classmethod
+    def start(cls, u: np.ndarray) -> Self:
+        return cls(u, np.zeros_like(u))
+
+
+@dataclass(frozen=True)
+class Rule:
+    """RMSProp in stages.
+
+    :param rates: of each parameter, ``(u,)``: about its change in one step, in its unconstrained coordinate.
+    :param memory: of the mean square, from one iteration to the next.
+    :param window: iterations that a stage is judged by, at least.
+    :param drift: part of the way taken, below which a parameter is going nowhere.
+    :param stages: how often the rate is halved.
+    :param kind: ``plain``: a step is the rate times the slope.
+    """
+
+    rates: np.ndarray
+    memory: float = 0.9
+    window: int = 40
+    drift: float = 0.3
+    stages: int = 4
+    kind: Literal["rmsprop", "plain"] = "rmsprop"
+
+    def step(self, descent: Descent, slope: np.ndarray, *, settled: bool) -> Descent:
+        """One step down.
+
+        :param settled: whether the slope is that of what is looked for, without noise on features: only then
+            a stage can end.
+        """
+        square = self.memory * descent.square + (1.0 - self.memory) * slope**2
+        weight = self.memory * descent.weight + (1.0 - self.memory)
+        size = np.sqrt(square / weight)
+        change = np.where(size > SMALL, slope / np.where(size > SMALL, size, 1.0), 0.0)
+        if self.kind == "plain":
+            change = slope
+        move = -descent.rate * self.rates * change
+        path = (*descent.path, descent.u) if settled else ()
+        slopes = (*descent.slopes, slope) if settled else ()
+        gone = (*descent.gone, move) if settled else ()
+        new = replace(
+            descent,
+            u=descent.u + move,
+            square=square,
+            weight=weight,
+            path=path,
+            slopes=slopes,
+            gone=gone,
+        )
+        if not self._arrived(new):
+            return new
+        if descent.stage == self.stages:
+            return replace(new, stage=new.stage + 1)
+        # The next stage begins where this one was on the average.
+        middle = np.mean(new.path[-self.window // 2 :], 0)
+        return replace(
+            new,
+            u=middle,
+            rate=0.5 * new.rate,
+            stage=new.stage + 1,
+            path=(),
+            slopes=(),
+            gone=(),
+        )
+
+    def _arrived(self, descent: Descent) -> bool:
+        if len(descent.gone) < self.window:
+            return False
+        gone = np.stack(descent.gone[-self.window :])
+        way = np.sum(np.abs(gone), 0)
+        return bool(np.all(np.abs(gone.sum(0)) <= self.drift * way))
+
+    def done(self, descent: Descent) -> bool:
+        """Whether the last stage has ended."""
+        return descent.stage > self.stages
+
+    def found(self, descent: Descent) -> tuple[np.ndarray, float]:
+        """The average over the last stage, and the mean slope there in its standard errors (rms)."""
+        slopes = np.stack(descent.slopes)
+        error = np.maximum(blocked_error(slopes), 1e-300)
+        off = slopes.mean(0) / error
+        return np.mean(descent.path, 0), float(np.sqrt(np.mean(off**2)))

@@ -1,0 +1,62 @@
+"""Adversarial-residual coarse-graining (ARCG) as a limiting case: Dirac map or pre-CG map, and a critic for log Z."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import xarray as xr
+
+from bayescg.critics import Critic
+from bayescg.divergences import Divergence
+from bayescg.infer.adversarial import AdversarialEffort
+from bayescg.infer.adversarial_run import Adversarial, CriticOptions, DescentOptions, judge_of
+from bayescg.infer.options import options_for
+from bayescg.options import option
+from bayescg.system import System
+
+__all__ = ["ARCGOptions", "arcg"]
+
+
+@dataclass(frozen=True)
+class ARCGOptions(AdversarialEffort, CriticOptions, DescentOptions):
+    """Options of ARCG."""
+
+    divergence: Literal[
+        "relative_entropy",
+        "hellinger",
+        "bhattacharyya",
+        "squared",
+        "jensen_shannon",
+        "mmd",
+        "energy_distance",
+        "wasserstein",
+        "sobolev",
+    ] = option("relative_entropy", "divergence of model and data that is made small")
+
+
+def arcg(
+    system: System,
+    data: xr.Dataset,
+    *,
+    divergence: str | Divergence | None = None,
+    critic: str | Critic | None = None,
+    **options: Any,
+) -> Adversarial:
+    r"""ARCG: make a critic's estimate of a divergence small (ARCG paper, Eqs. 11 and 15).
+
+    With relative entropy and a complete critic its slope is REM's: :math:`-\langle\hat\eta/(1 - \hat\eta)
+    \rangle`-weighted averages over the model are averages over the data (Eq. 43 with the sign of Eq. 42).
+
+    :param divergence: one of :mod:`bayescg.divergences`, or its name.
+    :param critic: one of :mod:`bayescg.critics`, or its name.
+    :raises ValueError: for an unknown option.
+    """
+    names = {
+        k: v for k, v in {"divergence": divergence, "critic": critic}.items() if isinstance(v, str)
+    }
+    chosen = options_for(system, "arcg", ARCGOptions(), {**options, **names})
+    judge = judge_of(
+        chosen.divergence if divergence is None else divergence,
+        chosen.critic if critic is None else critic,
+        chosen,
+    )
+    return Adversarial(system, data, chosen, "arcg", judge, chosen.rule)
