@@ -50,6 +50,13 @@ MADE_BY = ("beta", "J0", "a", "L_f", "count", "exponent")
 REFERENCE_OPTIONS = ("n_f", *MADE_BY, "mu", "frames")
 
 
+#: Options that suit a method better than the model's own defaults: a critic looks at coarse spins alone.
+METHOD_DEFAULTS = {
+    "arcg": {"prior": "flat", "fine": "majority"},
+    "classifier": {"prior": "flat", "fine": "majority"},
+}
+
+
 @dataclass(frozen=True)
 class Options:
     """Everything that ``-s`` can set; defaults are the paper's."""

@@ -80,6 +80,8 @@ METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "rem": {"prior": "flat"},
     "fm": {"prior": "flat"},
     "ybg": {"prior": "flat"},
+    "arcg": {"prior": "flat"},
+    "classifier": {"prior": "flat"},
 }
 
 
@@ -111,7 +113,7 @@ class Options:
         None, "pairs closer than this are pushed apart, angstrom; none: the data's closest pair"
     )
     prior: Literal["ard", "normal", "flat"] = option(
-        "ard", "prior of theta_c; dbi, ibi, imc, rem and ybg have none, which is flat"
+        "ard", "prior of theta_c; methods that match or criticise have none, which is flat"
     )
     prior_scale: float = option(10.0, "standard deviation of the normal prior, kcal/mol")
     a0: float = option(1e-5, "shape of ARD's Gamma")

@@ -213,7 +213,7 @@ FIT = {
     "max_sweeps": 1024,
     "tolerance": 0.25,
     "cooling": 0.0,
-    "most_missing": 0.999,
+    "most_missing": 0.95,
     "max_iterations": 300,
     "information": 64,
     "laplace": "observed",

@@ -1,6 +1,6 @@
 """Posterior predictive of observables of particles: one chain a draw, all chains pooled."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -59,6 +59,8 @@ def particle_predictive(
     conditions: dict[str, Array],
     *,
     production: Production = Production(),  # noqa: B008 - a tuple
+    pre_map: Callable[[Array], Array] | None = None,
+    complete: Callable[[Array, Array], Array] | None = None,
     progress: Progress | None = None,
 ) -> ParticlePrediction:
     r"""Estimate :math:`\hat a(\theta) = E[a(x)]` at many parameter values.
@@ -72,6 +74,8 @@ def particle_predictive(
 
     :param u: unconstrained parameters, ``(draw, u)``.
     :param x: configurations to start from, ``(frame, site, axis)``.
+    :param pre_map: from configurations of the model to those that are measured; ``complete`` puts the sites that
+        it drops into ``x``, as :class:`~bayescg.system.System` has them.
     """
     progress = progress or Silent()
     draws = jnp.asarray(u)
@@ -80,7 +84,8 @@ def particle_predictive(
     nodes = jnp.asarray(_nodes_of(np.asarray(widths)))
     start_key, warm_key, run_key = jax.random.split(key, 3)
     order = jnp.arange(simulated) % len(x)
-    state = sampler.at(start_key, frames[order].T)  # type: ignore[misc]
+    whole = frames if complete is None else complete(jax.random.fold_in(start_key, 1), frames)
+    state = sampler.at(start_key, whole[order].T)  # type: ignore[misc]
 
     def prepare(v: Array) -> Any:
         boltzmann = program.boltzmann(v, frames[:1], conditions)
@@ -105,8 +110,9 @@ def particle_predictive(
     @jax.jit
     def measure(key: Array, x: Array) -> tuple[Array, tuple[Array, Array], dict[str, Array]]:
         wide = x.astype(jnp.result_type(float))
-        noise = jax.random.normal(key, wide.shape)
-        values = [{o.name: o(wide + jnp.sqrt(s) * noise) for o in observables} for s in nodes]
+        seen = wide if pre_map is None else pre_map(wide)
+        noise = jax.random.normal(key, seen.shape)
+        values = [{o.name: o(seen + jnp.sqrt(s) * noise) for o in observables} for s in nodes]
         stacked = jax.tree.map(lambda *v: jnp.stack(v), *values)  # (node, *dims, chain)
         return potential.statistics(wide), potential.virials(wide), stacked
 
@@ -159,7 +165,7 @@ def particle_predictive(
     beta = float(jnp.asarray(program.boltzmann(draws[0], frames[:1], conditions).beta))
     volume = float(np.prod(potential.box))
     bulk = tuple(
-        pressure(eta[d] / beta, beta, *grown, pooled.weights[d], chain, frames.shape[1], volume)
+        pressure(eta[d] / beta, beta, *grown, pooled.weights[d], chain, whole.shape[1], volume)
         for d in range(len(u))
     )
     return ParticlePrediction(
@@ -191,7 +197,9 @@ def drifts(energies: np.ndarray) -> bool:
 
 
 def _widths(program: Program, u: Array, x: Array, conditions: dict[str, Array]) -> Array:
-    """Variance of a fine coordinate about its coarse one at each draw, ``(draw,)``."""
+    """Variance of a fine coordinate about its coarse one at each draw, ``(draw,)``; 0 of a Dirac map."""
+    if program.kept is not None:
+        return jnp.zeros(len(u))
     return jax.jit(jax.vmap(lambda v: 1.0 / program.pull(v, x[:1], conditions).stiffness[0]))(u)
 
 

@@ -107,6 +107,8 @@ def particle_groups(
         batch.x[0],
         {k: jnp.asarray(v[0], float) for k, v in batch.conditions.items()},
         production=production,
+        pre_map=system.pre_map,
+        complete=system.complete,
         progress=progress,
     )
     first = simulated * copies

@@ -102,9 +102,13 @@ def slope(witness: np.ndarray) -> np.ndarray:
     return slope_of(witness, PHI, JACOBIAN, BETA, weight=P)
 
 
+def derivative(function: Callable[[Array], Array]) -> np.ndarray:
+    return np.asarray(jax.jit(jax.grad(function))(U))
+
+
 def check_slope(witness: np.ndarray, closed: Callable[[Array], Array]) -> None:
     """Eq. 15 against the derivative of a closed form by the model's parameters."""
-    expected = jax.grad(lambda u: closed(model(u)))(U)
+    expected = derivative(lambda u: closed(model(u)))
     assert np.abs(expected).max() > 1e-3
     np.testing.assert_allclose(slope(witness), expected, rtol=1e-10, atol=1e-14)
 
@@ -238,7 +242,7 @@ def test_logistic_regression_on_sufficient_statistics_is_complete(divergence: FD
         return CLOSED[divergence.name](p, jnp.asarray(INSIDE))
 
     np.testing.assert_allclose(said.value, closed(jnp.asarray(P)), rtol=1e-6)
-    expected = jax.grad(lambda u: closed(model(u)))(U)
+    expected = derivative(lambda u: closed(model(u)))
     np.testing.assert_allclose(slope(said.witness), expected, rtol=1e-4)
 
 
@@ -308,12 +312,12 @@ def test_eq_43_has_the_opposite_sign_of_the_derivative_of_eq_42() -> None:
     energy_slope = -PHI @ JACOBIAN  # (state, u)
     w = np.asarray(odds)
     printed = -BETA * (P * w) @ energy_slope + BETA * (P @ w) * (P @ energy_slope)
-    derivative = np.asarray(jax.grad(eq_42)(U))
-    np.testing.assert_allclose(printed, -derivative, rtol=1e-10)
+    uphill = derivative(eq_42)
+    np.testing.assert_allclose(printed, -uphill, rtol=1e-10)
     logit = np.log(w)
     value, witness = relative_entropy.judged(logit, logit, CASES["inside"].samples)
-    np.testing.assert_allclose(slope(witness), derivative, rtol=1e-10)
-    assert float(derivative @ derivative) > 1e-3
+    np.testing.assert_allclose(slope(witness), uphill, rtol=1e-10)
+    assert float(uphill @ uphill) > 1e-3
     # Eq. 42 leaves out the constant of Eq. 34.
     np.testing.assert_allclose(value, eq_42(U) + 1.0, rtol=1e-10)
 
