@@ -183,7 +183,12 @@ FIT = {
     "tolerance": 0.25,
 }
 #: And of ARCG.
-SEARCH = {"rates": "epsilon=0.01,sigma=0.004", "accuracy": 0.9}
+SEARCH = {
+    "rates": "epsilon=0.01,sigma=0.004",
+    "accuracy": 0.9,
+    "relax": 2,
+    "samples": 6,
+}
 
 
 def _longest(box: np.ndarray) -> float:

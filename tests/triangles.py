@@ -1,6 +1,7 @@
 """The molecule X-Y-X of the ARCG paper's Table I, and its integrals by plain quadrature."""
 
 from collections.abc import Callable
+from functools import cache
 
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +19,7 @@ REACH = 8.0  # angstrom from both ends, beyond which Y never is
 FARTHEST = 10.0  # angstrom, between the ends
 
 
+@cache
 def triangle(energy: str = "half") -> Triangle:
     """What the program of the shipped model stands on."""
     system = virtual_bond.system(Options(energy=energy))  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ A critic of ARCG (ARCG paper, Sections II.D and III) sees features of configurat
 
 from bayescg.critics.base import LOG_LOSS, Critic, Labelled, Losses, accuracy, labelled
 from bayescg.critics.logistic import Logistic, logistic
-from bayescg.critics.noise import Annealing, Noise, noisy, whitened
+from bayescg.critics.noise import Annealing, Noise, noisy, shared, whitened
 from bayescg.critics.perceptron import Perceptron, network, perceptron
 
 __all__ = [
@@ -23,5 +23,6 @@ __all__ = [
     "network",
     "noisy",
     "perceptron",
+    "shared",
     "whitened",
 ]

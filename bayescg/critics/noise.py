@@ -9,7 +9,7 @@ import numpy as np
 
 from bayescg.critics.base import Labelled
 
-__all__ = ["Annealing", "Noise", "noisy", "whitened"]
+__all__ = ["Annealing", "Noise", "noisy", "shared", "whitened"]
 
 
 class Noise(NamedTuple):
@@ -70,6 +70,18 @@ def whitened(samples: Labelled) -> Labelled:
     return samples._replace(
         model=(samples.model - mean) * scale, reference=(samples.reference - mean) * scale
     )
+
+
+def shared(key: Array, features: np.ndarray, sd: float, count: int) -> np.ndarray:
+    """Copies of features, ``(copy, sample, feature)``, each with one draw of noise that all samples share.
+
+    What a witness says of a configuration is its average over noise. With the same noise for all of them the average
+    differs between configurations by what they are, and not by the luck of the draw, which would bury it.
+    """
+    if sd == 0.0:
+        return features[None]
+    draws = np.asarray(jax.random.normal(key, (count, 1, features.shape[1])))
+    return features[None] + sd * draws
 
 
 def noisy(key: Array, samples: Labelled, sd: float) -> Labelled:

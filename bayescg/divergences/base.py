@@ -14,7 +14,7 @@ import numpy as np
 
 from bayescg.critics import Critic, Labelled
 
-__all__ = ["Divergence", "Judge", "Judgement"]
+__all__ = ["Divergence", "Judge", "Judgement", "copies"]
 
 
 class Judgement(NamedTuple):
@@ -34,9 +34,20 @@ class Judge(Protocol):
         """The first state of the search."""
         ...
 
-    def __call__(self, key: Array, state: Any, samples: Labelled) -> tuple[Any, Judgement]:
-        """Search, from where the last one ended, and judge."""
+    def __call__(
+        self, key: Array, state: Any, samples: Labelled, at: np.ndarray | None = None
+    ) -> tuple[Any, Judgement]:
+        """Search, from where the last one ended, and judge.
+
+        :param at: features of the model's configurations that the witness is wanted of, ``(copy, sample, feature)``,
+            averaged over copies; None: those of ``samples``.
+        """
         ...
+
+
+def copies(samples: Labelled, at: np.ndarray | None) -> np.ndarray:
+    """What a witness is wanted of, ``(copy, sample, feature)``."""
+    return samples.model[None] if at is None else at
 
 
 class Divergence(Protocol):

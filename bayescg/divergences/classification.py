@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayescg.critics import LOG_LOSS, Critic, Labelled, Losses, accuracy
-from bayescg.divergences.base import Judgement
+from bayescg.divergences.base import Judgement, copies
 
 __all__ = [
     "Classified",
@@ -52,17 +52,24 @@ class FDivergence:
         return Classified(self, critic, folds)
 
     def judged(
-        self, model: np.ndarray, reference: np.ndarray, samples: Labelled
+        self,
+        model: np.ndarray,
+        reference: np.ndarray,
+        samples: Labelled,
+        at: np.ndarray | None = None,
     ) -> tuple[float, np.ndarray]:
         """Value, and the witness on the model's configurations, from logits of both samples.
 
         :param model: ``(sample,)``; ``reference``: ``(frame,)``.
+        :param at: logits that the witness is wanted of, ``(copy, sample)``, averaged over copies; None: ``model``.
         """
         ours = np.asarray(self.losses.model(jnp.asarray(model)))
         theirs = np.asarray(self.losses.reference(jnp.asarray(reference)))
         blind = 0.5 * float(self.losses.model(jnp.zeros(())) + self.losses.reference(jnp.zeros(())))
         loss = 0.5 * (samples.model_weight @ ours + samples.reference_weight @ theirs)
         value, slope = self.transform(blind - float(loss))
+        if at is not None:
+            ours = np.asarray(self.losses.model(jnp.asarray(at))).mean(0)
         return value, -0.5 * slope * ours
 
 
@@ -90,8 +97,10 @@ class Classified:
         return tuple(self.critic.start(k, features) for k in keys)
 
     def __call__(
-        self, key: Array, state: tuple[Any, ...], samples: Labelled
+        self, key: Array, state: tuple[Any, ...], samples: Labelled, at: np.ndarray | None = None
     ) -> tuple[tuple[Any, ...], Judgement]:
+        wanted = copies(samples, at)
+        logits = np.empty(wanted.shape[:2])
         parts = [_parts(len(f), self.folds) for f in samples[:2]]
         model, reference = (np.empty(len(f)) for f in samples[:2])
         new, losses = [], []
@@ -112,10 +121,13 @@ class Classified:
             ours, theirs = (p == k for p in parts)
             model[ours] = self.critic.logit(params, samples.model[ours])
             reference[theirs] = self.critic.logit(params, samples.reference[theirs])
-        value, witness = self.divergence.judged(model, reference, samples)
+            some = wanted[:, ours]
+            flat = some.reshape(-1, some.shape[-1])
+            logits[:, ours] = self.critic.logit(params, flat).reshape(some.shape[:2])
+        value, witness = self.divergence.judged(model, reference, samples, logits)
         right = accuracy(model, reference, samples)
         loss = float(np.mean(losses))
-        return tuple(new), Judgement(value, witness, right, loss, model)
+        return tuple(new), Judgement(value, witness, right, loss, logits.mean(0))
 
 
 def _parts(count: int, folds: int) -> np.ndarray:

@@ -22,24 +22,17 @@ from bayescg.divergences.base import Judgement
 
 __all__ = ["KernelDivergence", "energy_distance", "mmd"]
 
-Distances = tuple[np.ndarray, np.ndarray, np.ndarray]  # model-model, model-reference, ref-ref
+
+def _gaussians(r: np.ndarray, scale: float) -> np.ndarray:
+    """Gaussian kernels of half, once and twice a scale, summed."""
+    out = np.zeros_like(r)
+    for part in (0.5, 1.0, 2.0):
+        out += np.exp(-0.5 * (r / (part * scale)) ** 2)
+    return out
 
 
-def _gaussians(d: Distances) -> Distances:
-    """Gaussian kernels of half, once and twice the median distance between model and reference, summed."""
-    scale = float(np.median(d[1])) or 1.0
-
-    def kernel(r: np.ndarray) -> np.ndarray:
-        out = np.zeros_like(r)
-        for part in (0.5, 1.0, 2.0):
-            out += np.exp(-0.5 * (r / (part * scale)) ** 2)
-        return out
-
-    return kernel(d[0]), kernel(d[1]), kernel(d[2])
-
-
-def _minus(d: Distances) -> Distances:
-    return -d[0], -d[1], -d[2]
+def _minus(r: np.ndarray, scale: float) -> np.ndarray:
+    return -r
 
 
 @dataclass(frozen=True)
@@ -49,11 +42,12 @@ class KernelDivergence:
     Pairs of a configuration with itself count in its value, as for populations they must: of n samples
     it is too large by about 1/n. Its slope does not notice.
 
-    :param kernel: of distances in the space of features.
+    :param kernel: of distances in the space of features and of their scale, the median distance between model and
+        reference.
     """
 
     name: str
-    kernel: Callable[[Distances], Distances]
+    kernel: Callable[[np.ndarray, float], np.ndarray]
     critical: bool = False
 
     def by(self, critic: Critic | None = None, folds: int = 1) -> "KernelDivergence":
@@ -62,17 +56,24 @@ class KernelDivergence:
     def start(self, key: Array, features: int) -> None:
         return None
 
-    def __call__(self, key: Array, state: Any, samples: Labelled) -> tuple[None, Judgement]:
+    def __call__(
+        self, key: Array, state: Any, samples: Labelled, at: np.ndarray | None = None
+    ) -> tuple[None, Judgement]:
         model, reference, p, q = samples
-        kernels = self.kernel(
-            (cdist(model, model), cdist(model, reference), cdist(reference, reference))
-        )
-        own, cross, theirs = kernels
+        apart = cdist(model, reference)
+        scale = float(np.median(apart)) or 1.0
+
+        def k(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+            return self.kernel(cdist(a, b), scale)
+
+        own, cross, theirs = k(model, model), self.kernel(apart, scale), k(reference, reference)
         on_model = own @ p - cross @ q
         on_reference = cross.T @ p - theirs @ q
         value = float(p @ on_model - q @ on_reference)
         middle = 0.5 * (p @ on_model + q @ on_reference)
         right = accuracy(middle - on_model, middle - on_reference, samples)
+        if at is not None:
+            on_model = np.mean([k(f, model) @ p - k(f, reference) @ q for f in at], 0)
         return None, Judgement(value, 2.0 * on_model, right, -value)
 
 

@@ -22,7 +22,7 @@ import optax
 
 from bayescg.critics import Critic, Labelled, accuracy, network
 from bayescg.critics.perceptron import Params, initial
-from bayescg.divergences.base import Judgement
+from bayescg.divergences.base import Judgement, copies
 
 __all__ = ["Penalised", "sobolev", "wasserstein"]
 
@@ -54,7 +54,9 @@ class Penalised:
         params = initial(key, (features, *self.hidden, 1))
         return params, optax.adam(self.rate).init(params), 0
 
-    def __call__(self, key: Array, state: Any, samples: Labelled) -> tuple[Any, Judgement]:
+    def __call__(
+        self, key: Array, state: Any, samples: Labelled, at: np.ndarray | None = None
+    ) -> tuple[Any, Judgement]:
         params, memory, searches = state
         train = _search(self, self.steps if searches else self.first)
         (params, memory), loss = train(key, (params, memory), samples)
@@ -63,7 +65,10 @@ class Penalised:
         middle = 0.5 * (means[0] + means[1])
         right = accuracy(middle - ours, middle - theirs, samples)
         value = float(means[0] - means[1])
-        return (params, memory, searches + 1), Judgement(value, ours, right, float(loss))
+        wanted = copies(samples, at)
+        flat = np.asarray(_network(params, jnp.asarray(wanted.reshape(-1, wanted.shape[-1]))))
+        witness = flat.reshape(wanted.shape[:2]).mean(0)
+        return (params, memory, searches + 1), Judgement(value, witness, right, float(loss))
 
 
 def _smooth(params: Params, features: Array) -> Array:

@@ -21,7 +21,7 @@ from jax import Array
 import jax.numpy as jnp
 import numpy as np
 
-from bayescg.critics import Annealing, Noise, labelled, noisy, whitened
+from bayescg.critics import Annealing, Noise, labelled, noisy, shared, whitened
 from bayescg.divergences import Judge, Judgement
 from bayescg.infer.chains import LEAST_CHAINS, Simulator, told, usual_chains
 from bayescg.infer.descent import Descent, Rule
@@ -33,6 +33,7 @@ from bayescg.samplers.base import Sampler
 __all__ = ["AdversarialEffort", "Searched", "search", "slope_of"]
 
 ALL = 3  # fits in a row that tell all samples apart, after which there is nothing to learn from
+COPIES = 16  # draws of noise that a witness is averaged over
 LOUDER = 2.0  # factor of the first noise, until the critic errs
 LOUDEST = 64.0  # in standard deviations of the features
 
@@ -163,6 +164,7 @@ def search(
                 jax.random.fold_in(k, 2),
                 judging,
                 noisy(jax.random.fold_in(k, 3), samples, added.sd),
+                shared(jax.random.fold_in(k, 4), samples.model, added.sd, COPIES),
             )
             slope = (downhill or _steepest)(said, flat[:, :terms], np.asarray(jacobian(u)), beta)
             if not (np.isfinite(slope).all() and np.isfinite(said.loss)):

@@ -1,6 +1,6 @@
 """A virtual site summed out: against plain quadrature, and its samples against HMC."""
 
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from bayescg.distributions import ExactLogPartition
 from bayescg.potentials.bonded import coordinate
 from bayescg.samplers import Dynamics, particle_sampler
 from bayescg.samplers.forces import Held
+from bayescg_models.virtual_bond import Triangle
 from tests.statistical import check_mean, check_z
 from tests.triangles import INITIAL, OPTIMUM, TARGET, potential, shell, shells, triangle
 
@@ -22,25 +23,32 @@ SAMPLES = 4000
 PAIRS = np.array([[0, 1], [1, 2], [0, 2]])
 
 
-@jax.jit
-def found(bridge, p, beta):  # type: ignore[no-untyped-def]
-    """log Z, its gradient by the natural parameters' leaves, and the density of the ends."""
-    value, slope = jax.value_and_grad(lambda p: bridge(p, beta))(p)
-    return value, slope, bridge.density(p, beta)
+@partial(jax.jit, static_argnums=0)
+def computed(one: Triangle, values: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """log Z, its gradient by the four parameters, and the density of the ends."""
+    beta = jnp.asarray(one.beta)
+    log_z, slope = jax.value_and_grad(lambda v: one.exact(one.potential(*v), beta))(values)
+    return log_z, slope, one.exact.density(one.potential(*values), beta)
+
+
+def found(energy: str, values: tuple[float, ...]) -> tuple[np.ndarray, ...]:
+    return tuple(np.asarray(a) for a in computed(triangle(energy), jnp.asarray(values)))
+
+
+def stiffer(energy: str) -> float:
+    return triangle(energy).factor * triangle(energy).beta
 
 
 @cases
 def test_density_and_log_partition_against_quadrature(
     energy: str, values: tuple[float, ...]
 ) -> None:
-    one = triangle(energy)
-    stiffer = one.factor * one.beta
-    log_z, _, density = found(one.exact, potential(one, values), jnp.asarray(one.beta))
-    total = shells(values, stiffer)
+    log_z, _, density = found(energy, values)
+    total = shells(values, stiffer(energy))
     assert float(log_z) == pytest.approx(np.log(30.0**3 * total), abs=1e-6)
     at = np.array([0, 2, 9, 24, 49, 62, 87, 112, 137])  # 0.04 to 5.52 angstrom
-    expected = [shell(r, values, stiffer) / total for r in one.exact.points[at]]
-    np.testing.assert_allclose(np.asarray(density)[at], expected, rtol=1e-5)
+    expected = [shell(r, values, stiffer(energy)) / total for r in triangle().exact.points[at]]
+    np.testing.assert_allclose(density[at], expected, rtol=1e-5)
 
 
 @cases
@@ -48,41 +56,38 @@ def test_gradient_of_the_log_partition_against_differences(
     energy: str, values: tuple[float, ...]
 ) -> None:
     """By both lengths and both stiffnesses, against differences of the quadrature."""
-    one = triangle(energy)
-    stiffer = one.factor * one.beta
-
-    @jax.jit
-    def slope(v: jax.Array) -> jax.Array:
-        return jax.grad(lambda v: one.exact(one.potential(*v), jnp.asarray(one.beta)))(v)
-
     expected = []
     for i in range(4):
         up, down = np.array(values), np.array(values)
         up[i] += 1e-3
         down[i] -= 1e-3
-        ends = [np.log(shells(tuple(v), stiffer)) for v in (up, down)]
-        expected.append((ends[0] - ends[1]) / 2e-3)
-    np.testing.assert_allclose(slope(jnp.asarray(values)), expected, rtol=1e-4, atol=1e-6)
+        high, low = (np.log(shells(tuple(v), stiffer(energy))) for v in (up, down))
+        expected.append((high - low) / 2e-3)
+    np.testing.assert_allclose(found(energy, values)[1], expected, rtol=1e-4, atol=1e-6)
+
+
+@partial(jax.jit, static_argnums=0)
+def log_density(one: Triangle, values: jax.Array, held: Held) -> jax.Array:
+    p, beta = one.potential(*values), jnp.asarray(one.beta)
+    return one.exact.in_field(p, beta, held) - one.exact(p, beta)
 
 
 @cases
 def test_held_ends_have_the_density_of_the_two(energy: str, values: tuple[float, ...]) -> None:
-    """log Z(r) - log Z at distances between the points, one of them through the wall of the box."""
+    """log Z(r) - log Z at distances between the points, all of them through a wall of the box."""
     one = triangle(energy)
     assert isinstance(one.exact, ExactLogPartition)
-    p, beta = potential(one, values), jnp.asarray(one.beta)
     r = np.array([0.333, 1.01, 2.345, 3.14159, 4.4701])
     way = np.array([0.6, 0.0, -0.8])
     at = np.full((len(r), 3, 3), 7.0)  # of Y any place
-    at[:, 0] = [29.5, 3.0, 0.2]
+    at[:, 0] = [29.9, 3.0, 0.2]
     at[:, 2] = np.mod(at[:, 0] + r[:, None] * way, 30.0)
-    assert np.abs(at[:, 2] - at[:, 0]).max() > 20.0
+    assert np.abs(at[:, 2] - at[:, 0]).max(1).min() > 20.0
     held = Held(jnp.asarray(at), jnp.tile(jnp.array([0.0, 1.0, 0.0]), (len(r), 1)))
-    log_p = jax.jit(lambda p: one.exact.in_field(p, beta, held) - one.exact(p, beta))(p)
-    stiffer = one.factor * one.beta
-    total = shells(values, stiffer)
-    expected = [np.log(shell(v, values, stiffer) / total / (4 * np.pi * v**2 * 30.0**3)) for v in r]
-    np.testing.assert_allclose(log_p, expected, rtol=1e-5)
+    log_p = log_density(one, jnp.asarray(values), held)
+    total = shells(values, stiffer(energy))
+    z = np.array([shell(v, values, stiffer(energy)) for v in r]) / (4.0 * np.pi * r**2)
+    np.testing.assert_allclose(log_p, np.log(z / total / 30.0**3), atol=1e-5)
 
 
 @pytest.mark.parametrize(("energy", "entropy"), [("half", 0.0018), ("full", 0.0070)])
@@ -90,11 +95,7 @@ def test_the_paper_s_optimum_is_near_its_target_if_energies_have_the_half(
     energy: str, entropy: float
 ) -> None:
     """Relative entropies of the distance X-X, as the model's docstring has them."""
-    one = triangle(energy)
-    p, q = (
-        np.asarray(found(one.exact, potential(one, v), jnp.asarray(one.beta))[2])
-        for v in (TARGET, OPTIMUM)
-    )
+    p, q = (found(energy, v)[2] for v in (TARGET, OPTIMUM))
     assert np.sum(p * np.log(p / q)) * 0.04 == pytest.approx(entropy, abs=1e-4)
 
 
@@ -113,13 +114,12 @@ def distances(x: jax.Array) -> jax.Array:
 
 def test_samples_have_the_density_of_the_ends() -> None:
     """Mean and variance of their distance; they lie anywhere in the box, and any way round."""
-    one, x = triangle(), samples()
+    x, points = samples(), triangle().exact.points
     r = np.linalg.norm(x[:, 2] - x[:, 0], axis=1)
-    p = potential(one, TARGET)
-    density = np.asarray(found(one.exact, p, jnp.asarray(one.beta))[2]) * 0.04
-    mean = density @ one.exact.points
+    density = found("half", TARGET)[2] * 0.04
+    mean = density @ points
     check_mean(r, mean)
-    check_mean((r - mean) ** 2, density @ (one.exact.points - mean) ** 2)
+    check_mean((r - mean) ** 2, density @ (points - mean) ** 2)
     way = (x[:, 2] - x[:, 0]) / r[:, None]
     check_mean(np.concatenate([way, way**2], 1), np.repeat([0.0, 1.0 / 3.0], 3))
     check_mean(np.concatenate([x[:, 0], x[:, 0] ** 2], 1), np.repeat([15.0, 300.0], 3))

@@ -5,6 +5,7 @@ closed forms, and slopes are their derivatives as JAX takes them, to round-off.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -13,9 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bayescg.critics import Labelled, Logistic, labelled, whitened
+from bayescg.critics import LOG_LOSS, Labelled, Logistic, labelled, whitened
 from bayescg.divergences import (
     FDivergence,
+    Judgement,
     KernelDivergence,
     bhattacharyya,
     energy_distance,
@@ -73,44 +75,44 @@ class Case(NamedTuple):
 
     samples: Labelled
     reference: np.ndarray  # probabilities of the states that the data can be in
-    mapped: Callable[[Array], Array]  # the model's probabilities of the same
-    of_state: np.ndarray  # which of them each of the model's states is
+    G: np.ndarray  # which of them each of the model's states becomes, (state of the data, state)
 
 
 def whole(reference: np.ndarray) -> Case:
-    samples = labelled(STATES, STATES, P, reference)
-    return Case(samples, reference, lambda p: p, np.arange(len(P)))
+    return Case(labelled(STATES, STATES, P, reference), reference, np.eye(len(P)))
 
 
 def halved(reference: np.ndarray) -> Case:
     """The model has eight spins, of which every other is shown; the data have only those."""
     q = MARGINAL @ reference
-    samples = labelled(KEPT, brute_force.spins(4), P, q)
-    return Case(samples, q, lambda p: jnp.asarray(MARGINAL) @ p, MARGINAL.argmax(0))
+    return Case(labelled(KEPT, brute_force.spins(4), P, q), q, MARGINAL)
 
 
 CASES = {"inside": whole(INSIDE), "outside": whole(OUTSIDE), "dropped": halved(OUTSIDE)}
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
-def best_logit(case: Case) -> np.ndarray:
-    """That of Eq. 19, of every state of the data."""
-    return np.log(case.reference / np.asarray(case.mapped(jnp.asarray(P))))
+@jax.jit
+@partial(jax.value_and_grad, argnums=1)
+def closed_forms(pick: Array, u: Array, G: Array, q: Array) -> Array:
+    return jnp.stack([f(G @ model(u), q) for f in CLOSED.values()])[pick]
+
+
+def closed(name: str, case: Case) -> tuple[float, np.ndarray]:
+    """A divergence by its closed form, and its derivative by the model's parameters."""
+    pick = jnp.asarray(list(CLOSED).index(name))
+    value, change = closed_forms(pick, U, jnp.asarray(case.G), jnp.asarray(case.reference))
+    return float(value), np.asarray(change)
+
+
+def best_logits(case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """Those of Eq. 19, of every state of the model and of the data."""
+    logit = np.log(case.reference / (case.G @ P))
+    return case.G.T @ logit, logit
 
 
 def slope(witness: np.ndarray) -> np.ndarray:
     return slope_of(witness, PHI, JACOBIAN, BETA, weight=P)
-
-
-def derivative(function: Callable[[Array], Array]) -> np.ndarray:
-    return np.asarray(jax.jit(jax.grad(function))(U))
-
-
-def check_slope(witness: np.ndarray, closed: Callable[[Array], Array]) -> None:
-    """Eq. 15 against the derivative of a closed form by the model's parameters."""
-    expected = derivative(lambda u: closed(model(u)))
-    assert np.abs(expected).max() > 1e-3
-    np.testing.assert_allclose(slope(witness), expected, rtol=1e-10, atol=1e-14)
 
 
 # --- f-divergences ---------------------------------------------------------------------------
@@ -122,15 +124,11 @@ def test_f_divergences_with_the_best_critic_are_those_of_closed_forms(
     divergence: FDivergence, case: Case
 ) -> None:
     """With a map G: the divergence of the marginals, whose density is never asked for."""
-    logit = best_logit(case)
-    value, witness = divergence.judged(logit[case.of_state], logit, case.samples)
-
-    def closed(p: Array) -> Array:
-        return CLOSED[divergence.name](case.mapped(p), jnp.asarray(case.reference))
-
-    assert value > 1e-3
-    np.testing.assert_allclose(value, closed(jnp.asarray(P)), rtol=1e-12)
-    check_slope(witness, closed)
+    value, witness = divergence.judged(*best_logits(case), case.samples)
+    exact, change = closed(divergence.name, case)
+    assert value > 1e-3 and np.abs(change).max() > 1e-3
+    np.testing.assert_allclose(value, exact, rtol=1e-11)
+    np.testing.assert_allclose(slope(witness), change, rtol=1e-10, atol=1e-14)
 
 
 @every_f
@@ -143,21 +141,18 @@ def test_a_model_equal_to_the_data_is_at_no_distance_and_stays(divergence: FDive
 @every_case
 @every_f
 def test_any_other_guess_is_a_lower_bound(divergence: FDivergence, case: Case) -> None:
-    best = best_logit(case)
-    exact = CLOSED[divergence.name](
-        case.mapped(jnp.asarray(P)), jnp.asarray(case.reference)
-    ).item()
+    best, (exact, _) = best_logits(case)[1], closed(divergence.name, case)
     for seed in range(20):
         guess = best + 0.3 * np.random.default_rng(seed).normal(size=best.shape)
-        assert divergence.judged(guess[case.of_state], guess, case.samples)[0] < exact
+        assert divergence.judged(case.G.T @ guess, guess, case.samples)[0] < exact
 
 
 @every_case
 def test_the_slope_of_relative_entropy_is_rems(case: Case) -> None:
     """Also with a map, where REM needs averages over what the map has dropped."""
-    logit = best_logit(case)
-    _, witness = relative_entropy.judged(logit[case.of_state], logit, case.samples)
-    of_reference = P * np.exp(logit)[case.of_state]  # the data, with the model's dropped spins
+    logits = best_logits(case)
+    _, witness = relative_entropy.judged(*logits, case.samples)
+    of_reference = P * np.exp(logits[0])  # the data, with the model's dropped spins
     np.testing.assert_allclose(of_reference.sum(), 1.0, rtol=1e-12)
     rem = BETA * JACOBIAN.T @ (P @ PHI - of_reference @ PHI)
     np.testing.assert_allclose(slope(witness), rem, rtol=1e-10, atol=1e-14)
@@ -191,6 +186,13 @@ def kernel(name: str, case: Case) -> Callable[[np.ndarray, np.ndarray], np.ndarr
     return gaussians
 
 
+@jax.jit
+@jax.value_and_grad
+def double_sums(u: Array, kernels: list[Array], q: Array) -> Array:
+    p, (own, cross, theirs) = model(u), kernels
+    return p @ own @ p - 2.0 * p @ cross @ q + q @ theirs @ q
+
+
 @every_case
 @every_kernel
 def test_kernel_divergences_are_double_sums(divergence: KernelDivergence, case: Case) -> None:
@@ -198,15 +200,11 @@ def test_kernel_divergences_are_double_sums(divergence: KernelDivergence, case: 
     judge = divergence.by()
     _, said = judge(KEY, judge.start(KEY, 8), case.samples)
     k, a, b = kernel(divergence.name, case), case.samples.model, case.samples.reference
-    q = jnp.asarray(case.reference)
-    own, cross, theirs = (jnp.asarray(k(*of)) for of in ((a, a), (a, b), (b, b)))
-
-    def closed(p: Array) -> Array:
-        return p @ own @ p - 2.0 * p @ cross @ q + q @ theirs @ q
-
-    assert said.value > 1e-3
-    np.testing.assert_allclose(said.value, closed(jnp.asarray(P)), rtol=1e-10)
-    check_slope(said.witness, closed)
+    kernels = [jnp.asarray(k(*of)) for of in ((a, a), (a, b), (b, b))]
+    exact, change = double_sums(U, kernels, jnp.asarray(case.reference))
+    assert said.value > 1e-3 and np.abs(change).max() > 1e-3
+    np.testing.assert_allclose(said.value, exact, rtol=1e-10)
+    np.testing.assert_allclose(slope(said.witness), change, rtol=1e-10, atol=1e-14)
 
 
 @every_kernel
@@ -225,7 +223,7 @@ def test_kernel_divergences_of_a_map_are_those_of_the_marginals(
 # --- complete and incomplete critics ---------------------------------------------------------
 
 
-def judged_by_logistic(divergence: FDivergence, terms: slice, reference: np.ndarray):  # type: ignore[no-untyped-def]
+def judged_by_logistic(divergence: FDivergence, terms: slice, reference: np.ndarray) -> Judgement:
     """By a critic that sees some of the sufficient statistics."""
     judge = divergence.by(Logistic(penalty=0.0, iterations=1000), folds=1)
     samples = whitened(labelled(PHI[:, terms], PHI[:, terms], P, reference))
@@ -237,27 +235,22 @@ def test_logistic_regression_on_sufficient_statistics_is_complete(divergence: FD
     """ARCG paper, Section II.D: then its logit is Eq. 19's, whichever divergence is judged."""
     said = judged_by_logistic(divergence, slice(None), INSIDE)
     np.testing.assert_allclose(said.logit, np.log(INSIDE / P), atol=1e-4)
-
-    def closed(p: Array) -> Array:
-        return CLOSED[divergence.name](p, jnp.asarray(INSIDE))
-
-    np.testing.assert_allclose(said.value, closed(jnp.asarray(P)), rtol=1e-6)
-    expected = derivative(lambda u: closed(model(u)))
-    np.testing.assert_allclose(slope(said.witness), expected, rtol=1e-4)
+    exact, change = closed(divergence.name, CASES["inside"])
+    np.testing.assert_allclose(said.value, exact, rtol=1e-6)
+    np.testing.assert_allclose(slope(said.witness), change, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
     ("terms", "reference"),
-    [(slice(0, 1), INSIDE), (slice(1, 3), INSIDE), (slice(None), OUTSIDE)],
+    [(slice(0, 1), "inside"), (slice(1, 3), "inside"), (slice(None), "outside")],
     ids=["field only", "pairs only", "no triples"],
 )
-def test_an_incomplete_critic_sees_a_part_of_the_divergence(
-    terms: slice, reference: np.ndarray
-) -> None:
-    exact = float(CLOSED["jensen_shannon"](jnp.asarray(P), jnp.asarray(reference)))
-    found = judged_by_logistic(jensen_shannon, terms, reference)
-    assert 1e-4 < found.value < 0.99 * exact
-    assert np.abs(found.logit - np.log(reference / P)).max() > 0.1
+def test_an_incomplete_critic_sees_a_part_of_the_divergence(terms: slice, reference: str) -> None:
+    case = CASES[reference]
+    found = judged_by_logistic(jensen_shannon, terms, case.reference)
+    assert 1e-4 < found.value < 0.99 * closed("jensen_shannon", case)[0]
+    assert found.logit is not None
+    assert np.abs(found.logit - best_logits(case)[0]).max() > 0.1
 
 
 # --- slips of the paper, and what holds instead ----------------------------------------------
@@ -276,8 +269,10 @@ def test_eq_12_holds_l_ref_in_its_second_member() -> None:
         return -0.5 * losses["mod"], 0.5 * losses[second]
 
     blind = 0.25
-    exact = CLOSED["squared"](jnp.asarray(P), jnp.asarray(INSIDE))
-    np.testing.assert_allclose(blind + residual(*pair(ETA, "ref")), exact, rtol=1e-10)
+    for guess in (ETA, ETA**2):
+        logit = np.log(guess / (1.0 - guess))
+        found = squared.judged(logit, logit, CASES["inside"].samples)[0]
+        np.testing.assert_allclose(blind + residual(*pair(guess, "ref")), found, rtol=1e-10)
     never = np.zeros_like(ETA)
     assert residual(*pair(never, "mod")) == 0.0 > residual(*pair(ETA, "mod"))
     assert residual(*pair(never, "ref")) < residual(*pair(ETA, "ref"))
@@ -288,6 +283,8 @@ def test_eq_31_has_model_and_data_exchanged() -> None:
     left = np.log((1.0 - ETA) / ETA)
     np.testing.assert_allclose(left, np.log(P) - np.log(INSIDE), rtol=1e-9)
     assert np.abs(left - (np.log(INSIDE) - np.log(P))).max() > 0.5
+    logit = judged_by_logistic(squared, slice(None), INSIDE).logit
+    np.testing.assert_allclose(logit, -left, atol=1e-4)  # high where the data are
 
 
 def test_eq_39_lacks_a_factor_of_two() -> None:
@@ -312,7 +309,7 @@ def test_eq_43_has_the_opposite_sign_of_the_derivative_of_eq_42() -> None:
     energy_slope = -PHI @ JACOBIAN  # (state, u)
     w = np.asarray(odds)
     printed = -BETA * (P * w) @ energy_slope + BETA * (P @ w) * (P @ energy_slope)
-    uphill = derivative(eq_42)
+    uphill = np.asarray(jax.jit(jax.grad(eq_42))(U))
     np.testing.assert_allclose(printed, -uphill, rtol=1e-10)
     logit = np.log(w)
     value, witness = relative_entropy.judged(logit, logit, CASES["inside"].samples)
@@ -328,7 +325,11 @@ def test_eq_44_is_a_maximum() -> None:
     def both(guess: np.ndarray) -> float:
         return float(INSIDE @ np.log(guess) + P @ np.log(1.0 - guess))
 
-    for step in (-0.1, 0.1):
-        assert both(ETA) > both(ETA + step * ETA * (1.0 - ETA))
+    for step in (-0.1, 0.0, 0.1):
+        guess = ETA + step * ETA * (1.0 - ETA)
+        logit = jnp.log(guess / (1.0 - guess))
+        loss = P @ LOG_LOSS.model(logit) + INSIDE @ LOG_LOSS.reference(logit)
+        np.testing.assert_allclose(both(guess), -loss, rtol=1e-10)
+        assert both(ETA) > both(guess) or step == 0.0
     wrong = np.where(INSIDE > P, 1e-9, 1.0 - 1e-9)
     assert both(wrong) < both(ETA) - 10.0
