@@ -42,7 +42,7 @@ def labelled(
     """Two samples with their weights, equal where none are given.
 
     :param model: features of the model's configurations, ``(sample, feature)``; ``reference`` the data's.
-    :raises ValueError: unless both have the same features and at least one configuration.
+    :raises ValueError: unless both have the same features and at least one configuration, and weights suit them.
     """
     model, reference = np.asarray(model, float), np.asarray(reference, float)
     if model.ndim != 2 or reference.ndim != 2 or model.shape[1] != reference.shape[1]:
@@ -54,7 +54,13 @@ def labelled(
         raise ValueError("a critic needs configurations of both model and reference.")
 
     def share(weight: np.ndarray | None, count: int) -> np.ndarray:
-        out = np.full(count, 1.0) if weight is None else np.asarray(weight, float)
+        if weight is None:
+            return np.full(count, 1.0 / count)
+        out = np.asarray(weight, float)
+        if out.shape != (count,) or not (out >= 0.0).all() or not 0.0 < out.sum() < np.inf:
+            raise ValueError(
+                f"weights must be one number for each of {count} configurations, none negative, not all 0."
+            )
         return out / out.sum()
 
     return Labelled(

@@ -99,6 +99,11 @@ class Classified:
     def __call__(
         self, key: Array, state: tuple[Any, ...], samples: Labelled, at: np.ndarray | None = None
     ) -> tuple[tuple[Any, ...], Judgement]:
+        if min(len(f) for f in samples[:2]) < self.folds:
+            raise ValueError(
+                f"folds={self.folds} needs as many configurations of both model and data, got "
+                f"{len(samples.model)} and {len(samples.reference)}; allowed are fewer folds."
+            )
         wanted = copies(samples, at)
         logits = np.empty(wanted.shape[:2])
         parts = [_parts(len(f), self.folds) for f in samples[:2]]
@@ -126,13 +131,27 @@ class Classified:
             logits[:, ours] = self.critic.logit(params, flat).reshape(some.shape[:2])
         value, witness = self.divergence.judged(model, reference, samples, logits)
         right = accuracy(model, reference, samples)
+        # A witness is known but for a constant, which every fit has its own of: between the folds that would be noise.
+        witness, logit = (
+            _levelled(f, samples.model_weight, parts[0], self.folds)
+            for f in (witness, logits.mean(0))
+        )
         loss = float(np.mean(losses))
-        return tuple(new), Judgement(value, witness, right, loss, logits.mean(0))
+        return tuple(new), Judgement(value, witness, right, loss, logit)
 
 
 def _parts(count: int, folds: int) -> np.ndarray:
     """Which part each sample is in, ``(sample,)``: neighbours together, since they are correlated."""
     return np.arange(count) * folds // max(count, 1)
+
+
+def _levelled(values: np.ndarray, weight: np.ndarray, part: np.ndarray, folds: int) -> np.ndarray:
+    """Values with the mean of every part brought to the mean of all."""
+    out = values.copy()
+    for k in range(folds):
+        at = part == k
+        out[at] += weight @ values - _share(weight[at]) @ values[at]
+    return out
 
 
 def _share(weight: np.ndarray) -> np.ndarray:
@@ -142,7 +161,7 @@ def _share(weight: np.ndarray) -> np.ndarray:
 def _log(hellinger: float) -> tuple[float, float]:
     """-log BC from the Hellinger divergence 2 (1 - BC), and its slope; Eqs. 36-39."""
     overlap = 1.0 - 0.5 * hellinger
-    if overlap <= 0.0:  # only a critic that is far off says so
+    if overlap <= 0.0:  # none that a number can tell from 0
         return np.inf, np.nan
     return -float(np.log(overlap)), 0.5 / overlap
 

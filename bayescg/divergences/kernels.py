@@ -70,11 +70,23 @@ class KernelDivergence:
         on_model = own @ p - cross @ q
         on_reference = cross.T @ p - theirs @ q
         value = float(p @ on_model - q @ on_reference)
-        middle = 0.5 * (p @ on_model + q @ on_reference)
-        right = accuracy(middle - on_model, middle - on_reference, samples)
+        # A guess of a configuration's origin must not rest on the configuration itself.
+        seen = (
+            _without(own @ p, own, p) - cross @ q,
+            cross.T @ p - _without(theirs @ q, theirs, q),
+        )
+        middle = 0.5 * (p @ seen[0] + q @ seen[1])
+        right = accuracy(middle - seen[0], middle - seen[1], samples)
         if at is not None:
             on_model = np.mean([k(f, model) @ p - k(f, reference) @ q for f in at], 0)
         return None, Judgement(value, 2.0 * on_model, right, -value)
+
+
+def _without(mean: np.ndarray, kernel: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Means over all configurations but each one itself."""
+    left = np.where(weight < 1.0, 1.0 - weight, 1.0)
+    out: np.ndarray = (mean - weight * np.diag(kernel)) / left
+    return out
 
 
 mmd = KernelDivergence("mmd", _gaussians)

@@ -18,6 +18,7 @@ from bayescg.critics import (
     labelled,
     logistic,
     noisy,
+    shared,
     whitened,
 )
 from bayescg.divergences import jensen_shannon
@@ -304,10 +305,9 @@ def test_a_critic_of_many_features_believes_what_it_was_fitted_to() -> None:
     assert honest[1] < 0.0  # a guess from nothing costs more than no guess
 
 
-@pytest.mark.parametrize("folds", [2, 3])
-def test_each_part_is_judged_by_what_was_fitted_to_the_others(folds: int) -> None:
-    """Parts are neighbours; weights count in the fits."""
-    samples = some(12, 6, 2)
+def test_each_part_is_judged_by_what_was_fitted_to_the_others() -> None:
+    """Parts are neighbours; weights count in the fits. Between parts the mean is that of all, within them the fit's."""
+    samples, folds = some(12, 6, 2), 3
     critic = logistic()
     judge = jensen_shannon.by(critic, folds)
     state, said = judge(KEY, judge.start(KEY, 2), samples)
@@ -322,4 +322,33 @@ def test_each_part_is_judged_by_what_was_fitted_to_the_others(folds: int) -> Non
             samples.reference_weight[b],
         )
         params, _ = critic.fit(KEY, critic.start(KEY, 2), rest, LOG_LOSS)
-        np.testing.assert_allclose(said.logit[~a], critic.logit(params, samples.model[~a]))
+        own, weight = critic.logit(params, samples.model[~a]), samples.model_weight[~a]
+        whole = samples.model_weight @ said.logit
+        level = own - np.average(own, weights=weight) + whole
+        np.testing.assert_allclose(said.logit[~a], level)
+
+
+@pytest.mark.parametrize("weight", [[1.0, 2.0], [1.0, -1.0, 1.0], [0.0, 0.0, 0.0]])
+def test_weights_that_are_none_are_refused(weight: list[float]) -> None:
+    x = np.zeros((3, 2))
+    with pytest.raises(ValueError, match="one number for each of 3"):
+        labelled(x, x, np.array(weight))
+
+
+def test_folds_need_as_many_configurations() -> None:
+    samples = labelled(np.zeros((40, 1)), np.ones((1, 1)))
+    judge = jensen_shannon.by(logistic(), 2)
+    with pytest.raises(ValueError, match="fewer folds"):
+        judge(jax.random.key(0), judge.start(jax.random.key(0), 1), samples)
+
+
+def test_shared_noise_moves_all_samples_alike() -> None:
+    """The average over copies differs from sample to sample by what they are alone."""
+    x = np.random.default_rng(0).normal(size=(5, 3))
+    copies = shared(jax.random.key(0), x, 0.7, 400)
+    assert copies.shape == (400, 5, 3)
+    moved = copies - x
+    np.testing.assert_allclose(moved, np.broadcast_to(moved[:, :1], moved.shape), atol=1e-12)
+    # A standard deviation of 1200 draws is known to 2 %; five of its standard errors.
+    assert abs(moved[:, 0].std() / 0.7 - 1.0) < 5.0 / np.sqrt(2.0 * 1200)
+    np.testing.assert_array_equal(shared(jax.random.key(0), x, 0.0, 400), x[None])

@@ -106,7 +106,7 @@ def test_eq_d2_as_printed_is_minus_1_for_any_liquid() -> None:
 
     Of a liquid, of a quarter and of an eighth of its density, which the sum over 1 - g tells apart by every row.
     """
-    printed, summed = {}, {}
+    printed, seen = {}, {}
     for sites in (100, 24, 12):
         x = liquid(sites)
         d = x[:, :, None] - x[:, None]
@@ -117,11 +117,12 @@ def test_eq_d2_as_printed_is_minus_1_for_any_liquid() -> None:
             np.mean(np.tanh((np.sum(-logistic(r - cutoff), 1, where=others) - a) / b))
             for cutoff, a, b in TABLE_III
         ]
-        summed[sites] = np.asarray(local_density().in_box(BOX)(jnp.asarray(x)))
+        if sites < 100:
+            seen[sites] = np.asarray(local_density().in_box(BOX)(jnp.asarray(x)))
     for values in printed.values():
         np.testing.assert_allclose(values, -1.0, atol=1e-3)
     np.testing.assert_allclose(printed[100], -1.0, atol=1e-8)
-    assert np.all(summed[24] - summed[12] > 0.3)
+    assert np.all(seen[24] - seen[12] > 0.3)
 
 
 @pytest.mark.parametrize(
@@ -130,8 +131,8 @@ def test_eq_d2_as_printed_is_minus_1_for_any_liquid() -> None:
         (moments, (), r"moments powers must be numbers other than 0, got \(\)"),
         (moments, (2.0, 0.0), r"moments powers must be numbers other than 0, got \(2\.0, 0\.0\)"),
         (moments, (np.inf,), "moments powers must be numbers other than 0"),
-        (local_density, ((0.0, 1.0, 2.0),), "a positive cut-off and scale, got 0 and 2"),
-        (local_density, ((4.0, 0.0, 2.0), (4.0, 1.0, -2.0)), "got 4 and -2"),
+        (local_density, ((0.0, 1.0, 2.0),), "a positive scale, got 0, 1 and 2"),
+        (local_density, ((4.0, 0.0, 2.0), (4.0, 1.0, -2.0)), "got 4, 1 and -2"),
         (local_density, ((4.0, np.nan, 2.0),), "local_density needs"),
     ],
 )
