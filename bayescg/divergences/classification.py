@@ -40,6 +40,8 @@ class FDivergence:
     """An f-divergence, or a monotonic function of one.
 
     :param losses: l_mod and l_ref, as functions of the logit.
+    :param unit: the witness is brought to its average at the optimum, -1 over the model: relative entropy's is
+        minus the ratio of the densities, whose scale a critic knows badly where the two hardly overlap.
     :param transform: from the f-divergence to what is reported, and the slope of that.
     """
 
@@ -47,6 +49,7 @@ class FDivergence:
     losses: Losses
     transform: Callable[[float], tuple[float, float]] = _same
     critical: bool = True
+    unit: bool = False  # whether the witness averages to -1 over the model at the optimum
 
     def by(self, critic: Critic, folds: int = 2) -> "Classified":
         return Classified(self, critic, folds)
@@ -131,6 +134,8 @@ class Classified:
             logits[:, ours] = self.critic.logit(params, flat).reshape(some.shape[:2])
         value, witness = self.divergence.judged(model, reference, samples, logits)
         right = accuracy(model, reference, samples)
+        if self.divergence.unit:
+            witness = _unit(witness, samples.model_weight, parts[0], self.folds)
         # A witness is known but for a constant, which every fit has its own of: between the folds that would be noise.
         witness, logit = (
             _levelled(f, samples.model_weight, parts[0], self.folds)
@@ -143,6 +148,15 @@ class Classified:
 def _parts(count: int, folds: int) -> np.ndarray:
     """Which part each sample is in, ``(sample,)``: neighbours together, since they are correlated."""
     return np.arange(count) * folds // max(count, 1)
+
+
+def _unit(values: np.ndarray, weight: np.ndarray, part: np.ndarray, folds: int) -> np.ndarray:
+    """Values, all of one sign, with the mean of every part brought to -1."""
+    out = values.copy()
+    for k in range(folds):
+        at = part == k
+        out[at] /= -(_share(weight[at]) @ values[at])
+    return out
 
 
 def _levelled(values: np.ndarray, weight: np.ndarray, part: np.ndarray, folds: int) -> np.ndarray:
@@ -168,7 +182,9 @@ def _log(hellinger: float) -> tuple[float, float]:
 
 #: :math:`\int p_{ref}\log(p_{ref}/p_{mod})`, Eqs. 34 and 35; what REM minimises.
 relative_entropy = FDivergence(
-    "relative_entropy", Losses(lambda t: 2.0 * jnp.exp(t), lambda t: -2.0 * (t + 1.0))
+    "relative_entropy",
+    Losses(lambda t: 2.0 * jnp.exp(t), lambda t: -2.0 * (t + 1.0)),
+    unit=True,
 )
 #: :math:`\int(\sqrt{p_{mod}} - \sqrt{p_{ref}})^2 = 2(1 - BC)`, Eqs. 40 and 41; twice the H of Eq. 38.
 hellinger = FDivergence(

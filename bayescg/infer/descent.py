@@ -15,6 +15,7 @@ from bayescg.observables.blocking import blocked_error
 
 __all__ = ["Descent", "Rule"]
 
+SPIKE = 4.0  # times the root mean square, at which a slope is cut off
 SMALL = 1e-12  # of a root mean square slope, below which a parameter matters to nothing
 
 
@@ -69,6 +70,11 @@ class Rule:
         :param settled: whether the slope is that of what is looked for, without noise on features: only then
             a stage can end.
         """
+        if self.kind == "rmsprop" and descent.weight > 0.5:
+            # One wild slope must not make the next steps small.
+            known = SPIKE * np.sqrt(descent.square / descent.weight)
+            most = np.where(known > 0.0, known, np.inf)
+            slope = np.clip(slope, -most, most)
         square = self.memory * descent.square + (1.0 - self.memory) * slope**2
         weight = self.memory * descent.weight + (1.0 - self.memory)
         size = np.sqrt(square / weight)

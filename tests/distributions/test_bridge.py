@@ -13,7 +13,7 @@ from bayescg.samplers import Dynamics, particle_sampler
 from bayescg.samplers.forces import Held
 from bayescg_models.virtual_bond import Triangle
 from tests.statistical import check_mean, check_z
-from tests.triangles import INITIAL, OPTIMUM, TARGET, potential, shell, shells, triangle
+from tests.triangles import INITIAL, OPTIMUM, TARGET, shell, shells, triangle
 
 CASES = [("half", TARGET), ("half", INITIAL), ("full", TARGET)]
 cases = pytest.mark.parametrize(
@@ -99,24 +99,28 @@ def test_the_paper_s_optimum_is_near_its_target_if_energies_have_the_half(
     assert np.sum(p * np.log(p / q)) * 0.04 == pytest.approx(entropy, abs=1e-4)
 
 
-@cache
-def samples() -> np.ndarray:
-    """Exact ones of the target, ``(sample, site, axis)``."""
+both = pytest.mark.parametrize("values", [TARGET, INITIAL], ids=["target", "initial"])
+
+
+@jax.jit
+def drawn(values: jax.Array) -> jax.Array:
     one = triangle()
-    draw = jax.jit(lambda key, p: one.exact.sample(key, p, jnp.asarray(one.beta), SAMPLES))
-    return np.asarray(draw(jax.random.key(0), potential(one, TARGET)))
+    p, beta = one.potential(*values), jnp.asarray(one.beta)
+    return one.exact.sample(jax.random.key(0), p, beta, SAMPLES)
 
 
-def distances(x: jax.Array) -> jax.Array:
-    """X-Y, Y-X and X-X, ``(3, *batch)``."""
-    return coordinate("bond", x, PAIRS, (30.0,) * 3)
+@cache
+def samples(values: tuple[float, ...]) -> np.ndarray:
+    """Exact ones, ``(sample, site, axis)``."""
+    return np.asarray(drawn(jnp.asarray(values)))
 
 
-def test_samples_have_the_density_of_the_ends() -> None:
+@both
+def test_samples_have_the_density_of_the_ends(values: tuple[float, ...]) -> None:
     """Mean and variance of their distance; they lie anywhere in the box, and any way round."""
-    x, points = samples(), triangle().exact.points
+    x, points = samples(values), triangle().exact.points
     r = np.linalg.norm(x[:, 2] - x[:, 0], axis=1)
-    density = found("half", TARGET)[2] * 0.04
+    density = found("half", values)[2] * 0.04
     mean = density @ points
     check_mean(r, mean)
     check_mean((r - mean) ** 2, density @ (points - mean) ** 2)
@@ -125,32 +129,39 @@ def test_samples_have_the_density_of_the_ends() -> None:
     check_mean(np.concatenate([x[:, 0], x[:, 0] ** 2], 1), np.repeat([15.0, 300.0], 3))
 
 
-def test_samples_are_those_of_hmc() -> None:
+def measured(x: jax.Array) -> jax.Array:
+    """X-Y, Y-X and X-X, their squares and products, ``(9, *batch)``."""
+    a, b, r = coordinate("bond", x, PAIRS, (30.0,) * 3)
+    return jnp.stack([a, b, r, a * a, b * b, r * r, a * b, a * r, b * r])
+
+
+@jax.jit
+def by_hmc(values: jax.Array, starts: jax.Array) -> jax.Array:
+    """Means along each chain, ``(9, chain)``."""
+    one = triangle()
+    sampler = particle_sampler(
+        3, (30.0,) * 3, Dynamics("hmc", steps=10, first=0.05, precision="double")
+    )
+    assert sampler.at is not None
+    ready = sampler.prepare(one.potential(*values), jnp.asarray(one.beta))
+
+    def move(state, key):  # type: ignore[no-untyped-def]
+        state, _ = sampler.step(key, state, *ready)
+        return state, measured(state.x)
+
+    start = sampler.at(jax.random.key(1), starts)
+    _, seen = jax.lax.scan(move, start, jax.random.split(jax.random.key(2), 900))
+    return jnp.mean(seen[100:], 0)
+
+
+@both
+def test_samples_are_those_of_hmc(values: tuple[float, ...]) -> None:
     """Means of all three distances, of their squares, and of the products that tie them together.
 
     Standard errors of independent samples, and of 128 chains: false failures as in ``check_z``.
     """
-    one = triangle()
-    dynamics = Dynamics("hmc", steps=10, first=0.05, precision="double")
-    sampler = particle_sampler(3, (30.0,) * 3, dynamics, samples()[:128])
-
-    def measured(x: jax.Array) -> jax.Array:
-        a, b, r = distances(x)
-        return jnp.stack([a, b, r, a * a, b * b, r * r, a * b, a * r, b * r])
-
-    @jax.jit
-    def run(key: jax.Array) -> jax.Array:
-        ready = sampler.prepare(potential(one, TARGET), jnp.asarray(one.beta))
-
-        def move(state, key):  # type: ignore[no-untyped-def]
-            state, _ = sampler.step(key, state, *ready)
-            return state, measured(state.x)
-
-        start = sampler.init(key, 128)
-        keys = jax.random.split(jax.random.fold_in(key, 1), 900)
-        return jnp.mean(jax.lax.scan(move, start, keys)[1][100:], 0)
-
-    chains = np.asarray(run(jax.random.key(1)))  # (measured, chain)
-    exact = np.asarray(measured(jnp.asarray(samples().T)))
+    x = jnp.asarray(samples(values).T)
+    chains = np.asarray(by_hmc(jnp.asarray(values), x[..., :128]))
+    exact = np.asarray(measured(x))
     errors = [v.std(1, ddof=1) / np.sqrt(v.shape[1]) for v in (exact, chains)]
     check_z(exact.mean(1), chains.mean(1), np.hypot(*errors), 127)

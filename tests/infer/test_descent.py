@@ -55,11 +55,22 @@ def test_steps_do_not_depend_on_the_unit_of_the_slope() -> None:
 
 def test_the_mean_square_forgets() -> None:
     """By hand: weights that fall by the memory with each step, and add up to one."""
-    slopes, memory = np.random.default_rng(0).normal(size=(6, 1)), 0.7
+    slopes, memory = np.random.default_rng(0).uniform(1.0, 2.0, size=(6, 1)), 0.7
     for k, step in enumerate(gone(Rule(np.ones(1), memory=memory), slopes)):
         weight = memory ** np.arange(k, -1.0, -1.0)
         square = weight @ slopes[: k + 1, 0] ** 2 / weight.sum()
         np.testing.assert_allclose(step, -slopes[k] / np.sqrt(square), rtol=1e-12)
+
+
+def test_one_wild_slope_is_forgotten_soon() -> None:
+    """A slope a thousand times the others would make thirty steps small; it counts as four times them."""
+    slopes = np.ones((40, 1))
+    slopes[10] = 1000.0
+    steps = gone(Rule(np.ones(1)), slopes)
+    assert np.all(np.abs(steps[11:]) > 0.5) and abs(steps[10, 0]) < 4.0
+    # What never had a slope is not held back by that.
+    late = gone(Rule(np.ones(1)), np.concatenate([np.zeros((10, 1)), np.ones((3, 1))]))
+    assert abs(late[10, 0]) > 0.5
 
 
 def test_a_parameter_of_no_slope_stays() -> None:
