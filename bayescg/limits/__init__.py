@@ -2,19 +2,19 @@
 
 Each only chooses parts of the rooms above it:
 
-=========  ====================  ======  ==============================  =========================
-method     map x <-> X           prior   log Z of p_c                    update of theta
-=========  ====================  ======  ==============================  =========================
-PCG        stochastic, latent X  any     gradient from model samples     MC-EM
-REM        Dirac, X = R(x)       flat    gradient from model samples     the same, gradient/Newton
-IMC        Dirac                 flat    same                            REM's Newton step on bins
-IBI        Dirac                 flat    same                            IMC, ideal-gas response
-DBI        Dirac                 flat    zero-density limit              one shot
-MS-CG      Dirac                 any     not needed (score matching)     least squares on forces
-GYBG       Dirac                 flat    not needed (score matching)     the same, from structure
-ARCG       Dirac, or pre-CG G    flat    replaced by a critic            covariance with its witness
-classifier Dirac                 flat    replaced by a critic            its verdict, added
-=========  ====================  ======  ==============================  =========================
+==========  ====================  ======  ==============================  ===========================
+method      map x <-> X           prior   log Z of p_c                    update of theta
+==========  ====================  ======  ==============================  ===========================
+PCG         stochastic, latent X  any     gradient from model samples     MC-EM
+REM         Dirac, X = R(x)       flat    gradient from model samples     the same, gradient/Newton
+IMC         Dirac                 flat    same                            REM's Newton step on bins
+IBI         Dirac                 flat    same                            IMC, ideal-gas response
+DBI         Dirac                 flat    zero-density limit              one shot
+MS-CG       Dirac                 any     not needed (score matching)     least squares on forces
+GYBG        Dirac                 flat    not needed (score matching)     the same, from structure
+ARCG        Dirac, or pre-CG G    flat    replaced by a critic            covariance with its witness
+classifier  Dirac                 flat    replaced by a critic            its verdict, added
+==========  ====================  ======  ==============================  ===========================
 """
 
 from bayescg.infer.hypernetted import hnc_potential
