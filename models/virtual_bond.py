@@ -48,6 +48,8 @@ TYPES = ("X", "Y", "X")
 NAMES = ("x_XY", "k_XY", "x_XX", "k_XX")
 UNITS = dict(zip(NAMES, ("angstrom", "kcal/mol/angstrom^2") * 2, strict=True))
 BOX = 30.0  # angstrom, of which the molecule fills little
+LONGEST = 14.0  # angstrom, of the quadrature over bonds
+FARTHEST = 12.0  # angstrom between the two X of data, beyond which it is not exact
 CENTRE = 2.0  # angstrom, from which the functions of a bond are measured
 MASS = 12.0  # g/mol; configurations do not depend on it
 
@@ -153,7 +155,7 @@ def _triangle(options: Options) -> Triangle:
         beta_of(options.temperature),
         0.5 if options.energy == "half" else 1.0,
         particle_sampler(len(TYPES), (BOX,) * 3, Dynamics("hmc", steps=10), _starts()),
-        Bridge("X_X", "X_Y"),
+        Bridge("X_X", "X_Y", longest=LONGEST),
         tuple(i for i, t in enumerate(TYPES) if t == "X"),
         None if flat else {"x": options.length_spread, "k": options.stiffness_spread},
     )
@@ -253,6 +255,14 @@ def _check(data: xr.Dataset) -> None:
         raise ValueError(
             "virtual_bond needs two sites in space a frame, x (frame, site, axis); these data hold "
             f"{data.sizes['site']}."
+        )
+    x = data["x"].transpose("frame", "site", "axis").values.astype(float)
+    d = x[:, 1] - x[:, 0]
+    far = np.linalg.norm(d - BOX * np.round(d / BOX), axis=1).max()
+    if far > FARTHEST:
+        raise ValueError(
+            f"the two sites are up to {far:.3g} angstrom apart; allowed are {FARTHEST:g}, as far as the quadrature "
+            "over the virtual site is exact."
         )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpyro.infer import MCMC, NUTS
 
 from bayescg.infer.marginal import check_exact, collapsed_program
-from bayescg.infer.program import Program, ProgramError, coefficient_sites, warn_of_single_precision
+from bayescg.infer.program import Program, ProgramError, warn_of_single_precision
 from bayescg.infer.progress import Progress, Silent
 
 __all__ = ["NUTSResult", "run_nuts"]
@@ -57,11 +57,10 @@ def run_nuts(
                 f"ARD with a0={a0:g}, b0={b0:g} has a spike at zero that NUTS cannot enter; use prior=horseshoe, "
                 "or a0 and b0 of at least 0.1."
             )
-    flat = set(coefficient_sites(program, jnp.asarray(x[0], float), first)) & set(program.improper)
-    if flat:
+    if program.improper:
         raise ProgramError(
-            f"under the flat prior of {', '.join(sorted(flat))} the posterior may have no end (where some "
-            "combination of features never occurs); use prior=normal for NUTS."
+            f"under the flat prior of {', '.join(sorted(program.improper))} the posterior may have no end (where some "
+            "combination of parameters does not matter); NUTS needs a proper prior, another -s prior."
         )
     began = time.monotonic()
     kernel = NUTS(

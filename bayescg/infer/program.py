@@ -297,27 +297,26 @@ def _kept(
 ) -> np.ndarray | None:
     """The latent's sites that a Dirac map, ``Delta(X[..., sites, :])``, hands on; None for other likelihoods.
 
-    Found by handing it numbered coordinates.
+    Found by handing it numbers that are no simple function of each other.
 
     :raises ProgramError: for a Dirac map that does anything else.
     """
     if len(likelihood) != 1 or not isinstance(unwrapped(sampled[likelihood[0]]["fn"]), dist.Delta):
         return None
     shape = tuple(unwrapped(sampled[latent]["fn"]).event_shape)
-    numbers = jnp.arange(float(np.prod(shape))).reshape(shape)
-    values = {**fixed, latent: jnp.broadcast_to(numbers, (len(x), *shape))}
+    if len(shape) != 2:
+        return None  # spins: no sampler holds some of them
+    numbers = np.random.default_rng(0).normal(size=(len(x), *shape))
+    values = {**fixed, latent: jnp.asarray(numbers)}
     handler = Blank(substitute(seed(collapse_precisions(function), jax.random.key(0)), data=values))
     out = np.asarray(unwrapped(trace(handler).get_trace(x, **conditions)[likelihood[0]]["fn"]).v)
-    kept = (
-        (out[0, :, 0] // 3).astype(int) if len(shape) == 2 and out.ndim == 3 else np.zeros(0, int)
-    )
-    if (
-        not kept.size
-        or kept.max() >= shape[0]
-        or not np.array_equal(out[0], np.asarray(numbers)[kept])
-    ):
+    same = out.ndim == 3 and out.shape[2] == shape[1]
+    found = (out[0][:, None] == numbers[0][None]).all(2) if same else np.zeros((0, 1), bool)
+    kept = found.argmax(1)
+    once = found.any(1).all() and len(set(kept.tolist())) == len(kept) > 0
+    if not once or not np.array_equal(out, numbers[:, kept]):
         raise ProgramError(
-            "a deterministic map of latents to data must keep some of their sites and drop the others, "
+            "a deterministic map of latents to data must keep some of their sites, each once, and drop the others, "
             "Delta(X[..., sites, :], event_dim=2)."
         )
     if out.shape[1:] != x.shape[1:]:

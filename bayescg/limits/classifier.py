@@ -41,7 +41,7 @@ def classifier(system: System, data: xr.Dataset, **options: Any) -> Adversarial:
     """
     if system.pre_map is not None:
         raise ValueError(
-            f"{system.name} has virtual sites, which a classifier of the others cannot update; allowed are arcg, mcem."
+            f"{system.name} has virtual sites, which a classifier cannot update; allowed are arcg, mcem, nuts."
         )
     chosen = options_for(system, "classifier", ClassifierOptions(), options)
     judge = relative_entropy.by(chosen.made(), chosen.folds)

@@ -58,7 +58,7 @@ def test_ards_spike_is_refused_in_words() -> None:
 
 
 def test_a_flat_prior_is_refused_in_words() -> None:
-    with pytest.raises(ProgramError, match="use prior=normal"):
+    with pytest.raises(ProgramError, match="needs a proper prior"):
         NUTS(system(prior="flat"), data()).run(jax.random.key(0))
 
 

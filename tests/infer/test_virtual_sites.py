@@ -119,7 +119,9 @@ def test_sites_are_held_in_the_order_of_the_data(sites: tuple[int, ...]) -> None
 def test_other_deterministic_maps_are_refused(
     take: Callable[[jax.Array], jax.Array], sites: int
 ) -> None:
-    with pytest.raises(ProgramError, match="must keep some of their sites and drop the others"):
+    with pytest.raises(
+        ProgramError, match="must keep some of their sites, each once, and drop the others"
+    ):
         read(take, sites)
 
 
@@ -393,3 +395,46 @@ def test_nuts_agrees_with_importance_sampling() -> None:
 def test_methods_that_cannot_see_virtual_sites_are_refused(method: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         run_of(method, case(FEW).system, data())
+
+
+@pytest.mark.parametrize(
+    "handed_on",
+    [
+        lambda X: (
+            0.5 * (X[..., :1, :] + X[..., 2:, :])
+        ),  # the mean of the ends is where a middle site may be
+        lambda X: jnp.abs(X)[..., (0, 2), :],
+        lambda X: jnp.sort(X, -2)[..., (0, 2), :],
+        lambda X: X[..., (0, 0, 2), :],
+    ],
+)
+def test_maps_that_look_like_keeping_sites_are_refused(handed_on: Callable[..., Any]) -> None:
+    def program(x: Any = None, *, frames: int = 1) -> None:
+        k = numpyro.sample("k", dist.LogNormal(0.0, 1.0))
+        with numpyro.plate("frame", frames if x is None else len(x)):
+            potential = ONE.potential(jnp.asarray(2.0), k, jnp.asarray(2.0), k)
+            p_c = Boltzmann(
+                potential,
+                ONE.beta,
+                log_partition=ONE.exact,
+                event_shape=(3, 3),
+                support=dist.constraints.real,
+            )
+            X = numpyro.sample("X", p_c)
+            numpyro.sample("x", dist.Delta(handed_on(X), event_dim=2), obs=x)
+
+    sites = handed_on(jnp.ones((1, 3, 3))).shape[1]
+    with pytest.raises(ProgramError, match="each once"):
+        read_program(program, jnp.ones((2, sites, 3)), {})
+
+
+def test_ends_too_far_apart_for_the_quadrature_are_refused() -> None:
+    few = data().isel(frame=slice(4)).copy(deep=True)
+    few["x"][0, 1] = few["x"][0, 0] + 8.0
+    with pytest.raises(ValueError, match="allowed are 12"):
+        make_system("virtual_bond").batch(few)
+
+
+def test_nuts_refuses_a_flat_prior() -> None:
+    with pytest.raises(ProgramError, match="proper prior"):
+        fit("virtual_bond", data(), method="nuts", options=["prior=flat"])

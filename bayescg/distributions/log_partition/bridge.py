@@ -43,7 +43,8 @@ class _Arms(NamedTuple):
 class Bridge:
     """Exact log Z of a virtual site bonded to two ends, which are bonded to each other.
 
-    Exact to the error of quadrature, 1e-6 of a density as long as bonds fluctuate by more than 0.1 angstrom.
+    Exact to the error of quadrature, 1e-6 of a density as long as bonds fluctuate by more than 0.1 angstrom, and
+    neither ends nor arms come near ``longest``: what is softer than that is cut off there.
 
     :param ends: name of the bond between the ends, ``arms`` of those to the virtual site; static.
     :param sites: the first end, the virtual site and the other end.
