@@ -388,7 +388,7 @@ def test_nuts_agrees_with_importance_sampling() -> None:
 @pytest.mark.parametrize(
     ("method", "says"),
     [
-        ("classifier", "has virtual sites, which a classifier of the others cannot update"),
+        ("classifier", "has virtual sites, which a classifier cannot update"),
         ("rem", "has no fine-to-coarse map, which rem needs"),
     ],
 )
