@@ -186,9 +186,9 @@ class Spoilt:
     def start(self, key: Any, features: int) -> Any:
         return self.inner.start(key, features), 0
 
-    def __call__(self, key: Any, state: Any, samples: Any) -> Any:
+    def __call__(self, key: Any, state: Any, samples: Any, at: Any = None) -> Any:
         state, count = state
-        state, said = self.inner(key, state, samples)
+        state, said = self.inner(key, state, samples, at)
         if count >= self.good:
             said = said._replace(loss=np.nan)
         return (state, count + 1), said
