@@ -17,6 +17,7 @@ from bayescg.infer.adversarial import Searched, search
 from bayescg.infer.begin import origin, program_of
 from bayescg.infer.descent import Rule
 from bayescg.infer.fit import Fit, Table
+from bayescg.infer.histograms import over_frames
 from bayescg.infer.options import check_without_prior
 from bayescg.infer.program import Program
 from bayescg.infer.progress import Progress
@@ -25,8 +26,6 @@ from bayescg.options import option
 from bayescg.system import Batch, System
 
 __all__ = ["Adversarial", "CriticOptions", "DescentOptions", "features_of", "judge_of"]
-
-BLOCK = 64  # frames measured at once
 
 
 @dataclass(frozen=True)
@@ -208,7 +207,7 @@ class Adversarial:
             jnp.asarray(start), jnp.asarray(example[:1], float), conditions
         ).potential
         seen, names = features_of(system, o.features, potential.statistics)
-        reference = in_blocks(seen, x)
+        reference = over_frames(seen, x)
         g = system.pre_map
         found = search(
             program,
@@ -298,19 +297,6 @@ class Adversarial:
             options=self.options,
             key=key,
         )
-
-
-def in_blocks(function: Callable[[Array], Array], x: np.ndarray) -> np.ndarray:
-    """``(frame, feature)`` of configurations ``(frame, ...)``, some at a time."""
-    run = jax.jit(function)
-    block = min(BLOCK, len(x))
-    rows = []
-    for start in range(0, len(x), block):
-        stop = min(start + block, len(x))
-        # The last block overlaps, so that one shape is compiled.
-        values = np.asarray(run(jnp.asarray(x[stop - block : stop], float).T)).T
-        rows.append(values[start - stop :])
-    return np.concatenate(rows)
 
 
 MEANING = {

@@ -280,7 +280,7 @@ def _no_table(label: str, kind: str, needs: str) -> str:
 
 
 def over_frames(measure: Callable[[Array], Array], x: np.ndarray) -> np.ndarray:
-    """Statistics ``(frame, term)`` of configurations ``(frame, site, axis)``, a block at a time."""
+    """Statistics ``(frame, term)`` of configurations ``(frame, ...)``, a block at a time."""
     run = jax.jit(measure)
     block = min(BLOCK, len(x))
     rows = []

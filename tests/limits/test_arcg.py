@@ -12,7 +12,8 @@ import xarray as xr
 from bayescg import critics, divergences
 from bayescg.divergences import Judgement, relative_entropy
 from bayescg.infer.adversarial import slope_of
-from bayescg.infer.adversarial_run import features_of, in_blocks
+from bayescg.infer.adversarial_run import features_of
+from bayescg.infer.histograms import over_frames
 from bayescg.infer.progress import Silent
 from bayescg.limits import arcg, classifier
 from bayescg.limits.classifier import classifier_step
@@ -112,7 +113,9 @@ def test_relative_entropy_s_slope_is_rem_s_on_shared_samples_of_lennard_jones() 
     moments, _ = features_of(system, "auto", potential.statistics)
 
     def looked(function: Callable[..., Any], x: np.ndarray) -> np.ndarray:
-        return in_blocks(function, np.moveaxis(x, -1, 1).reshape(-1, *x.shape[1:3]).swapaxes(1, 2))
+        return over_frames(
+            function, np.moveaxis(x, -1, 1).reshape(-1, *x.shape[1:3]).swapaxes(1, 2)
+        )
 
     groups = []
     for g in range(8):

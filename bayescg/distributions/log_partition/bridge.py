@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jax.tree_util import register_dataclass
 import numpy as np
 
+from bayescg.potentials.counting import Nodes
 from bayescg.potentials.molecular import MolecularPotential
 from bayescg.samplers.forces import Held
 from bayescg.space import minimum_image
@@ -75,7 +76,9 @@ class Bridge:
         first, _, last = self.sites
         d = minimum_image((field.at[:, last] - field.at[:, first]).T, potential.box)
         r = jnp.sqrt(jnp.sum(d * d, 0))
-        bridge = _cubic(self._bridge(potential, beta), r / STEP - 1.0)
+        at, weights = Nodes(STEP, STEP, len(self.points)).weights(r)  # cubic between the points
+        values = self._bridge(potential, beta)
+        bridge = sum((w * values[at + k] for k, w in enumerate(weights)), start=jnp.zeros(()))
         return bridge - beta * _energy(potential, self.ends, r)
 
     def sample(self, key: Array, potential: MolecularPotential, beta: Array, samples: int) -> Array:
@@ -147,19 +150,6 @@ def _energy(potential: Any, name: str, q: Array) -> Array:
     (found,) = (i for i in potential.bonded if i.name == name)
     energy: Array = found.energy(q)
     return energy
-
-
-def _cubic(values: Array, place: Array) -> Array:
-    """Values between equally spaced points, by cubics through the four nearest."""
-    left = jnp.clip(jnp.floor(place), 1.0, values.size - 3.0).astype(jnp.int32)
-    t = place - left
-    weights = (
-        -t * (t - 1.0) * (t - 2.0) / 6.0,
-        (t + 1.0) * (t - 1.0) * (t - 2.0) / 2.0,
-        -(t + 1.0) * t * (t - 2.0) / 2.0,
-        (t + 1.0) * t * (t - 1.0) / 6.0,
-    )
-    return sum((w * values[left + k - 1] for k, w in enumerate(weights)), start=jnp.zeros(()))
 
 
 def _drawn(key: Array, density: Array, grid: Array, samples: int) -> Array:
