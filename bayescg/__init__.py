@@ -17,6 +17,8 @@ _HOMES = {
     "adf": "bayescg.observables.liquid",
     "coordination": "bayescg.observables.liquid",
     "correlation": "bayescg.observables.lattice",
+    "critics": "bayescg.critics",
+    "divergences": "bayescg.divergences",
     "io": "bayescg.io",
     "limits": "bayescg.limits",
     "magnetization": "bayescg.observables.lattice",
@@ -26,12 +28,15 @@ _HOMES = {
     "plot": "bayescg.plot",
     "predict": "bayescg.workflow",
     "rdf": "bayescg.observables.liquid",
+    "reference_frames": "bayescg.workflow",
     "results": "bayescg.results",
     "save": "bayescg.results",
     "system": "bayescg.workflow",
     "tetrahedral_order": "bayescg.observables.liquid",
     "to_inference_data": "bayescg.workflow",
 }
+#: Public names that are whole rooms.
+ROOMS = ("critics", "divergences", "io", "limits", "plot", "results")
 __all__ = sorted([*_HOMES, "__version__"])
 
 
@@ -39,7 +44,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'bayescg' has no attribute {name!r}")
     home = import_module(_HOMES[name])
-    return home if name in ("io", "limits", "plot", "results") else getattr(home, name)
+    return home if name in ROOMS else getattr(home, name)
 
 
 class _Package(ModuleType):

@@ -248,26 +248,17 @@ def reference(
     seed = int(np.asarray(jax.random.key_data(key)).ravel()[-1])
     truth = {("A", "A"): (options.true_epsilon, options.true_sigma)}
     frames = simulate(("A",) * options.sites, truth, run, seed, progress)
-    trajectory = np.stack([f.astype(np.float32) for f in frames])
-    box = np.asarray(options.box)
-    about = {"box": ("axis", box), "mass": ("site", np.full(options.sites, MASS))}
-    dims = ("frame", "site", "axis")
-    every = xr.Dataset(
-        {"x": (dims, trajectory), **about}, attrs={"temperature": options.temperature}
-    )
-    measured = cg.observe(every, [rdf(0.1, _longest(box)).in_box(box)])
-    stride = max(1, round(options.spacing / INTERVAL))
-    wrapped = np.mod(trajectory[stride - 1 :: stride], box.astype(np.float32))
-    data = measured.assign(x=(dims, wrapped), **about)
-    data.attrs = {
-        "temperature": options.temperature,
-        "source": (
+    return cg.reference_frames(
+        np.stack([f.astype(np.float32) for f in frames]),
+        [rdf(0.1, _longest(np.asarray(options.box)))],
+        box=options.box,
+        mass=np.full(options.sites, MASS),
+        temperature=options.temperature,
+        interval=INTERVAL,
+        spacing=options.spacing,
+        source=(
             f"bayescg reference lj_fluid: {options.length:g} ps of {options.sites} Lennard-Jones particles, epsilon "
             f"{options.true_epsilon:g} kcal/mol, sigma {options.true_sigma:g} angstrom, cut-off {options.cutoff:g} "
             f"angstrom, Langevin thermostat, {options.timestep:g} fs, with OpenMM"
         ),
-        "reference_frames": len(trajectory),
-        "reference_interval_ps": INTERVAL,
-        "frame_spacing_ps": stride * INTERVAL,
-    }
-    return data
+    )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,10 +20,13 @@ class AtomicRun(Run):
 
     :param mass: of every particle, g/mol; averages over configurations do not depend on it.
     :param width: over which Lennard-Jones is taken to zero before the cut-off, angstrom.
+    :param order: where particles of different types begin: in ``random`` places of the lattice, or each type in a
+        ``slab`` of its own, which takes time to form by itself.
     """
 
     mass: float = 40.0
     width: float = 1.0
+    order: Literal["random", "slab"] = "random"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -42,7 +45,7 @@ def simulate(
 ) -> Iterator[np.ndarray]:
     """Positions ``(site, axis)``, angstrom, not wrapped; one frame every ``run.interval``.
 
-    Particles start on a lattice, types in random places. Langevin thermostat (the middle scheme), the CPU
+    Particles start on a lattice. Langevin thermostat (the middle scheme), the CPU
     with one thread.
 
     :param types: of each particle, ``(site,)``.
@@ -82,7 +85,11 @@ def simulate(
     context = mm.Context(system, integrator, platform, {"Threads": "1"})
     edge = int(np.ceil(len(types) ** (1.0 / 3.0) - 1e-9))
     places = np.stack(np.meshgrid(*[np.arange(edge)] * 3), -1).reshape(-1, 3)
-    context.setPositions(rng.permutation(places)[: len(types)] * (run.box / edge) * NM)
+    spots = rng.permutation(places)[: len(types)]
+    if run.order == "slab":
+        layers = spots[np.argsort(spots[:, 2], kind="stable")]
+        spots[np.argsort([kinds.index(t) for t in types], kind="stable")] = layers
+    context.setPositions(spots * (run.box / edge) * NM)
     mm.LocalEnergyMinimizer.minimize(context, maxIterations=100)
     context.setVelocitiesToTemperature(run.temperature, int(rng.integers(1, 2**31 - 1)))
     for done in strides(integrator, run, run.equilibration, 1.0):

@@ -143,12 +143,16 @@ def _nonbonded(
 
     OpenMM's fast force takes arithmetic means. With sigma' = 2 sqrt(sigma sigma_p) - sigma_p these are
     the geometric ones for all pairs with the most frequent kind p of atoms; what the pairs of two
-    other kinds lack is a force of its own between those few atoms.
+    other kinds lack is a force of its own between those few atoms. Atoms without an epsilon, as
+    hydrogens of hydroxyl groups, have charges only.
     """
     atoms = [molecule.field.atoms[t] for t in molecule.types]
     kinds = [(a.sigma, a.epsilon) for a in atoms]
-    pivot, *rest = sorted(set(kinds), key=lambda kind: (-kinds.count(kind), kind))
-    used = {kind: 2.0 * np.sqrt(kind[0] * pivot[0]) - pivot[0] for kind in (pivot, *rest)}
+    seen = {kind for kind in kinds if kind[1] > 0.0} or set(kinds)
+    pivot, *rest = sorted(seen, key=lambda kind: (-kinds.count(kind), kind))
+    used = dict.fromkeys(kinds, pivot[0]) | {
+        kind: 2.0 * np.sqrt(kind[0] * pivot[0]) - pivot[0] for kind in (pivot, *rest)
+    }
     excluded, one_four = molecule.close
     scale = molecule.field.one_four
     starts = range(0, copies * len(atoms), len(atoms))

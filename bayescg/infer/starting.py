@@ -7,6 +7,7 @@ Direct Boltzmann inversion (:mod:`~bayescg.infer.inversion`), the hypernetted ch
 from collections.abc import Mapping
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
@@ -17,9 +18,10 @@ from bayescg.infer.inversion import beyond, inverted, projected
 from bayescg.observables.known import Known
 from bayescg.observables.molecular import AXES
 from bayescg.potentials.molecular import MolecularPotential
+from bayescg.potentials.pair import PairBasis
 from bayescg.units import BOLTZMANN
 
-__all__ = ["parameters_from_frames", "potential_variables", "starting_potentials"]
+__all__ = ["parameters_from_frames", "potential_variables", "repulsive", "starting_potentials"]
 
 CHOICES = ("auto", "dbi", "hnc", "stored")
 
@@ -71,6 +73,30 @@ def parameters_from_frames(
     target = from_frames(histograms, x)
     u, _ = starting_potentials(histograms, target, kt, xr.Dataset(), "auto")
     return projected(potential, histograms, target, kt, u)
+
+
+def repulsive(basis: PairBasis, epsilon: float, sigma: float, kt: float) -> np.ndarray:
+    """Coefficients with which a pair potential is nearest to that of Weeks, Chandler and Andersen, ``(term,)``.
+
+    Lennard-Jones cut off at its minimum and raised to zero there (J. Chem. Phys. 54, 5237 (1971)). Distances at which
+    it is many kT matter little and those beyond 50 kT, where it goes on along its slope, not at all to a liquid.
+
+    :param epsilon: kcal/mol.
+    :param sigma: angstrom.
+    """
+    r = np.arange(0.02, basis.cutoff, 0.02)
+
+    def energy(r: np.ndarray) -> np.ndarray:
+        six = (sigma / r) ** 6
+        return np.where(six > 0.5, 4.0 * epsilon * (six * six - six) + epsilon, 0.0)
+
+    steep = r[np.argmax(energy(r) < 50.0 * kt)]
+    slope = (energy(steep + 1e-4) - energy(steep)) / 1e-4
+    u = np.where(r < steep, energy(steep) + slope * (r - steep), energy(np.maximum(r, steep)))
+    weight = 1.0 / (1.0 + u / kt)
+    functions = np.asarray(basis(jnp.asarray(r))).T
+    found: np.ndarray = np.linalg.lstsq(functions * weight[:, None], u * weight, rcond=1e-10)[0]
+    return found
 
 
 def potential_variables(part: Part, *, single: bool) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from bayescg.observables.molecular import (
     TypedRadialDistribution,
     rdf_name,
 )
+from bayescg.observables.slab import SlabProfile, slab_profile
 
 __all__ = [
     "AXES",
@@ -47,6 +48,7 @@ __all__ = [
     "MutualInformation",
     "Observable",
     "RadialDistribution",
+    "SlabProfile",
     "TetrahedralOrder",
     "TypedRadialDistribution",
     "adf",
@@ -66,6 +68,7 @@ __all__ = [
     "rdf",
     "rdf_ends",
     "rdf_name",
+    "slab_profile",
     "statistical_inefficiency",
     "tetrahedral_order",
     "usual",

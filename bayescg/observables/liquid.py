@@ -41,6 +41,7 @@ __all__ = [
 COORDINATE_ATTRS = {
     "r": {"units": "angstrom", "long_name": "distance, centre of the bin"},
     "angle": {"units": "degree", "long_name": "angle, centre of the bin"},
+    "depth": {"units": "angstrom", "long_name": "distance from the middle of the slab"},
     "length": {"units": "angstrom", "long_name": "length of the bond, centre of the bin"},
     "dihedral": {"units": "degree", "long_name": "dihedral (trans is 180), centre of the bin"},
     "joint_length": {"units": "angstrom", "long_name": "length of the bond, centre of the bin"},

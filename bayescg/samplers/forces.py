@@ -12,7 +12,6 @@ potential by 5e-4 kT, from one configuration to another.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -83,6 +82,9 @@ class Lists(NamedTuple):
 
     triples: Array | None = None  # within the three-body range; needed where there is such a term
     pairs: Array | None = None  # within the range of pairs; None: every pair is visited
+    rows: Array | None = (
+        None  # most neighbours of any site; where they are more than rows, every pair is visited
+    )
 
 
 class Tables(NamedTuple):
@@ -197,8 +199,7 @@ def forces(
     tether: Tether | Held | None = None,
 ) -> Array:
     """Forces in kT/angstrom, ``(axis, site, chain)``, on ``x`` of the same shape."""
-    pairs = _every_force if lists.pairs is None else partial(_listed_force, row=lists.pairs)
-    total = pairs(tables, x)
+    total = _pairs(_every_force, _listed_force, tables, x, lists)
     if tables.form is not None:
         assert lists.triples is not None and tables.three_body is not None
         parts = three_body_parts(tables.form, x, tables.box, lists.triples)
@@ -219,8 +220,7 @@ def energy(
     tether: Tether | Held | None = None,
 ) -> Array:
     """Energy in kT, ``(chain,)``, of the potential whose forces :func:`forces` gives."""
-    pairs = _every_energy if lists.pairs is None else partial(_listed_energy, row=lists.pairs)
-    total = pairs(tables, x)
+    total = _pairs(_every_energy, _listed_energy, tables, x, lists)
     if tables.form is not None:
         assert lists.triples is not None and tables.three_body is not None
         parts = three_body_parts(tables.form, x, tables.box, lists.triples)
@@ -231,6 +231,24 @@ def energy(
         gap = x - tether.centre
         total = total + 0.5 * tether.stiffness * jnp.sum(gap * gap, (0, 1))
     return total
+
+
+def _pairs(
+    every: Callable[[Tables, Array], Array],
+    by_list: Callable[[Tables, Array, Array, Array], Array],
+    tables: Tables,
+    x: Array,
+    lists: Lists,
+) -> Array:
+    """What all pairs sum up to; by the list where there is one that holds all neighbours."""
+    if lists.pairs is None or lists.rows is None:
+        return every(tables, x)
+    near, rows = lists.pairs, lists.rows
+    whole = rows <= len(near)
+    out: Array = jax.lax.cond(
+        whole, lambda: by_list(tables, x, near, rows), lambda: every(tables, x)
+    )
+    return out
 
 
 def _every_force(tables: Tables, x: Array) -> Array:
@@ -271,17 +289,17 @@ def _added(total: Array, part: Array, start: Array) -> Array:
     return jax.lax.dynamic_update_slice_in_dim(total, old + part, start, 0)
 
 
-def _listed_force(tables: Tables, x: Array, row: Array) -> Array:
+def _listed_force(tables: Tables, x: Array, near: Array, rows: Array) -> Array:
     of = _by_place(tables, x)
 
-    def pair(sums: tuple[Array, ...], places: Array) -> tuple[tuple[Array, ...], None]:
+    def pair(row: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
+        places = jax.lax.dynamic_index_in_dim(near, row, 0, keepdims=False)
         d = separations(x, tables.box, places, 2.0 * tables.range.pairs)
         pull = _slope(tables, d, of(places))
-        return tuple(force + pull * c for force, c in zip(sums, d, strict=True)), None
+        return tuple(force + pull * c for force, c in zip(sums, d, strict=True))
 
     none: tuple[Array, ...] = (jnp.zeros(x.shape[1:], x.dtype),) * 3
-    sums, _ = jax.lax.scan(pair, none, row)
-    return 2.0 * jnp.stack(sums)
+    return 2.0 * jnp.stack(jax.lax.fori_loop(0, rows, pair, none))
 
 
 def _every_energy(tables: Tables, x: Array) -> Array:
@@ -299,15 +317,17 @@ def _every_energy(tables: Tables, x: Array) -> Array:
     return jnp.sum(total, 0)
 
 
-def _listed_energy(tables: Tables, x: Array, row: Array) -> Array:
+def _listed_energy(tables: Tables, x: Array, near: Array, rows: Array) -> Array:
     of = _by_place(tables, x)
 
-    def pair(total: Array, places: Array) -> tuple[Array, None]:
+    def pair(row: Array, total: Array) -> Array:
+        places = jax.lax.dynamic_index_in_dim(near, row, 0, keepdims=False)
         d = separations(x, tables.box, places, 2.0 * tables.range.pairs)
-        return total + 0.5 * jnp.sum(_value(tables, d, of(places)), 0), None
+        return total + 0.5 * jnp.sum(_value(tables, d, of(places)), 0)
 
-    total, _ = jax.lax.scan(pair, jnp.zeros(x.shape[2:], x.dtype), row)
-    return total
+    none = jnp.zeros(x.shape[2:], x.dtype)
+    out: Array = jax.lax.fori_loop(0, rows, pair, none)
+    return out
 
 
 def closest_distance(x: Array, box: np.ndarray | Array) -> Array:

@@ -13,6 +13,7 @@ __all__ = ["Kept", "listed", "relisted"]
 
 SKIN = 0.9  # angstrom, by which lists reach beyond the range
 MANY = 4  # pairs are listed where a list is shorter than this part of the sites: its rows cost twice a shift
+CROWDING = 3.0  # times the mean number of neighbours of pairs, as in a drop; rows that no site needs cost nothing
 NEGLIGIBLE = 0.12  # angstrom below the range, within which the three-body weight is under 1e-6
 
 
@@ -21,30 +22,29 @@ class Kept(NamedTuple):
 
     lists: Lists
     at: Array | None  # (axis, site, chain), where they were made; None without lists
-    over: Array  # (chain,), whether a list ran over, now or before
+    over: Array  # (chain,), whether a list of triples ran over, now or before
 
 
 def listed(tables: Tables, x: Array, box: tuple[float, ...]) -> Kept:
     """Lists for ``x (axis, site, chain)``: of triples, and in large systems of pairs."""
     sites = x.shape[1]
     over = jnp.zeros(x.shape[2], bool)
-    reaches = (
-        None if tables.form is None else tables.form.cutoff - NEGLIGIBLE + SKIN,
-        None if _short(sites, box, tables) else tables.range.pairs + SKIN,
-    )
-    found: list[Array | None] = []
     classes = tables.classes
     skip = None if classes is None else jnp.asarray(classes.of_shift == len(classes))
-    for reach in reaches:
-        if reach is None:
-            found.append(None)
-            continue
+    lists = Lists()
+    if tables.form is not None:
+        reach = tables.form.cutoff - NEGLIGIBLE + SKIN
         capacity = capacity_for(sites, box, reach)
         near, most = neighbours(x, tables.box, reach, capacity, skip)
-        over = over | (most > capacity)
-        found.append(near)
-    none = all(near is None for near in found)
-    return Kept(Lists(*found), None if none else x, over)
+        lists, over = Lists(triples=near), most > capacity
+    if not _short(sites, box, tables):
+        reach = tables.range.pairs + SKIN
+        near, most = neighbours(
+            x, tables.box, reach, capacity_for(sites, box, reach, CROWDING), skip
+        )
+        lists = lists._replace(pairs=near, rows=jnp.max(most))
+    none = lists.triples is None and lists.pairs is None
+    return Kept(lists, None if none else x, over)
 
 
 def _short(sites: int, box: tuple[float, ...], tables: Tables) -> bool:

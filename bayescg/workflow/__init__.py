@@ -6,6 +6,7 @@ from bayescg.workflow.exporting import export, export_models
 from bayescg.workflow.mapping import Mapped, map_trajectory
 from bayescg.workflow.numbers import key_numbers
 from bayescg.workflow.prediction import predict
+from bayescg.workflow.referencing import reference_frames
 from bayescg.workflow.registry import (
     load_model,
     make_system,
@@ -35,6 +36,7 @@ __all__ = [
     "models",
     "observe",
     "predict",
+    "reference_frames",
     "system",
     "to_inference_data",
 ]

@@ -1,0 +1,52 @@
+"""Reference data of a simulation: frames that are shipped, and observables of all that it made."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from bayescg.observables.liquid import LiquidObservable
+from bayescg.workflow.verbs import observe
+
+__all__ = ["reference_frames"]
+
+
+def reference_frames(
+    trajectory: np.ndarray,
+    observables: Sequence[LiquidObservable],
+    *,
+    box: Sequence[float] | np.ndarray,
+    mass: np.ndarray,
+    temperature: float,
+    interval: float,
+    spacing: float,
+    source: str,
+) -> xr.Dataset:
+    """A reference data set: every so many frames, wrapped, with observables of all and their standard errors.
+
+    :param trajectory: positions, ``(frame, site, axis)``, angstrom.
+    :param box: edges, angstrom.
+    :param mass: of every site, g/mol.
+    :param interval: between frames of the trajectory, ps.
+    :param spacing: between frames that are kept, ps.
+    :param source: a line about what made it, for the record.
+    """
+    edges = np.asarray(box, float)
+    dims = ("frame", "site", "axis")
+    about: dict[str, Any] = {"box": ("axis", edges), "mass": ("site", np.asarray(mass, float))}
+    x = np.asarray(trajectory, np.float32)
+    every = xr.Dataset({"x": (dims, x), **about}, attrs={"temperature": temperature})
+    measured = observe(every, [o.in_box(edges) for o in observables])
+    stride = max(1, round(spacing / interval))
+    data = measured.assign(
+        x=(dims, np.mod(x[stride - 1 :: stride], edges.astype(np.float32))), **about
+    )
+    data.attrs = {
+        "temperature": temperature,
+        "source": source,
+        "reference_frames": len(x),
+        "reference_interval_ps": interval,
+        "frame_spacing_ps": stride * interval,
+    }
+    return data

@@ -1,0 +1,343 @@
+"""A binary Lennard-Jones fluid whose second kind is virtual (ARCG paper, Section IV.C and Table II).
+
+Coarse: particles X and as many Y. Fine: the X alone; Y is in no data, a solvent that says how X come together. The
+true parameters, those of system B, separate the two into slabs; a fit starts from A, in which they mix. Table II
+heads its columns sigma, then epsilon; its numbers are epsilon, then sigma (0.7 angstrom would be no particle). The
+paper gives no density; at 0.017 particles in a cubic angstrom both slabs of B are liquids near the density at which
+they coexist with their vapour, 0.79 of their sigma^3 at 0.85 of their epsilon for kT. Lengths are in angstrom,
+energies in kcal/mol, temperatures in K.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any
+
+import jax
+from jax import Array
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import xarray as xr
+
+import bayescg as cg
+from bayescg.distributions import Boltzmann, flat_positive
+from bayescg.engines.atomic import AtomicRun, simulate
+from bayescg.mapping import drop_sites
+from bayescg.observables import LiquidObservable, local_density, moments, rdf, slab_profile
+from bayescg.options import option
+from bayescg.potentials import (
+    Interaction,
+    InversePowers,
+    LennardJones,
+    MolecularPotential,
+    PairClasses,
+    classes_of,
+)
+from bayescg.samplers import Dynamics, Sampler, long_run, particle_sampler
+from bayescg.space import check_cutoff, minimum_image
+from bayescg.topology import Topology
+from bayescg.units import beta_of
+
+SUMMARY = "binary Lennard-Jones fluid with a virtual solvent (ARCG paper, Section IV.C)"
+
+#: Options that reference data depend on.
+REFERENCE_OPTIONS = (
+    "sites",
+    "density",
+    "temperature",
+    "cutoff",
+    "length",
+    "spacing",
+    "equilibration",
+    "timestep",
+)
+METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = {}
+
+PAIRS = ("X_X", "X_Y", "Y_Y")
+#: Table II: epsilon (kcal/mol) and sigma (angstrom) of each pair of types.
+SYSTEM_A = {"X_X": (0.6, 3.5), "Y_Y": (0.6, 3.2), "X_Y": (0.5, 3.1)}
+SYSTEM_B = {"X_X": (0.7, 3.6), "Y_Y": (0.7, 3.6), "X_Y": (0.35, 3.5)}
+NAMES = tuple(f"{p}_{n}" for n in PAIRS for p in ("epsilon", "sigma"))
+MASS = 40.0  # g/mol; configurations do not depend on it
+CLOSEST = 1.5  # angstrom; no two particles come that close
+LONGEST = 12.0  # angstrom, of the radial distribution function
+INTERVAL = 0.5  # ps between the frames that it is measured on
+CANDIDATES = 1.5  # angstrom between places where a Y may begin
+
+
+@dataclass(frozen=True)
+class Options:
+    """Everything that ``-s`` can set."""
+
+    sites: int = option(864, "particles, half of them X")
+    density: float = option(0.017, "particles in a cubic angstrom; the paper gives none")
+    temperature: float = option(300.0, "K")
+    cutoff: float = option(10.0, "cut-off, angstrom, smooth over the last one")
+    start: str = option("A", "system of Table II that a fit starts from: A or B")
+    frames: int | None = option(None, "use the first so many frames; none: all")
+    length: float = option(1000.0, "length of the simulation, ps (reference)")
+    spacing: float = option(5.0, "time between its frames, ps (reference)")
+    equilibration: float = option(200.0, "time before it, ps (reference)")
+    timestep: float = option(5.0, "time step, fs (reference)")
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if isinstance(value, int | float) and not value > 0:
+                raise ValueError(f"{name} must be positive, got {value:g}.")
+        if self.sites % 2:
+            raise ValueError(f"sites must be even, half of them X, got {self.sites}.")
+        if self.start not in ("A", "B"):
+            raise ValueError(f"start must be A or B, got {self.start!r}.")
+
+    @property
+    def box(self) -> tuple[float, float, float]:
+        """Edges of the cube, angstrom."""
+        edge = round((self.sites / self.density) ** (1.0 / 3.0), 6)
+        return edge, edge, edge
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """All X, then all Y."""
+        return ("X",) * (self.sites // 2) + ("Y",) * (self.sites // 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """What the program stands on; static."""
+
+    classes: PairClasses
+    box: tuple[float, float, float]
+    powers: InversePowers
+    beta: float
+    sampler: Sampler
+
+    @property
+    def real(self) -> int:
+        """Particles that the data hold, the first so many."""
+        return self.classes.topology.types.count("X")
+
+    def potential(self, values: Mapping[str, Array]) -> MolecularPotential:
+        """Lennard-Jones of every pair of types."""
+        pairs = tuple(
+            Interaction(
+                (LennardJones(values[f"epsilon_{n}"], values[f"sigma_{n}"], self.powers),),
+                "pair",
+                n,
+            )
+            for n in PAIRS
+        )
+        return MolecularPotential(pairs, self.classes, self.box)
+
+
+def program(x: Array | None = None, *, mixture: Mixture, frames: int = 1) -> None:
+    """p(theta) p_c(X, Y | theta), and the X of it, which the data hold (Eq. 22 of the ARCG paper).
+
+    :param x: particles X, ``(frame, site, axis)``; None generates ``frames`` of them.
+    """
+    values = {name: flat_positive(name) for name in NAMES}
+    with numpyro.plate("frame", frames if x is None else len(x)):
+        p_c = Boltzmann(
+            mixture.potential(values),
+            mixture.beta,
+            log_partition=None,
+            event_shape=(mixture.classes.topology.sites, 3),
+            support=numpyro.distributions.constraints.real,
+            sampler=long_run(mixture.sampler),
+        )
+        X = numpyro.sample("X", p_c)
+        numpyro.sample("x", dist.Delta(X[..., : mixture.real, :], event_dim=2), obs=x)
+
+
+def _mixture(options: Options) -> Mixture:
+    sites, box = options.sites, options.box
+    topology = Topology(options.types, np.full(sites, MASS), np.arange(sites))
+    return Mixture(
+        classes_of(topology, topology.pairs),
+        box,
+        InversePowers(cutoff=options.cutoff),
+        beta_of(options.temperature),
+        particle_sampler(sites, box, Dynamics("langevin")),
+    )
+
+
+def _complete(key: Array, x: Array, box: tuple[float, ...]) -> Array:
+    """As many Y as X, one after another where it is farthest to any particle that is there."""
+    edge = np.asarray(box)
+    counts = np.ceil(edge / CANDIDATES).astype(int)
+    grid = np.stack(np.meshgrid(*[np.arange(n) / n for n in counts], indexing="ij"), -1)
+    places = jnp.asarray(grid.reshape(-1, 3) * edge, x.dtype)
+
+    def squared(a: Array) -> Array:
+        d = minimum_image((places - a).T, edge)
+        return jnp.sum(d * d, 0)
+
+    def fill(key: Array, one: Array) -> Array:
+        near = jax.lax.fori_loop(
+            0,
+            len(one),
+            lambda i, near: jnp.minimum(near, squared(one[i])),
+            jnp.full(len(places), jnp.inf, x.dtype),
+        )
+        # Ties among points of the grid are broken at random.
+        blur = jax.random.uniform(key, near.shape, x.dtype, 0.0, 0.1)
+
+        def put(near: Array, _: None) -> tuple[Array, Array]:
+            site = places[jnp.argmax(near + blur)]
+            return jnp.minimum(near, squared(site)), site
+
+        return jnp.concatenate([one, jax.lax.scan(put, near, None, len(one))[1]])
+
+    return jax.lax.map(lambda a: fill(*a), (jax.random.split(key, len(x)), x))
+
+
+def system(options: Options = Options()) -> cg.System:
+    """The record of this system under ``options``.
+
+    :raises ValueError: if the box is too small for the cut-off.
+    """
+    mixture = _mixture(options)
+    box = np.asarray(mixture.box)
+    check_cutoff(options.cutoff, box)
+    known: dict[str, Callable[..., LiquidObservable]] = {
+        "rdf": partial(rdf, max=_longest(box)),
+        "slab_density": slab_profile,
+    }
+    seen = (moments(), local_density(), rdf(0.15, min(10.0, _longest(box))))  # D1, D2, D3
+    return cg.System(
+        name="binary_lj",
+        program=partial(program, mixture=mixture),
+        sampler=mixture.sampler,
+        latent_sampler=particle_sampler(options.sites, mixture.box, Dynamics("hmc", steps=10)),
+        options=asdict(options),
+        observables=tuple(o().in_box(box) for o in known.values()),
+        known_observables=known,
+        pre_map=drop_sites(options.types, ["Y"]),
+        complete=partial(_complete, box=mixture.box),
+        critic_features=tuple(o.in_box(box) for o in seen),
+        constants={"box": (("axis",), box, "edges of the periodic box", "angstrom")},
+        check=partial(_check, options=options),
+        frames=options.frames,
+        start=_values(SYSTEM_A if options.start == "A" else SYSTEM_B),
+        runaway=None,
+        box=mixture.box,
+        method_defaults={"mcem": FIT, "arcg": SEARCH},
+        units={n: "kcal/mol" if n.startswith("eps") else "angstrom" for n in NAMES},
+        derived=partial(_pair_potentials, mixture=mixture),
+    )
+
+
+#: What the mixture needs of MC-EM.
+FIT = {
+    "free_chains": 16,
+    "clamped_chains": 1,
+    "cooling": 0.0,
+    "growth": 1.0,
+    "sweeps": 4,
+    "radius": 1.0,
+    "longest": 3.0,
+    "most_missing": 0.95,
+    "max_iterations": 100,
+    "max_sweeps": 16,
+    "tolerance": 0.25,
+    "information": 64,
+    "laplace": "observed",
+}
+#: And of ARCG.
+SEARCH = {
+    "rate": 0.004,
+    "accuracy": 0.9,
+    "relax": 1,
+    "samples": 4,
+}
+
+
+def _values(pairs: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+    return {
+        f"{p}_{n}": v
+        for n, both in pairs.items()
+        for p, v in zip(("epsilon", "sigma"), both, strict=True)
+    }
+
+
+def _longest(box: np.ndarray) -> float:
+    """Largest distance at which the radial distribution function is measured."""
+    return float(min(LONGEST, np.floor(5.0 * box.min()) / 10.0))
+
+
+def _pair_potentials(values: Mapping[str, Array], mixture: Mixture) -> dict[str, cg.Derived]:
+    """The pair potentials of one draw."""
+    r = np.arange(2.5, mixture.powers.cutoff + 1e-9, 0.05)
+    return {
+        f"pair_potential_{i.name}": cg.Derived(
+            "r",
+            r,
+            i.energy(jnp.asarray(r)),
+            f"pair potential of {i.name.replace('_', ' and ')}",
+            "kcal/mol",
+            "angstrom",
+        )
+        for i in mixture.potential(values).pairs
+    }
+
+
+def options_from_data(options: Options, data: xr.Dataset) -> Options:
+    """Fill in what the data decide: particles, box and temperature."""
+    data, _ = cg.io.check_particles(data, cutoff=options.cutoff, mass=MASS, closest=CLOSEST)
+    sites, volume = 2 * data.sizes["site"], float(np.prod(data["box"].values.astype(float)))
+    return replace(
+        options,
+        sites=sites,
+        density=sites / volume,
+        temperature=float(data.attrs.get("temperature", options.temperature)),
+    )
+
+
+def _check(data: xr.Dataset, options: Options) -> None:
+    data, _ = cg.io.check_particles(data, cutoff=options.cutoff, mass=MASS, closest=CLOSEST)
+    box = data["box"].values.astype(float)
+    if 2 * data.sizes["site"] != options.sites or not np.allclose(box, options.box, rtol=1e-5):
+        raise ValueError(
+            f"the data hold {data.sizes['site']} particles X in a box of {', '.join(f'{e:g}' for e in box)} angstrom, "
+            f"the model {options.sites // 2} in a cube of {options.box[0]:g}; allowed are the model's."
+        )
+
+
+def reference(
+    options: Options, key: Array, progress: Callable[[str, float], None] | None = None
+) -> xr.Dataset:
+    """The X of system B by molecular dynamics with OpenMM, started in two slabs.
+
+    :return: ``x``, ``box``, and ``rdf`` and ``slab_density`` over the whole run with their standard errors.
+    """
+    run = AtomicRun(
+        molecules=options.sites,
+        temperature=options.temperature,
+        box=options.box[0],
+        timestep=options.timestep,
+        cutoff=options.cutoff,
+        equilibration=options.equilibration,
+        length=options.length,
+        interval=INTERVAL,
+        mass=MASS,
+        order="slab",
+    )
+    seed = int(np.asarray(jax.random.key_data(key)).ravel()[-1])
+    truth = {(n[0], n[2]): SYSTEM_B[n] for n in PAIRS}
+    real = options.sites // 2
+    frames = simulate(options.types, truth, run, seed, progress)
+    return cg.reference_frames(
+        np.stack([f[:real].astype(np.float32) for f in frames]),
+        [rdf(0.1, _longest(np.asarray(options.box))), slab_profile()],
+        box=options.box,
+        mass=np.full(real, MASS),
+        temperature=options.temperature,
+        interval=INTERVAL,
+        spacing=options.spacing,
+        source=(
+            f"bayescg reference binary_lj: {options.length:g} ps of {options.sites} Lennard-Jones particles, system B "
+            f"of Table II, cut-off {options.cutoff:g} angstrom, Langevin thermostat, {options.timestep:g} fs, with "
+            "OpenMM; particles X"
+        ),
+    )
