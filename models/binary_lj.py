@@ -296,12 +296,7 @@ def options_from_data(options: Options, data: xr.Dataset) -> Options:
 
 def _check(data: xr.Dataset, options: Options) -> None:
     data, _ = cg.io.check_particles(data, cutoff=options.cutoff, mass=MASS, closest=CLOSEST)
-    box = data["box"].values.astype(float)
-    if 2 * data.sizes["site"] != options.sites or not np.allclose(box, options.box, rtol=1e-5):
-        raise ValueError(
-            f"the data hold {data.sizes['site']} particles X in a box of {', '.join(f'{e:g}' for e in box)} angstrom, "
-            f"the model {options.sites // 2} in a cube of {options.box[0]:g}; allowed are the model's."
-        )
+    cg.io.check_model_box(data, options.sites // 2, options.box)
 
 
 def reference(
@@ -326,10 +321,11 @@ def reference(
     seed = int(np.asarray(jax.random.key_data(key)).ravel()[-1])
     truth = {(n[0], n[2]): SYSTEM_B[n] for n in PAIRS}
     real = options.sites // 2
+    measured = (rdf(0.1, _longest(np.asarray(options.box))), slab_profile())
     frames = simulate(options.types, truth, run, seed, progress)
     return cg.reference_frames(
         np.stack([f[:real].astype(np.float32) for f in frames]),
-        [rdf(0.1, _longest(np.asarray(options.box))), slab_profile()],
+        [o.in_box(options.box) for o in measured],
         box=options.box,
         mass=np.full(real, MASS),
         temperature=options.temperature,

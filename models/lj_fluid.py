@@ -186,8 +186,8 @@ FIT = {
 SEARCH = {
     "rates": "epsilon=0.01,sigma=0.004",
     "accuracy": 0.9,
-    "relax": 2,
-    "samples": 6,
+    "relax": 1,
+    "samples": 4,
 }
 
 
@@ -219,12 +219,7 @@ def options_from_data(options: Options, data: xr.Dataset) -> Options:
 
 def _check(data: xr.Dataset, options: Options) -> None:
     data, _ = cg.io.check_particles(data, cutoff=options.cutoff, mass=MASS, closest=CLOSEST)
-    box = data["box"].values.astype(float)
-    if data.sizes["site"] != options.sites or not np.allclose(box, options.box, rtol=1e-5):
-        raise ValueError(
-            f"the data hold {data.sizes['site']} particles in a box of {', '.join(f'{e:g}' for e in box)} angstrom, "
-            f"the model {options.sites} in a cube of {options.box[0]:g}; allowed are the model's."
-        )
+    cg.io.check_model_box(data, options.sites, options.box)
 
 
 def reference(
@@ -250,7 +245,7 @@ def reference(
     frames = simulate(("A",) * options.sites, truth, run, seed, progress)
     return cg.reference_frames(
         np.stack([f.astype(np.float32) for f in frames]),
-        [rdf(0.1, _longest(np.asarray(options.box)))],
+        [rdf(0.1, _longest(np.asarray(options.box))).in_box(options.box)],
         box=options.box,
         mass=np.full(options.sites, MASS),
         temperature=options.temperature,

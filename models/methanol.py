@@ -24,6 +24,7 @@ from bayescg.distributions import Boltzmann, PeriodicNormal, coefficients, flat_
 from bayescg.engines.flexible import FlexibleRun, simulate
 from bayescg.engines.force_field import Atom, ForceField, Molecule
 from bayescg.infer.correlation import independent_frames
+from bayescg.infer.options import LIQUID
 from bayescg.infer.starting import repulsive
 from bayescg.observables import LiquidObservable, coordination, local_density, moments, rdf
 from bayescg.options import option
@@ -219,25 +220,7 @@ def _longest(box: np.ndarray) -> float:
 
 
 #: What a liquid needs of MC-EM.
-FIT = {
-    "free_chains": 16,
-    "clamped_chains": 2,
-    "cooling": 0.0,
-    "growth": 1.0,
-    "likelihood_first": 6,
-    "warm": 12,
-    "warm_precision": 100.0,
-    "sweeps": 8,
-    "radius": 1.0,
-    "longest": 3.0,
-    "most_missing": 0.99,
-    "max_iterations": 150,
-    "max_sweeps": 64,
-    "tolerance": 0.25,
-    "patience": 3,
-    "information": 192,
-    "laplace": "observed",
-}
+FIT = {**LIQUID, "free_chains": 16, "clamped_chains": 2}
 #: And of ARCG.
 SEARCH: dict[str, Any] = {}
 
@@ -278,12 +261,7 @@ def _checked(data: xr.Dataset, options: Options) -> tuple[xr.Dataset, tuple[str,
 
 def _check(data: xr.Dataset, options: Options) -> None:
     data, _ = _checked(data, options)
-    edge, sites = float(data["box"].values[0]), data.sizes["site"]
-    if sites != options.sites or not np.isclose(edge, options.box, rtol=1e-6):
-        raise ValueError(
-            f"the data hold {sites} sites in a cube of {edge:g} angstrom, the model {options.sites} in one "
-            f"of {options.box:g}; allowed are the model's."
-        )
+    cg.io.check_model_box(data, options.sites, (options.box,) * 3)
 
 
 def _select(data: xr.Dataset, options: Options, liquid: Liquid) -> xr.Dataset:
@@ -345,7 +323,7 @@ def reference(
     edges = np.full(3, box)
     return cg.reference_frames(
         np.stack(carbons),
-        [rdf(0.05, _longest(edges))],
+        [rdf(0.05, _longest(edges)).in_box(edges)],
         box=edges,
         mass=np.full(options.sites, MASS),
         temperature=options.temperature,

@@ -23,6 +23,7 @@ import xarray as xr
 import bayescg as cg
 from bayescg.distributions import Boltzmann, PeriodicNormal, coefficients, flat_positive
 from bayescg.infer.correlation import independent_frames
+from bayescg.infer.options import LIQUID
 from bayescg.infer.starting import parameters_from_frames
 from bayescg.observables import (
     AXES,
@@ -361,32 +362,10 @@ def system(options: Options = Options(), data: xr.Dataset | None = None) -> cg.S
         frames=options.frames,
         at_least=1,
         typed=True,
-        method_defaults={"mcem": FIT},
+        method_defaults={"mcem": LIQUID},
         units={"theta_c": "kcal/mol", "sigma2": "angstrom^2", **sizes},
         derived=partial(_potentials, molecules=m, known=known_of(data)),
     )
-
-
-#: What a liquid needs of MC-EM.
-FIT = {
-    "free_chains": 32,
-    "clamped_chains": 4,
-    "cooling": 0.0,
-    "growth": 1.0,
-    "likelihood_first": 6,
-    "warm": 12,
-    "warm_precision": 100.0,
-    "sweeps": 8,
-    "radius": 1.0,
-    "longest": 3.0,
-    "most_missing": 0.99,
-    "max_iterations": 150,
-    "max_sweeps": 64,
-    "tolerance": 0.25,
-    "patience": 3,
-    "information": 192,
-    "laplace": "observed",
-}
 
 
 def _potentials(

@@ -23,8 +23,19 @@ import bayescg as cg
 from bayescg.distributions import Boltzmann, PeriodicNormal, coefficients, flat_positive
 from bayescg.engines.rigid_water import Run, simulate
 from bayescg.infer.correlation import independent_frames
+from bayescg.infer.options import LIQUID
 from bayescg.infer.score_matching import score_matching
-from bayescg.observables import adf, coordination, longest_rdf, rdf, tetrahedral_order
+from bayescg.infer.starting import repulsive
+from bayescg.observables import (
+    LiquidObservable,
+    adf,
+    coordination,
+    local_density,
+    longest_rdf,
+    moments,
+    rdf,
+    tetrahedral_order,
+)
 from bayescg.options import option
 from bayescg.potentials import (
     BSplines,
@@ -33,6 +44,7 @@ from bayescg.potentials import (
     LennardJones,
     LinearPair,
     PairBasis,
+    PairTerm,
     ParticlePotential,
     StillingerWeber,
     Wall,
@@ -44,6 +56,9 @@ from bayescg.units import KCAL, beta_of
 
 SUMMARY = "SPC/E water, one site a molecule (PCG paper, Section 3.2)"
 
+#: Options that suit a method better than the model's own defaults.
+ONE_SITE = {"basis": "knots", "three_body": "none", "prior": "flat", "correlated": "ignore"}
+METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"arcg": ONE_SITE, "classifier": ONE_SITE}
 #: Options that reference data depend on.
 REFERENCE_OPTIONS = (
     "sites",
@@ -66,6 +81,12 @@ SW_LAMBDA, SW_EPSILON = 0.762, 83.5737  # Appendix B.3, which gives no unit for 
 CLOSEST = 2.0  # angstrom; no two molecules of water come that close
 CORE = 2.4  # angstrom, where no core is given and no data are at hand
 START_PRECISION = 50.0  # (kcal/mol)^-2 a frame, on corrections where a fit starts
+#: Angstrom, ARCG paper, Appendix D.1.
+KNOTS = np.round(
+    [*np.arange(7) * 2.5 / 6, *np.arange(2.6, 5.05, 0.1), *np.arange(5.4, 7.1, 0.4)], 3
+)
+REPULSION = (0.15, 2.7)  # kcal/mol and angstrom, of the repulsion that a fit on them starts from
+CONSERVATIVE = ("theta_c", "epsilon", "sigma")  # parameters of the potential
 DIRAC = 1e-6  # angstrom^2, of x about X where the two are one (REM)
 CORE_STRENGTH = 500.0  # kcal/mol/angstrom^3
 
@@ -74,8 +95,10 @@ CORE_STRENGTH = 500.0  # kcal/mol/angstrom^3
 class Options:
     """Everything that ``-s`` can set; defaults are the paper's where it says."""
 
-    basis: Literal["fourier", "spline"] = option(
-        "fourier", "correction to Lennard-Jones: windowed Fourier (Eqs. 66-67) or cubic B-splines"
+    basis: Literal["fourier", "spline", "knots"] = option(
+        "fourier",
+        "correction to Lennard-Jones: windowed Fourier (Eqs. 66-67) or cubic B-splines; or, in place of both, cubic "
+        "B-splines on the 37 knots of the ARCG paper's Appendix D.1",
     )
     features: int = option(100, "functions of the correction, K")
     low: float = option(2.0, "lower end of the window, angstrom (Eq. 66)")
@@ -100,7 +123,9 @@ class Options:
     a0: float = option(1e-5, "shape of ARD's Gamma")
     b0: float = option(1e-5, "rate of ARD's Gamma")
     start: Literal["data", "paper"] = option(
-        "data", "a fit starts from score matching on the data, or from theta_c = 0 and the next two"
+        "data",
+        "a fit starts from score matching on the data, or from theta_c = 0 and the next two; basis=knots: from the "
+        "repulsion of the ARCG paper",
     )
     epsilon: float = option(0.15, "epsilon that start=paper starts from, kcal/mol")
     sigma: float = option(3.5, "sigma that it starts from, angstrom")
@@ -129,7 +154,7 @@ class Water:
     """What the program stands on; static."""
 
     basis: PairBasis
-    lennard_jones: InversePowers
+    lennard_jones: InversePowers | None  # None: the spline is all there is
     core: FixedPair
     three_body: StillingerWeber | None
     box: tuple[float, float, float]
@@ -138,14 +163,20 @@ class Water:
     sampler: Sampler
     prior: Mapping[str, Any]  # of theta_c
 
-    def potential(self, theta_c: Array, epsilon: Array, sigma: Array) -> ParticlePotential:
+    def potential(
+        self, theta_c: Array, epsilon: Array | None = None, sigma: Array | None = None
+    ) -> ParticlePotential:
         """U_c of Eqs. 63-65."""
-        pairs = (
-            LennardJones(epsilon, sigma, self.lennard_jones),
-            LinearPair(theta_c, self.basis),
-            self.core,
-        )
+        pairs: tuple[PairTerm, ...] = (LinearPair(theta_c, self.basis), self.core)
+        if self.lennard_jones is not None:
+            assert epsilon is not None and sigma is not None
+            pairs = (LennardJones(epsilon, sigma, self.lennard_jones), *pairs)
         return ParticlePotential(pairs, self.box, self.three_body)
+
+    @property
+    def cutoff(self) -> float:
+        """Of the pair potential, angstrom."""
+        return (self.lennard_jones or self.basis).cutoff
 
 
 def program(x: Array | None = None, *, water: Water, frames: int = 1) -> None:
@@ -155,12 +186,12 @@ def program(x: Array | None = None, *, water: Water, frames: int = 1) -> None:
     """
     size = len(water.basis.names)
     theta_c = coefficients("theta_c", size, **water.prior)
-    epsilon = flat_positive("epsilon")
-    sigma = flat_positive("sigma")
+    names = () if water.lennard_jones is None else ("epsilon", "sigma")
+    lennard_jones = {name: flat_positive(name) for name in names}
     sigma2 = flat_positive("sigma2")  # theta_cf = -log sigma2
     with numpyro.plate("frame", frames if x is None else len(x)):
         p_c = Boltzmann(
-            water.potential(theta_c, epsilon, sigma),
+            water.potential(theta_c, **lennard_jones),
             water.beta,
             log_partition=None,
             event_shape=(water.sites, 3),
@@ -183,6 +214,8 @@ def _water(options: Options) -> Water:
             edges=options.edges,
             taper=options.taper,
         )
+    elif options.basis == "knots":
+        basis = BSplines(KNOTS)
     else:
         basis = BSplines(np.linspace(options.low, options.high, options.features + 1))
     three_body = None
@@ -193,7 +226,7 @@ def _water(options: Options) -> Water:
     ard = {"a0": options.a0, "b0": options.b0}
     return Water(
         basis,
-        InversePowers(cutoff=options.cutoff),
+        None if options.basis == "knots" else InversePowers(cutoff=options.cutoff),
         FixedPair(Wall(core), CORE_STRENGTH),
         three_body,
         box,
@@ -202,6 +235,11 @@ def _water(options: Options) -> Water:
         particle_sampler(options.sites, box, Dynamics("langevin")),
         {"prior": options.prior, "scale": options.prior_scale, **ard},
     )
+
+
+def _seen(box: np.ndarray) -> tuple[LiquidObservable, ...]:
+    """What a critic sees (ARCG paper, Appendix D.2)."""
+    return moments(), local_density(), rdf(0.1, min(12.0, np.floor(5.0 * box.min()) / 10.0))
 
 
 def _reach(options: Options) -> float:
@@ -242,11 +280,14 @@ def system(options: Options = Options()) -> cg.System:
             "tetrahedral_order": tetrahedral_order,
         },
         restriction=lambda x, key: x,
+        critic_features=tuple(o.in_box(box) for o in _seen(box)),
         constants={"box": (("axis",), box, "edges of the periodic box", "angstrom")},
         check=partial(_check, options=options),
         select=partial(_select, options=options, water=water),
-        start={k: getattr(options, k) for k in ("epsilon", "sigma", "sigma2")},
-        start_from=partial(_start, water=water) if options.start == "data" else None,
+        start=_given_start(options, water),
+        start_from=partial(_start, water=water)
+        if options.start == "data" and water.lennard_jones is not None
+        else None,
         dirac={"sigma2": DIRAC},
         runaway=None,
         box=water.box,
@@ -256,6 +297,7 @@ def system(options: Options = Options()) -> cg.System:
             "rem": FIT,
             "mcem, schedule=paper": PAPER,
             "mcem, schedule=literal": PAPER | {"alpha": 0.05},
+            "arcg": SEARCH,
         },
         units={
             "theta_c": "kcal/mol",
@@ -268,25 +310,10 @@ def system(options: Options = Options()) -> cg.System:
 
 
 #: What a liquid needs of MC-EM where a lattice needs something else.
-FIT = {
-    "free_chains": 64,
-    "clamped_chains": 4,
-    "cooling": 0.0,
-    "growth": 1.0,
-    "likelihood_first": 6,
-    "warm": 12,
-    "warm_precision": 100.0,
-    "sweeps": 8,
-    "radius": 1.0,
-    "longest": 3.0,
-    "most_missing": 0.99,
-    "max_iterations": 150,
-    "max_sweeps": 64,
-    "tolerance": 0.25,
-    "patience": 3,
-    "information": 192,
-    "laplace": "observed",  # the complete form takes sigma2 for as well known as if X were seen
-}
+FIT = {**LIQUID, "free_chains": 64}
+
+#: And of ARCG.
+SEARCH: dict[str, Any] = {}
 
 #: The paper's schedule for water (Section 3.2).
 PAPER = {"A": 9.0, "rho": 0.6, "m": 160, "max_iterations": 194}
@@ -294,14 +321,27 @@ PAPER = {"A": 9.0, "rho": 0.6, "m": 160, "max_iterations": 194}
 
 def _pair_potential(values: Mapping[str, Array], water: Water) -> dict[str, cg.Derived]:
     """The pair potential u(r) of one draw."""
-    r = np.arange(2.0, water.lennard_jones.cutoff + 1e-9, 0.05)
-    potential = water.potential(values["theta_c"], values["epsilon"], values["sigma"])
+    r = np.arange(2.0, water.cutoff + 1e-9, 0.05)
+    potential = water.potential(**{k: v for k, v in values.items() if k in CONSERVATIVE})
     u = potential.pair_energy(jnp.asarray(r))
     return {
         "pair_potential": cg.Derived(
             "r", r, u, "pair potential u(r) (Eq. 65), core included", "kcal/mol", "angstrom"
         )
     }
+
+
+def _given_start(options: Options, water: Water) -> dict[str, Any]:
+    """Where a fit starts that the data say nothing of."""
+    start: dict[str, Any] = {"sigma2": options.sigma2}
+    if water.lennard_jones is None:
+        return start | {"theta_c": repulsive(water.basis, *REPULSION, 1.0 / water.beta)}
+    return start | {"epsilon": options.epsilon, "sigma": options.sigma}
+
+
+def _ones(water: Water) -> tuple[Array, ...]:
+    """Any epsilon and sigma, where there are some."""
+    return () if water.lennard_jones is None else (jnp.asarray(1.0),) * 2
 
 
 def _start(x: np.ndarray, water: Water) -> dict[str, Any]:
@@ -312,8 +352,7 @@ def _start(x: np.ndarray, water: Water) -> dict[str, Any]:
     """
     size = len(water.basis.names)
     held = START_PRECISION * len(x)
-    one = jnp.asarray(1.0)
-    potential = water.potential(jnp.zeros(size), one, one)
+    potential = water.potential(jnp.zeros(size), *_ones(water))
     precision = np.concatenate([[1e-12, 1e-12], np.full(size, held), [np.inf]])
     c12, minus_c6, *theta_c, _ = score_matching(potential, water.beta, x, precision)
     if c12 <= 0.0 or minus_c6 >= 0.0:
@@ -362,20 +401,14 @@ def _checked(data: xr.Dataset, options: Options) -> tuple[xr.Dataset, tuple[str,
 
 def _check(data: xr.Dataset, options: Options) -> None:
     data, _ = _checked(data, options)
-    edge, sites = float(data["box"].values[0]), data.sizes["site"]
-    if sites != options.sites or not np.isclose(edge, options.box, rtol=1e-6):
-        raise ValueError(
-            f"the data hold {sites} sites in a cube of {edge:g} angstrom, the model {options.sites} in one "
-            f"of {options.box:g}; allowed are the model's."
-        )
+    cg.io.check_model_box(data, options.sites, (options.box,) * 3)
 
 
 def _select(data: xr.Dataset, options: Options, water: Water) -> xr.Dataset:
     """Sites wrapped into the box, and frames thinned until they are as good as independent."""
     data, notices = _checked(data, options)
     x = jnp.asarray(data["x"].values, float)
-    one = jnp.asarray(1.0)
-    potential = water.potential(jnp.zeros(len(water.basis.names)), one, one)
+    potential = water.potential(jnp.zeros(len(water.basis.names)), *_ones(water))
     phi = np.asarray(jax.jit(lambda x: potential.statistics(x.T))(x)).T
     chosen = independent_frames(
         phi, all_of_them=options.correlated == "ignore", first=options.frames
@@ -415,34 +448,18 @@ def reference(
     )
     seed = int(np.asarray(jax.random.key_data(key)).ravel()[-1])
     trajectory, box = simulate(run, seed, progress=progress)
-    return reference_of(trajectory, replace(options, box=box))
-
-
-def reference_of(trajectory: np.ndarray, options: Options) -> xr.Dataset:
-    """The reference data set of a trajectory of centres of mass, a frame every ``INTERVAL``."""
-    stride = max(1, round(options.spacing / INTERVAL))
-    given = {
-        "x": (("frame", "site", "axis"), trajectory[stride - 1 :: stride]),
-        "box": (("axis",), np.full(3, options.box)),
-    }
-    every = xr.Dataset(
-        given | {"x": (("frame", "site", "axis"), trajectory)},
-        attrs={"temperature": options.temperature},
-    )
-    often = cg.observe(every, ["rdf", "coordination"])
-    seldom = cg.observe(
-        every.isel(frame=slice(None, None, ANGLES_EVERY)), ["adf", "tetrahedral_order"]
-    )
-    data = xr.merge([xr.Dataset(given), often, seldom], combine_attrs="drop_conflicts")
-    data.attrs = {
-        "temperature": options.temperature,
-        "source": (
+    return cg.reference_frames(
+        trajectory,
+        ["rdf", "coordination"],
+        seldom=["adf", "tetrahedral_order"],
+        seldom_every=ANGLES_EVERY,
+        box=np.full(3, box),
+        mass=np.full(options.sites, MASS),
+        temperature=options.temperature,
+        interval=INTERVAL,
+        spacing=options.spacing,
+        source=(
             f"bayescg reference spce_water: {options.length:g} ps of SPC/E, {options.sites} molecules, "
             f"{options.thermostat} thermostat, {options.timestep:g} fs, PME, with OpenMM"
         ),
-        "reference_frames": len(trajectory),
-        "reference_interval_ps": INTERVAL,
-        "frame_spacing_ps": stride * INTERVAL,
-    }
-    data["mass"] = (("site",), np.full(options.sites, MASS))
-    return data
+    )

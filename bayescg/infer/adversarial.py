@@ -30,7 +30,7 @@ from bayescg.infer.progress import Progress, Silent
 from bayescg.options import option
 from bayescg.samplers.base import Sampler
 
-__all__ = ["AdversarialEffort", "Searched", "search", "slope_of"]
+__all__ = ["AdversarialEffort", "Searched", "information_of", "search", "slope_of"]
 
 ALL = 3  # fits in a row that tell all samples apart, after which there is nothing to learn from
 COPIES = 16  # draws of noise that a witness is averaged over
@@ -88,6 +88,16 @@ def slope_of(
         weight = np.full(len(witness), 1.0 / len(witness))
     off = witness - weight @ witness
     out: np.ndarray = beta * jacobian.T @ ((weight * off) @ (statistics - weight @ statistics))
+    return out
+
+
+def information_of(statistics: np.ndarray, jacobian: np.ndarray, beta: float) -> np.ndarray:
+    r"""What a configuration of the model says of u, :math:`\beta^2 J^\top\operatorname{Cov}[\phi] J`, ``(u, u)``.
+
+    :param statistics: ``(sample, term)``; ``jacobian``: as in :func:`slope_of`.
+    """
+    seen = beta * (statistics - statistics.mean(0)) @ jacobian
+    out: np.ndarray = seen.T @ seen / len(seen)
     return out
 
 
@@ -166,7 +176,8 @@ def search(
                 noisy(jax.random.fold_in(k, 3), samples, added.sd),
                 shared(jax.random.fold_in(k, 4), samples.model, added.sd, COPIES),
             )
-            slope = (downhill or _steepest)(said, flat[:, :terms], np.asarray(jacobian(u)), beta)
+            by_u = np.asarray(jacobian(u))
+            slope = (downhill or _steepest)(said, flat[:, :terms], by_u, beta)
             if not (np.isfinite(slope).all() and np.isfinite(said.loss)):
                 ended = "diverged: the critic's loss is not a number"
                 break
@@ -178,7 +189,8 @@ def search(
                 ended = "separated"
                 break
             added = annealing.after(added, said.accuracy)
-            descent = rule.step(descent, slope, settled=added.variance == 0.0)
+            metric = information_of(flat[:, :terms], by_u, beta)
+            descent = rule.step(descent, slope, settled=added.variance == 0.0, metric=metric)
             if rule.done(descent):
                 ended = "converged"
                 break

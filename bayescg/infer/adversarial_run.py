@@ -27,6 +27,8 @@ from bayescg.system import Batch, System
 
 __all__ = ["Adversarial", "CriticOptions", "DescentOptions", "features_of", "judge_of"]
 
+LAST = 40  # iterations, over which the divergence and the accuracy that a search ended with are taken
+
 
 @dataclass(frozen=True)
 class CriticOptions:
@@ -78,7 +80,15 @@ class CriticOptions:
 class DescentOptions:
     """How parameters move."""
 
-    rate: float = option(0.01, "of a step, in the unconstrained coordinate of a parameter")
+    steps: Literal["rmsprop", "natural"] = option(
+        "rmsprop",
+        "each parameter by itself, or all of them together in the metric of the model's distribution",
+    )
+    rate: float = option(
+        0.01,
+        "of a step, in the unconstrained coordinate of a parameter; of natural steps, in standard deviations of what "
+        "a configuration says of the parameters",
+    )
     rates: str = option(
         "", "of single parameters: name=rate with commas, as epsilon=0.02,sigma=0.005"
     )
@@ -88,9 +98,10 @@ class DescentOptions:
     )
     stages: int = option(4, "how often the rate is then halved")
 
-    def rule(self, program: Program, kind: Literal["rmsprop", "plain"] = "rmsprop") -> Rule:
+    def rule(self, program: Program, kind: Literal["plain"] | None = None) -> Rule:
         """The rule of the steps.
 
+        :param kind: in place of the option ``steps``.
         :raises ValueError: for options out of range, or a name that is no parameter's.
         """
         if not self.rate > 0.0 or self.window < 4 or not 0.0 < self.drift < 1.0 or self.stages < 0:
@@ -111,7 +122,9 @@ class DescentOptions:
             if not 0.0 < value < np.inf:
                 raise ValueError(f"rates gives {word!r}; allowed is name=rate, a positive number.")
             rates[program.coordinates(name.strip())] = value
-        return Rule(rates, window=self.window, drift=self.drift, stages=self.stages, kind=kind)
+        return Rule(
+            rates, window=self.window, drift=self.drift, stages=self.stages, kind=kind or self.steps
+        )
 
 
 def judge_of(divergence: str | Divergence, critic: str | Critic, options: Any) -> Judge:
@@ -289,8 +302,9 @@ class Adversarial:
             attrs={
                 "iterations": found.iterations,
                 "distance": found.distance,
-                "divergence": float(found.trace["divergence"][-1]),
-                "critic_accuracy": float(found.trace["accuracy"][-1]),
+                # Of few samples one wild ratio makes any mean wild.
+                "divergence": float(np.median(found.trace["divergence"][-LAST:])),
+                "critic_accuracy": float(np.mean(found.trace["accuracy"][-LAST:])),
                 "critic_features": ", ".join(names),
                 **batch.attrs,
             },

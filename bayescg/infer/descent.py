@@ -1,9 +1,12 @@
 r"""How parameters go down a noisy slope, and when they have arrived.
 
 RMSProp moves each parameter by about its rate as long as its slope has one sign, and at random once noise is
-all that is left of it. A stage of the search ends when over its last ``window`` iterations no parameter went
-farther than ``drift`` of the way that it took; the next has half the rate. The estimate is the average over the
-last stage (B. T. Polyak and A. B. Juditsky, SIAM J. Control Optim. 30, 838 (1992)).
+all that is left of it. A natural step does the same to all parameters together: it goes against the slope in the
+metric of the model's own distribution (S. Amari, Neural Comput. 10, 251 (1998)), so that parameters which do much
+the same, as neighbouring functions of a spline, do not hold each other up. A stage of the search ends when over its
+last ``window`` iterations no parameter went farther than ``drift`` of the way that it took; the next has half the
+rate. The estimate is the average over the last stage (B. T. Polyak and A. B. Juditsky, SIAM J. Control Optim. 30,
+838 (1992)).
 """
 
 from dataclasses import dataclass, replace
@@ -17,6 +20,7 @@ __all__ = ["Descent", "Rule"]
 
 SPIKE = 4.0  # times the root mean square, at which a slope is cut off
 SMALL = 1e-12  # of a root mean square slope, below which a parameter matters to nothing
+DAMPING = 1e-3  # of a parameter's own information, added to the metric, which samples know as well as they can
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +28,9 @@ class Descent:
     """Where a search is.
 
     :param u: parameters, ``(u,)``.
-    :param square: running mean square of the slope, ``(u,)``.
+    :param square: running mean square of the slope, ``(u,)``; natural: of its length, the same for all.
     :param weight: how much of it is known; 1 after many steps.
+    :param metric: running mean of the information, ``(u, u)`` (natural), and how much of it is known.
     :param rate: by which the rates of this stage are multiplied.
     :param path: parameters in this stage, a row an iteration; ``slopes`` the slopes there.
     :param stage: stages that have ended.
@@ -34,6 +39,7 @@ class Descent:
     u: np.ndarray
     square: np.ndarray
     weight: float = 0.0
+    metric: tuple[np.ndarray, float] | None = None
     rate: float = 1.0
     stage: int = 0
     path: tuple[np.ndarray, ...] = ()
@@ -47,53 +53,51 @@ class Descent:
 
 @dataclass(frozen=True)
 class Rule:
-    """RMSProp in stages.
+    """RMSProp, or natural steps, in stages.
 
-    :param rates: of each parameter, ``(u,)``: about its change in one step, in its unconstrained coordinate.
+    :param rates: of each parameter, ``(u,)``: about its change in one step, in its unconstrained coordinate; natural:
+        the length of a step, in standard deviations of what the model's configurations say of it.
     :param memory: of the mean square, from one iteration to the next.
+    :param remember: of the metric.
     :param window: iterations that a stage is judged by, at least.
     :param drift: part of the way taken, below which a parameter is going nowhere.
     :param stages: how often the rate is halved.
-    :param kind: ``plain``: a step is the rate times the slope.
+    :param kind: ``rmsprop``, ``natural``, or ``plain``: a step is the rate times the slope.
     """
 
     rates: np.ndarray
     memory: float = 0.9
+    remember: float = 0.95
     window: int = 40
     drift: float = 0.3
     stages: int = 4
-    kind: Literal["rmsprop", "plain"] = "rmsprop"
+    kind: Literal["rmsprop", "natural", "plain"] = "rmsprop"
 
-    def step(self, descent: Descent, slope: np.ndarray, *, settled: bool) -> Descent:
+    def step(
+        self,
+        descent: Descent,
+        slope: np.ndarray,
+        *,
+        settled: bool,
+        metric: np.ndarray | None = None,
+    ) -> Descent:
         """One step down.
 
         :param settled: whether the slope is that of what is looked for, without noise on features: only then
             a stage can end.
+        :param metric: the information about the parameters that a configuration of the model has, ``(u, u)``; natural
+            steps need it.
         """
-        if self.kind == "rmsprop" and descent.weight > 0.5:
-            # One wild slope must not make the next steps small.
-            known = SPIKE * np.sqrt(descent.square / descent.weight)
-            most = np.where(known > 0.0, known, np.inf)
-            slope = np.clip(slope, -most, most)
-        square = self.memory * descent.square + (1.0 - self.memory) * slope**2
-        weight = self.memory * descent.weight + (1.0 - self.memory)
-        size = np.sqrt(square / weight)
-        change = np.where(size > SMALL, slope / np.where(size > SMALL, size, 1.0), 0.0)
-        if self.kind == "plain":
-            change = slope
+        if self.kind == "natural":
+            assert metric is not None
+            new, change = self._natural(descent, slope, metric)
+        else:
+            new, change = self._single(descent, slope)
         move = -descent.rate * self.rates * change
         path = (*descent.path, descent.u) if settled else ()
         slopes = (*descent.slopes, slope) if settled else ()
         gone = (*descent.gone, move) if settled else ()
-        new = replace(
-            descent,
-            u=descent.u + move,
-            square=square,
-            weight=weight,
-            path=path,
-            slopes=slopes,
-            gone=gone,
-        )
+        new = replace(new, u=descent.u + move, path=path, slopes=slopes, gone=gone)
         if not self._arrived(new):
             return new
         if descent.stage == self.stages:
@@ -110,12 +114,52 @@ class Rule:
             gone=(),
         )
 
+    def _single(self, descent: Descent, slope: np.ndarray) -> tuple[Descent, np.ndarray]:
+        """Every parameter by itself, and the steps before rates."""
+        if self.kind == "rmsprop" and descent.weight > 0.5:
+            # One wild slope must not make the next steps small.
+            known = SPIKE * np.sqrt(descent.square / descent.weight)
+            most = np.where(known > 0.0, known, np.inf)
+            slope = np.clip(slope, -most, most)
+        square = self.memory * descent.square + (1.0 - self.memory) * slope**2
+        weight = self.memory * descent.weight + (1.0 - self.memory)
+        size = np.sqrt(square / weight)
+        change = np.where(size > SMALL, slope / np.where(size > SMALL, size, 1.0), 0.0)
+        return replace(descent, square=square, weight=weight), (
+            slope if self.kind == "plain" else change
+        )
+
+    def _natural(
+        self, descent: Descent, slope: np.ndarray, metric: np.ndarray
+    ) -> tuple[Descent, np.ndarray]:
+        """All parameters together."""
+        old, known = descent.metric or (np.zeros_like(metric), 0.0)
+        total = self.remember * old + (1.0 - self.remember) * metric
+        known = self.remember * known + (1.0 - self.remember)
+        own = np.sqrt(np.diag(total) / known)
+        alive = own > SMALL
+        scale = np.where(alive, 1.0 / np.where(alive, own, 1.0), 0.0)
+        matrix = scale[:, None] * (total / known) * scale + np.diag(np.where(alive, DAMPING, 1.0))
+        step = scale * np.linalg.solve(matrix, scale * slope)
+        length = float(slope @ step)
+        if descent.weight > 0.5:  # one wild slope, as above
+            most = SPIKE**2 * float(descent.square[0]) / descent.weight
+            if length > most > 0.0:
+                step, length = step * np.sqrt(most / length), most
+        square = self.memory * descent.square + (1.0 - self.memory) * length
+        weight = self.memory * descent.weight + (1.0 - self.memory)
+        size = float(np.sqrt(square[0] / weight))
+        new = replace(descent, square=square, weight=weight, metric=(total, known))
+        return new, step / size if size > SMALL else np.zeros_like(step)
+
     def _arrived(self, descent: Descent) -> bool:
         if len(descent.gone) < self.window:
             return False
         gone = np.stack(descent.gone[-self.window :])
         way = np.sum(np.abs(gone), 0)
-        return bool(np.all(np.abs(gone.sum(0)) <= self.drift * way))
+        # Of many parameters that go nowhere some one always seems to go somewhere.
+        many = max(1.0, np.sqrt(2.0 * np.log(way.size)) / 1.5)
+        return bool(np.all(np.abs(gone.sum(0)) <= self.drift * many * way))
 
     def done(self, descent: Descent) -> bool:
         """Whether the last stage has ended."""

@@ -9,7 +9,28 @@ from bayescg.infer.schedules import Newton, Schedule
 from bayescg.options import option, with_options
 from bayescg.system import System
 
-__all__ = ["MCEMOptions", "NUTSOptions", "check_without_prior", "options_for"]
+__all__ = ["LIQUID", "MCEMOptions", "NUTSOptions", "check_without_prior", "options_for"]
+
+#: What MC-EM needs on a liquid with latent sites around those of the data, where a lattice needs something else.
+LIQUID: Mapping[str, Any] = {
+    "free_chains": 32,
+    "clamped_chains": 4,
+    "cooling": 0.0,
+    "growth": 1.0,
+    "likelihood_first": 6,
+    "warm": 12,
+    "warm_precision": 100.0,
+    "sweeps": 8,
+    "radius": 1.0,
+    "longest": 3.0,
+    "most_missing": 0.99,
+    "max_iterations": 150,
+    "max_sweeps": 64,
+    "tolerance": 0.25,
+    "patience": 3,
+    "information": 192,
+    "laplace": "observed",  # the complete form takes sigma2 for as well known as if X were seen
+}
 
 T = TypeVar("T")
 

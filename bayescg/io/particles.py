@@ -12,7 +12,7 @@ from bayescg.io.netcdf import check
 from bayescg.space import check_cutoff
 from bayescg.units import mass_density
 
-__all__ = ["check_density", "check_particles"]
+__all__ = ["check_density", "check_model_box", "check_particles"]
 
 _SITES = ("frame", "site", "axis")
 _NUMBERS = (1e-4, 0.2)  # sites per cubic angstrom: a thin gas, and twice the atoms of water
@@ -71,6 +71,23 @@ def check_particles(
     _check_apart(x.astype(float), box, closest, _partners(data))
     check_cutoff(cutoff, box)
     return data.assign(x=(_SITES, x, data["x"].attrs)), tuple(notices)
+
+
+def check_model_box(data: xr.Dataset, sites: int, box: tuple[float, ...]) -> None:
+    """Check that a trajectory is of the sites and in the box that a model was made for.
+
+    :param data: with ``box (axis)``, as :func:`check_particles` gives them.
+    :param sites: of the model that data hold.
+    :param box: its edges, angstrom.
+    :raises ValueError: if it is not; one line.
+    """
+    have = np.asarray(data["box"].values, float)
+    if data.sizes["site"] != sites or not np.allclose(have, box, rtol=SAME_BOX):
+        edges = [", ".join(f"{e:g}" for e in b) for b in (have, box)]
+        raise ValueError(
+            f"the data hold {data.sizes['site']} sites in a box of {edges[0]} angstrom, the model {sites} in one of "
+            f"{edges[1]}; allowed are the model's."
+        )
 
 
 def _check_orthorhombic(data: xr.Dataset) -> None:

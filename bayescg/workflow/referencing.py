@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from bayescg.observables.liquid import LiquidObservable
+from bayescg.observables.base import Observable
 from bayescg.workflow.verbs import observe
 
 __all__ = ["reference_frames"]
@@ -14,7 +14,7 @@ __all__ = ["reference_frames"]
 
 def reference_frames(
     trajectory: np.ndarray,
-    observables: Sequence[LiquidObservable],
+    observables: Sequence[str | Observable],
     *,
     box: Sequence[float] | np.ndarray,
     mass: np.ndarray,
@@ -22,22 +22,29 @@ def reference_frames(
     interval: float,
     spacing: float,
     source: str,
+    seldom: Sequence[str | Observable] = (),
+    seldom_every: int = 1,
 ) -> xr.Dataset:
     """A reference data set: every so many frames, wrapped, with observables of all and their standard errors.
 
     :param trajectory: positions, ``(frame, site, axis)``, angstrom.
+    :param observables: in this box.
     :param box: edges, angstrom.
     :param mass: of every site, g/mol.
     :param interval: between frames of the trajectory, ps.
     :param spacing: between frames that are kept, ps.
     :param source: a line about what made it, for the record.
+    :param seldom: observables that are measured on one of so many frames.
     """
     edges = np.asarray(box, float)
     dims = ("frame", "site", "axis")
     about: dict[str, Any] = {"box": ("axis", edges), "mass": ("site", np.asarray(mass, float))}
     x = np.asarray(trajectory, np.float32)
     every = xr.Dataset({"x": (dims, x), **about}, attrs={"temperature": temperature})
-    measured = observe(every, [o.in_box(edges) for o in observables])
+    measured = observe(every, list(observables))
+    if seldom:
+        rest = observe(every.isel(frame=slice(None, None, seldom_every)), list(seldom))
+        measured = xr.merge([measured, rest], combine_attrs="drop_conflicts")
     stride = max(1, round(spacing / interval))
     data = measured.assign(
         x=(dims, np.mod(x[stride - 1 :: stride], edges.astype(np.float32))), **about
