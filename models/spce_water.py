@@ -16,6 +16,7 @@ import jax
 from jax import Array
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 import numpyro
 import xarray as xr
 
@@ -27,7 +28,6 @@ from bayescg.infer.options import LIQUID
 from bayescg.infer.score_matching import score_matching
 from bayescg.infer.starting import repulsive
 from bayescg.observables import (
-    LiquidObservable,
     adf,
     coordination,
     local_density,
@@ -82,11 +82,10 @@ CLOSEST = 2.0  # angstrom; no two molecules of water come that close
 CORE = 2.4  # angstrom, where no core is given and no data are at hand
 START_PRECISION = 50.0  # (kcal/mol)^-2 a frame, on corrections where a fit starts
 #: Angstrom, ARCG paper, Appendix D.1.
-KNOTS = np.round(
-    [*np.arange(7) * 2.5 / 6, *np.arange(2.6, 5.05, 0.1), *np.arange(5.4, 7.1, 0.4)], 3
-)
+KNOTS = np.r_[np.arange(6) * 2.5 / 6, 2.5:5.05:0.1, 5.4:7.1:0.4].round(3)
 REPULSION = (0.15, 2.7)  # kcal/mol and angstrom, of the repulsion that a fit on them starts from
 CONSERVATIVE = ("theta_c", "epsilon", "sigma")  # parameters of the potential
+UNITS = {"theta_c": "kcal/mol", "epsilon": "kcal/mol", "sigma": "angstrom", "sigma2": "angstrom^2"}
 DIRAC = 1e-6  # angstrom^2, of x about X where the two are one (REM)
 CORE_STRENGTH = 500.0  # kcal/mol/angstrom^3
 
@@ -164,13 +163,13 @@ class Water:
     prior: Mapping[str, Any]  # of theta_c
 
     def potential(
-        self, theta_c: Array, epsilon: Array | None = None, sigma: Array | None = None
+        self, theta_c: Array, epsilon: ArrayLike = 1.0, sigma: ArrayLike = 1.0
     ) -> ParticlePotential:
         """U_c of Eqs. 63-65."""
         pairs: tuple[PairTerm, ...] = (LinearPair(theta_c, self.basis), self.core)
         if self.lennard_jones is not None:
-            assert epsilon is not None and sigma is not None
-            pairs = (LennardJones(epsilon, sigma, self.lennard_jones), *pairs)
+            one, other = jnp.asarray(epsilon), jnp.asarray(sigma)
+            pairs = (LennardJones(one, other, self.lennard_jones), *pairs)
         return ParticlePotential(pairs, self.box, self.three_body)
 
     @property
@@ -237,11 +236,6 @@ def _water(options: Options) -> Water:
     )
 
 
-def _seen(box: np.ndarray) -> tuple[LiquidObservable, ...]:
-    """What a critic sees (ARCG paper, Appendix D.2)."""
-    return moments(), local_density(), rdf(0.1, min(12.0, np.floor(5.0 * box.min()) / 10.0))
-
-
 def _reach(options: Options) -> float:
     """The longest distance of any pair interaction, angstrom."""
     return max(options.cutoff, options.high)
@@ -264,7 +258,10 @@ def system(options: Options = Options()) -> cg.System:
     box = np.asarray(water.box)
     cg.io.check_density(options.sites, box, np.full(options.sites, MASS))
     check_cutoff(_reach(options), box)
-    measured = (rdf(max=longest_rdf(box)).in_box(box), adf().in_box(box))
+    from_data = options.start == "data" and water.lennard_jones is not None
+    # ARCG paper, Appendix D.2, whose bins end at 12 angstrom.
+    far = min(12.0, np.floor(5.0 * box.min()) / 10.0)
+    seen = (moments(), local_density(), rdf(0.1, far))
     return cg.System(
         name="spce_water",
         program=partial(program, water=water),
@@ -272,7 +269,7 @@ def system(options: Options = Options()) -> cg.System:
         latent_sampler=particle_sampler(options.sites, water.box, Dynamics("hmc", steps=10)),
         options=asdict(options),
         features=water.basis.names,
-        observables=measured,
+        observables=(rdf(max=longest_rdf(box)).in_box(box), adf().in_box(box)),
         known_observables={
             "rdf": partial(rdf, max=longest_rdf(box)),
             "adf": adf,
@@ -280,14 +277,12 @@ def system(options: Options = Options()) -> cg.System:
             "tetrahedral_order": tetrahedral_order,
         },
         restriction=lambda x, key: x,
-        critic_features=tuple(o.in_box(box) for o in _seen(box)),
+        critic_features=tuple(o.in_box(box) for o in seen),
         constants={"box": (("axis",), box, "edges of the periodic box", "angstrom")},
         check=partial(_check, options=options),
         select=partial(_select, options=options, water=water),
         start=_given_start(options, water),
-        start_from=partial(_start, water=water)
-        if options.start == "data" and water.lennard_jones is not None
-        else None,
+        start_from=partial(_start, water=water) if from_data else None,
         dirac={"sigma2": DIRAC},
         runaway=None,
         box=water.box,
@@ -299,12 +294,7 @@ def system(options: Options = Options()) -> cg.System:
             "mcem, schedule=literal": PAPER | {"alpha": 0.05},
             "arcg": SEARCH,
         },
-        units={
-            "theta_c": "kcal/mol",
-            "epsilon": "kcal/mol",
-            "sigma": "angstrom",
-            "sigma2": "angstrom^2",
-        },
+        units=UNITS,
         derived=partial(_pair_potential, water=water),
     )
 
@@ -333,15 +323,10 @@ def _pair_potential(values: Mapping[str, Array], water: Water) -> dict[str, cg.D
 
 def _given_start(options: Options, water: Water) -> dict[str, Any]:
     """Where a fit starts that the data say nothing of."""
-    start: dict[str, Any] = {"sigma2": options.sigma2}
-    if water.lennard_jones is None:
-        return start | {"theta_c": repulsive(water.basis, *REPULSION, 1.0 / water.beta)}
-    return start | {"epsilon": options.epsilon, "sigma": options.sigma}
-
-
-def _ones(water: Water) -> tuple[Array, ...]:
-    """Any epsilon and sigma, where there are some."""
-    return () if water.lennard_jones is None else (jnp.asarray(1.0),) * 2
+    if water.lennard_jones is not None:
+        return {k: getattr(options, k) for k in ("epsilon", "sigma", "sigma2")}
+    theta_c = repulsive(water.basis, *REPULSION, 1.0 / water.beta)
+    return {"theta_c": theta_c, "sigma2": options.sigma2}
 
 
 def _start(x: np.ndarray, water: Water) -> dict[str, Any]:
@@ -352,7 +337,7 @@ def _start(x: np.ndarray, water: Water) -> dict[str, Any]:
     """
     size = len(water.basis.names)
     held = START_PRECISION * len(x)
-    potential = water.potential(jnp.zeros(size), *_ones(water))
+    potential = water.potential(jnp.zeros(size))
     precision = np.concatenate([[1e-12, 1e-12], np.full(size, held), [np.inf]])
     c12, minus_c6, *theta_c, _ = score_matching(potential, water.beta, x, precision)
     if c12 <= 0.0 or minus_c6 >= 0.0:
@@ -408,7 +393,7 @@ def _select(data: xr.Dataset, options: Options, water: Water) -> xr.Dataset:
     """Sites wrapped into the box, and frames thinned until they are as good as independent."""
     data, notices = _checked(data, options)
     x = jnp.asarray(data["x"].values, float)
-    potential = water.potential(jnp.zeros(len(water.basis.names)), *_ones(water))
+    potential = water.potential(jnp.zeros(len(water.basis.names)))
     phi = np.asarray(jax.jit(lambda x: potential.statistics(x.T))(x)).T
     chosen = independent_frames(
         phi, all_of_them=options.correlated == "ignore", first=options.frames

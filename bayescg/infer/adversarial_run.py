@@ -27,7 +27,9 @@ from bayescg.system import Batch, System
 
 __all__ = ["Adversarial", "CriticOptions", "DescentOptions", "features_of", "judge_of"]
 
-LAST = 40  # iterations, over which the divergence and the accuracy that a search ended with are taken
+LAST = (
+    40  # iterations, over which the divergence and the accuracy that a search ended with are taken
+)
 
 
 @dataclass(frozen=True)
