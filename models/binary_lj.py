@@ -231,7 +231,7 @@ def system(options: Options = Options()) -> cg.System:
 #: What the mixture needs of MC-EM.
 FIT = {
     "free_chains": 16,
-    "clamped_chains": 1,
+    "clamped_chains": 2,
     "cooling": 0.0,
     "growth": 1.0,
     "sweeps": 4,

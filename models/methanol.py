@@ -222,7 +222,7 @@ def _longest(box: np.ndarray) -> float:
 #: What a liquid needs of MC-EM.
 FIT = {**LIQUID, "free_chains": 16, "clamped_chains": 2}
 #: And of ARCG.
-SEARCH: dict[str, Any] = {}
+SEARCH = {"steps": "natural", "rate": 1.0, "decay": 0.9, "relax": 2, "samples": 6}
 
 
 def _pair_potential(values: Mapping[str, Array], liquid: Liquid) -> dict[str, cg.Derived]:

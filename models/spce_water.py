@@ -303,7 +303,7 @@ def system(options: Options = Options()) -> cg.System:
 FIT = {**LIQUID, "free_chains": 64}
 
 #: And of ARCG.
-SEARCH: dict[str, Any] = {}
+SEARCH = {"steps": "natural", "rate": 1.0, "decay": 0.9, "relax": 2, "samples": 6}
 
 #: The paper's schedule for water (Section 3.2).
 PAPER = {"A": 9.0, "rho": 0.6, "m": 160, "max_iterations": 194}

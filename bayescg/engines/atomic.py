@@ -9,7 +9,7 @@ import numpy as np
 from bayescg.engines.run import NM, Run, cubic, load_openmm, strides
 from bayescg.units import KCAL
 
-__all__ = ["AtomicRun", "simulate"]
+__all__ = ["AtomicRun", "openmm_system", "simulate"]
 
 SMOOTH = "(1 - step(t)*t^3*(10 - 15*t + 6*t^2))"  # as bayescg.potentials.smooth_step
 
@@ -57,26 +57,7 @@ def simulate(
     tell = progress or (lambda stage, done: None)
     rng = np.random.default_rng(seed)
     kinds = list(dict.fromkeys(types))
-    tables = np.array([[pairs[min(a, b), max(a, b)] for b in kinds] for a in kinds])
-    system = mm.System()
-    system.setDefaultPeriodicBoxVectors(*cubic(run.box))
-    near = run.cutoff - run.width
-    force = mm.CustomNonbondedForce(
-        f"4*e*(s^12 - s^6)*{SMOOTH}; t=max(0, (r - {near * NM:.17g})/{run.width * NM:.17g});"
-        "s=sigma(kind1, kind2)/r; e=epsilon(kind1, kind2)"
-    )
-    force.addPerParticleParameter("kind")
-    count = len(kinds)
-    for name, values in (("epsilon", tables[..., 0] * KCAL), ("sigma", tables[..., 1] * NM)):
-        force.addTabulatedFunction(
-            name, mm.Discrete2DFunction(count, count, values.ravel().tolist())
-        )
-    for t in types:
-        system.addParticle(run.mass)
-        force.addParticle([kinds.index(t)])
-    force.setNonbondedMethod(force.CutoffPeriodic)
-    force.setCutoffDistance(run.cutoff * NM)
-    system.addForce(force)
+    system = openmm_system(types, pairs, run)
     integrator = mm.LangevinMiddleIntegrator(
         run.temperature, run.collision_rate, run.timestep * 1e-3
     )
@@ -97,6 +78,38 @@ def simulate(
     for done in strides(integrator, run, run.length, run.interval):
         yield _positions(context, done * run.length)
         tell("production", done)
+
+
+def openmm_system(
+    types: Sequence[str], pairs: Mapping[tuple[str, str], tuple[float, float]], run: AtomicRun
+) -> Any:
+    """The OpenMM System of particles, as :func:`simulate` takes them.
+
+    :raises ModuleNotFoundError: as there.
+    """
+    mm = load_openmm()
+    kinds = list(dict.fromkeys(types))
+    tables = np.array([[pairs[min(a, b), max(a, b)] for b in kinds] for a in kinds])
+    system = mm.System()
+    system.setDefaultPeriodicBoxVectors(*cubic(run.box))
+    near = run.cutoff - run.width
+    force = mm.CustomNonbondedForce(
+        f"4*e*(s^12 - s^6)*{SMOOTH}; t=max(0, (r - {near * NM:.17g})/{run.width * NM:.17g});"
+        "s=sigma(kind1, kind2)/r; e=epsilon(kind1, kind2)"
+    )
+    force.addPerParticleParameter("kind")
+    count = len(kinds)
+    for name, values in (("epsilon", tables[..., 0] * KCAL), ("sigma", tables[..., 1] * NM)):
+        force.addTabulatedFunction(
+            name, mm.Discrete2DFunction(count, count, values.ravel().tolist())
+        )
+    for t in types:
+        system.addParticle(run.mass)
+        force.addParticle([kinds.index(t)])
+    force.setNonbondedMethod(force.CutoffPeriodic)
+    force.setCutoffDistance(run.cutoff * NM)
+    system.addForce(force)
+    return system
 
 
 def _positions(context: Any, time: float) -> np.ndarray:

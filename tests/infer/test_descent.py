@@ -161,3 +161,78 @@ def test_a_stage_goes_on_while_any_parameter_is_on_its_way() -> None:
         descent = rule.step(descent, np.array([(-1.0) ** k, 1.0]), settled=True)
     assert descent.stage == 0 and len(descent.path) == 100
     np.testing.assert_allclose(descent.u, [0.0, -100.0], atol=1e-9)
+
+
+def natural(rule: Rule, slopes: np.ndarray, metric: np.ndarray) -> np.ndarray:
+    """The natural steps that a series of slopes makes, ``(step, u)``."""
+    descent, out = Descent.start(np.zeros(slopes.shape[1])), []
+    for slope in slopes:
+        new = rule.step(descent, slope, settled=False, metric=metric)
+        out.append(new.u - descent.u)
+        descent = new
+    return np.stack(out)
+
+
+STIFF = np.array([[1.0, 0.9, 0.0], [0.9, 1.0, 0.0], [0.0, 0.0, 4.0]])
+
+
+def test_natural_steps_have_one_length_in_the_metric() -> None:
+    """Of one slope just the rate, whatever its size, and against the slope in the metric; by hand, damping included."""
+    slope = np.array([1.0, -0.2, 3.0])
+    own = np.sqrt(np.diag(STIFF))
+    damped = STIFF + 1e-3 * np.diag(own**2)
+    expected = np.linalg.solve(damped, slope)
+    expected *= -0.3 / np.sqrt(slope @ expected)
+    for size in (1e-6, 1.0, 1e6):
+        steps = natural(Rule(np.full(3, 0.3), kind="natural"), np.tile(size * slope, (5, 1)), STIFF)
+        np.testing.assert_allclose(steps, np.tile(expected, (5, 1)), rtol=1e-9)
+
+
+def test_natural_steps_do_not_depend_on_the_units_of_parameters() -> None:
+    slopes, units = np.random.default_rng(0).normal(size=(20, 3)), np.array([1e-3, 1.0, 50.0])
+    rule = Rule(np.ones(3), kind="natural")
+    plain = natural(rule, slopes, STIFF)
+    other = natural(rule, slopes / units, STIFF / np.outer(units, units))
+    np.testing.assert_allclose(other, plain * units, rtol=1e-9)
+
+
+def test_a_parameter_without_information_stays() -> None:
+    metric = np.diag([1.0, 0.0, 2.0])
+    slopes = np.random.default_rng(0).normal(size=(20, 3)) * [1.0, 0.0, 1.0]
+    steps = natural(Rule(np.ones(3), kind="natural"), slopes, metric)
+    assert np.all(steps[:, 1] == 0.0) and np.all(steps[:, 0] != 0.0)
+
+
+def test_natural_steps_reach_what_single_ones_do_not() -> None:
+    """Twenty parameters, neighbours of which do nearly the same; 150 steps of either kind at their best rates.
+
+    The information of a configuration is the curvature. Rates for single steps are tried over two decades.
+    """
+    at = np.arange(20)
+    curvature = np.exp(-0.5 * ((at[:, None] - at) / 1.5) ** 2) + 0.01 * np.eye(20)
+    minimum = np.cos(at)
+
+    def left(rule: Rule) -> float:
+        rng, descent = np.random.default_rng(1), Descent.start(np.zeros(20))
+        root = np.linalg.cholesky(curvature)
+        for _ in range(150):
+            slope = curvature @ (descent.u - minimum) + 0.01 * root @ rng.normal(size=20)
+            descent = rule.step(descent, slope, settled=True, metric=curvature)
+        off = descent.u - minimum
+        return float(off @ curvature @ off)
+
+    rates = np.geomspace(0.005, 0.5, 8)
+    single = min(left(Rule(np.full(20, r))) for r in rates)
+    together = min(left(Rule(np.full(20, r), kind="natural")) for r in rates)
+    assert together < 0.5 * single
+
+
+def test_many_parameters_that_go_nowhere_end_a_stage() -> None:
+    """Of forty, some would seem to go somewhere by the bar of one."""
+    rng, rule = np.random.default_rng(2), Rule(np.full(40, 0.1))
+    descent = Descent.start(np.zeros(40))
+    for _ in range(1500):
+        descent = rule.step(descent, descent.u + rng.normal(size=40), settled=True)
+        if rule.done(descent):
+            break
+    assert rule.done(descent)

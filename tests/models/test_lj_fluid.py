@@ -1,7 +1,6 @@
 """The Lennard-Jones fluid: its data by another engine, and the truth found again."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
@@ -10,7 +9,6 @@ from bayescg.infer.run import mcem
 from bayescg.limits import rem
 from bayescg.workflow.registry import make_system
 from bayescg.workflow.verbs import fit, make_reference
-from bayescg_models import lj_fluid
 
 TINY = ("sites=32", "density=0.012", "cutoff=6")
 
@@ -29,41 +27,6 @@ def test_reference_data_hold_what_a_fit_needs(made: xr.Dataset) -> None:
     system = make_system("lj_fluid", ["cutoff=6"], made)
     assert system.options["sites"] == 32
     np.testing.assert_allclose(system.box, (32 / 0.012) ** (1.0 / 3.0), rtol=1e-5)
-
-
-def test_openmm_simulates_the_potential_that_is_fitted(made: xr.Dataset) -> None:
-    """The mean energy of its frames against chains of the package at the true parameters.
-
-    Standard errors by blocks of ten frames and by chains; beyond four of them in 1 run of 1e4.
-    """
-    options = lj_fluid.options_from_data(lj_fluid.Options(cutoff=6.0), made)
-    system = lj_fluid.system(options)
-    fluid = system.program.keywords["fluid"]  # type: ignore[attr-defined]
-    potential = fluid.potential(jnp.asarray(0.75), jnp.asarray(3.0))
-    ready = fluid.sampler.prepare(potential, jnp.asarray(fluid.beta))
-
-    @jax.jit
-    def run(key: jax.Array, state: object) -> object:
-        def move(state: object, key: jax.Array) -> tuple[object, None]:
-            return fluid.sampler.step(key, state, *ready)[0], None
-
-        return jax.lax.scan(move, state, jax.random.split(key, 10))[0]
-
-    state = fluid.sampler.init(jax.random.key(0), 64)
-    seen = []
-    for i in range(60):
-        state = run(jax.random.fold_in(jax.random.key(1), i), state)
-        if i >= 20:
-            phi = potential.statistics(state.x.astype(float))  # type: ignore[attr-defined]
-            seen.append(np.asarray(-potential.natural() @ phi))
-    ours = np.mean(seen, 0)  # (chain,)
-    theirs = np.asarray(
-        -potential.natural() @ potential.statistics(jnp.asarray(made["x"].values, float).T)
-    )
-    blocks = theirs.reshape(4, -1).mean(1)
-    error = np.hypot(ours.std(ddof=1) / 8.0, blocks.std(ddof=1) / 2.0)
-    assert abs(ours.mean() - theirs.mean()) < 4.0 * error
-    assert error < 0.1 * abs(theirs.mean())
 
 
 def test_with_nothing_latent_mcem_is_rem() -> None:
