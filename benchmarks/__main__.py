@@ -10,10 +10,12 @@ import jax
 
 jax.config.update("jax_enable_x64", True)
 
-from benchmarks import accuracy, laplace, methods, sampler, schedules, speed, votca, water  # noqa: E402
+from benchmarks import accuracy, arcg, laplace, methods, sampler, schedules, speed, votca, water  # noqa: E402
 
 BENCHMARKS = {
     "accuracy": accuracy.run,
+    "arcg": arcg.run,
+    "arcg-intervals": arcg.intervals,
     "laplace": laplace.run,
     "methods": methods.run,
     "methods-posterior": methods.posterior,
@@ -25,7 +27,7 @@ BENCHMARKS = {
     "water-frames": water.frames,
     "water-intervals": water.intervals,
 }
-ASKED = ("methods-posterior", "votca", "water-frames", "water-intervals")
+ASKED = ("arcg", "arcg-intervals", "methods-posterior", "votca", "water-frames", "water-intervals")
 
 
 def main() -> None:

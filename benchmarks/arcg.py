@@ -1,0 +1,198 @@
+"""The five systems of the ARCG paper, by every method that applies: time, divergence and RDF beside the reference.
+
+``run`` fits and predicts as a user does, whole commands with their start and compilation. References that are not
+shipped (both Lennard-Jones fluids, twenty minutes each, and the virtual bond) are made first, or found in
+``BAYESCG_REFERENCES``, and fits in ``BAYESCG_RESULTS``; ``BAYESCG_SYSTEMS`` names some of the systems only.
+``intervals`` counts how often 90 % intervals of the virtual bond's distances hold the truth.
+
+An RDF is judged at each bin: its difference from the reference over 0.03 + 3 combined standard errors + 0.002 angstrom
+times the slope, the largest of which must be below 1.
+"""
+
+from collections.abc import Mapping
+import json
+import os
+from pathlib import Path
+import sys
+import tempfile
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+import bayescg as cg
+from bayescg.workflow.registry import make_system
+from bayescg_models import binary_lj, virtual_bond
+from benchmarks.methods import _bayescg
+
+DATA = Path(__file__).parents[1] / "data"
+LIMIT = 1800.0  # seconds of a full-size system, on two cores
+#: Words of every fit, and methods with words of their own; the sites of binary_lj and virtual_bond are virtual ones.
+SYSTEMS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "lj_fluid": {"arcg": (), "rem": ()},
+    "virtual_bond": {"arcg": (), "mcem": (), "nuts": ()},
+    "binary_lj": {"arcg": (), "mcem": ("-s", "frames=40")},
+    "methanol": {"arcg": (), "rem": (), "mcem": ("-s", "frames=20")},
+    "spce_water": {
+        "arcg": (),
+        "rem": (
+            "-s",
+            "basis=knots",
+            "-s",
+            "three_body=none",
+            "-s",
+            "prior=flat",
+            "-s",
+            "correlated=ignore",
+        ),
+    },
+}
+SHIPPED = {
+    "methanol": DATA / "methanol" / "frames.nc",
+    "spce_water": DATA / "spce_water" / "frames_512.nc",
+}
+TRUTH: Mapping[str, Mapping[str, float]] = {
+    "lj_fluid": {"epsilon": 0.75, "sigma": 3.0},
+    "binary_lj": binary_lj._values(binary_lj.SYSTEM_B),
+}
+SETS = int(os.environ.get("BAYESCG_SETS", "100"))
+FRAMES = 1000  # of each set
+
+
+def _reference(name: str, folder: Path) -> Path:
+    if name in SHIPPED:
+        return SHIPPED[name]
+    path = folder / f"{name}.nc"
+    if not path.exists():
+        _bayescg("reference", name, "-o", path)
+    return path
+
+
+def over_tolerance(predicted: xr.Dataset, reference: xr.Dataset) -> dict[str, float]:
+    """The RDF of a prediction: rms difference, and the largest one over its tolerance."""
+    r = predicted["r"].values
+    g, g_se = (predicted[n].mean(("chain", "draw")).values for n in ("rdf", "rdf_mcse"))
+    at = reference["r"].values
+    given, given_se = reference["rdf"].values, reference["rdf_se"].values
+    if not (len(r) == len(at) and np.allclose(r, at)):  # bins of another width
+        given, given_se = np.interp(r, at, given), np.interp(r, at, given_se)
+    off = np.abs(g - given)
+    allowed = 0.03 + 3.0 * np.hypot(g_se, given_se) + 0.002 * np.abs(np.gradient(given, r))
+    return {
+        "RDF, rms": float(np.sqrt(np.mean(off**2))),
+        "RDF over its tolerance": float(np.max(off / allowed)),
+        "RDF, largest standard error": float(np.max(np.hypot(g_se, given_se))),
+    }
+
+
+def exact_divergence(values: Mapping[str, float]) -> float:
+    """Relative entropy of the distance X-X of Table I's system B and of these parameters, by quadrature."""
+    triangle = virtual_bond._triangle(virtual_bond.Options())
+    truth = {n: getattr(virtual_bond.Options(), n) for n in virtual_bond.NAMES}
+    beta = jnp.asarray(triangle.beta)
+    p, q = (
+        np.asarray(triangle.exact.density(triangle.potential(**_numbers(v)), beta))
+        for v in (truth, values)
+    )
+    step = np.gradient(triangle.exact.points)
+    inside = p > 1e-300
+    return float(np.sum((p * step)[inside] * np.log(p[inside] / q[inside])))
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, jax.Array]:
+    return {n: jnp.asarray(float(values[n])) for n in virtual_bond.NAMES}
+
+
+def one(name: str, method: str, words: tuple[str, ...], data: Path, result: Path) -> dict[str, Any]:
+    """A method on a system."""
+    seconds = None
+    if not result.exists():
+        seconds = _bayescg("fit", name, "-d", data, "-m", method, *words, "-o", result)
+    posterior = cg.results.group(cg.results.load(result), "posterior")
+    attrs = xr.load_datatree(result).attrs
+    out: dict[str, Any] = {
+        "fit, s": seconds or float(attrs["wall_seconds"]),
+        "converged": bool(attrs["converged"]),
+    }
+    out["time over its limit"] = out["fit, s"] / LIMIT
+    out |= {k: attrs[k] for k in ("iterations", "divergence") if k in attrs}
+    if name == "virtual_bond":
+        mean = {n: float(posterior[n].mean()) for n in virtual_bond.NAMES}
+        return out | mean | {"exact relative entropy over 1e-3": exact_divergence(mean) / 1e-3}
+    for key, true in TRUTH.get(name, {}).items():
+        out[f"{key} off, %"] = 100.0 * abs(float(posterior[key].mean()) / true - 1.0)
+    predicted = result.with_name(f"{result.stem}-predicted.nc")
+    draws = () if method in ("arcg", "rem") else ("--draws", "8")
+    _bayescg("predict", result, "--reference", data, *draws, "-o", predicted)
+    tree = xr.load_datatree(predicted)
+    groups = {k: tree[k].to_dataset() for k in ("posterior_predictive", "reference")}
+    out |= over_tolerance(groups["posterior_predictive"], groups["reference"])
+    if "slab_density" in groups["reference"]:
+        slab, given = (groups[g]["slab_density"] for g in ("posterior_predictive", "reference"))
+        off = np.abs(slab.mean(("chain", "draw")).values - given.values).max()
+        out["slab density off, % of its maximum"] = float(100.0 * off / given.max())
+    return out
+
+
+def run() -> dict[str, Any]:
+    """Every system by every method that applies."""
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        references, results = (
+            Path(os.environ.get(v, temporary)) for v in ("BAYESCG_REFERENCES", "BAYESCG_RESULTS")
+        )
+        for name in os.environ.get("BAYESCG_SYSTEMS", " ".join(SYSTEMS)).split():
+            data = _reference(name, references)
+            for method, words in SYSTEMS[name].items():
+                row = one(name, method, words, data, results / f"{name}-{method}.nc")
+                found[f"{name}, {method}"] = row
+                print(json.dumps({f"{name}, {method}": row}), file=sys.stderr, flush=True)
+    return found
+
+
+def summary(r: np.ndarray, density: np.ndarray) -> np.ndarray:
+    """Mean, standard deviation and quartiles of distances with a density on a grid."""
+    weight = density * np.gradient(r)
+    total = np.cumsum(weight) - 0.5 * weight
+    mean = np.sum(weight * r) / weight.sum()
+    sd = np.sqrt(np.sum(weight * (r - mean) ** 2) / weight.sum())
+    quartiles = np.interp([0.05, 0.25, 0.5, 0.75, 0.95], total / weight.sum(), r)
+    return np.array([mean, sd, *quartiles])
+
+
+def intervals() -> dict[str, Any]:
+    """Data sets of the virtual bond, each with NUTS: how often 90 % intervals hold the truth."""
+    options = virtual_bond.Options(frames=FRAMES)
+    triangle = virtual_bond._triangle(options)
+    density = jax.jit(
+        jax.vmap(lambda v: triangle.exact.density(triangle.potential(**v), triangle.beta))
+    )
+    r = triangle.exact.points
+    truth = {n: jnp.asarray([getattr(options, n)]) for n in virtual_bond.NAMES}
+    true = summary(r, np.asarray(density(truth))[0])
+    names = ("mean", "width", "5 %", "25 %", "50 %", "75 %", "95 %")
+    inside, widths, unsettled = [], [], 0
+    for k in range(SETS):
+        data = virtual_bond.reference(options, jax.random.key(1000 + k))
+        system = make_system("virtual_bond", (), data, "nuts")
+        fit = cg.nuts(system, data, warmup=400, draws=300, chains=2).run(jax.random.key(k))
+        posterior = cg.results.group(cg.to_inference_data(fit), "posterior")
+        unsettled += not bool(np.all(fit.converged))
+        draws = {n: jnp.asarray(posterior[n].values.ravel()[::3]) for n in virtual_bond.NAMES}
+        seen = np.stack([summary(r, d) for d in np.asarray(density(draws))])
+        low, high = np.quantile(seen, [0.05, 0.95], axis=0)
+        inside.append((low <= true) & (true <= high))
+        widths.append(high - low)
+        share = np.mean(inside, 0)
+        print(k + 1, dict(zip(names, share.round(3), strict=True)), file=sys.stderr, flush=True)
+    return {
+        "data sets": SETS,
+        "frames of each": FRAMES,
+        "not converged": unsettled,
+        "coverage of 90 % intervals": dict(zip(names, np.mean(inside, 0).tolist(), strict=True)),
+        "mean width of intervals, angstrom": dict(
+            zip(names, np.mean(widths, 0).tolist(), strict=True)
+        ),
+    }
