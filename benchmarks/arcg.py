@@ -177,7 +177,7 @@ def intervals() -> dict[str, Any]:
     for k in range(SETS):
         data = virtual_bond.reference(options, jax.random.key(1000 + k))
         system = make_system("virtual_bond", (), data, "nuts")
-        fit = cg.nuts(system, data, warmup=400, draws=300, chains=2).run(jax.random.key(k))
+        fit = cg.nuts(system, data, warmup=400, samples=300, chains=2).run(jax.random.key(k))
         posterior = cg.results.group(cg.to_inference_data(fit), "posterior")
         unsettled += not bool(np.all(fit.converged))
         draws = {n: jnp.asarray(posterior[n].values.ravel()[::3]) for n in virtual_bond.NAMES}

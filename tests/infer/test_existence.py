@@ -45,6 +45,7 @@ def has_an_optimum(program, x, conditions, latent: np.ndarray) -> bool:
     return bool(found.fun > -1e-6)
 
 
+@pytest.mark.slow
 def test_optima_at_infinity_are_those_that_linear_programming_finds() -> None:
     """REM on eight coarse spins: the exact answer of every field, both kinds among them."""
     system = ising.system(ising.Options(ratio=8, ties="random", fine="flip", prior="normal"))
@@ -69,6 +70,7 @@ def test_optima_at_infinity_are_those_that_linear_programming_finds() -> None:
     np.testing.assert_array_equal(found, exact)
 
 
+@pytest.mark.slow
 def test_a_flat_fit_with_no_optimum_falls_back_and_keeps_its_result() -> None:
     """A sweep of which one member's data are all up: the other stays flat."""
     some = data("0.2:3.0:2")

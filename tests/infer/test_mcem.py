@@ -97,6 +97,7 @@ def test_an_unfinished_fit_says_so() -> None:
     assert any("did not converge" in m for m in fit.messages)
 
 
+@pytest.mark.slow
 def test_a_subset_of_frames_leads_to_the_same_optimum() -> None:
     """Incremental EM from the origin, several posterior sd away, ends at the same point: within one
     sd, where frames that rest keep 32 old configurations each, which is what limits it."""
@@ -120,6 +121,7 @@ def test_a_subset_of_frames_leads_to_the_same_optimum() -> None:
         run_mcem(system.program, system.sampler, batch, jax.random.key(5), frames_per_step=21)
 
 
+@pytest.mark.slow
 def test_more_data_can_join_a_running_fit() -> None:
     few = ising.system(ising.Options(ratio=8, prior="normal", prior_scale=1.0, frames=5))
     options = MCEMOptions(draws=20, max_iterations=60, weights=False)
@@ -160,6 +162,7 @@ def test_rem_is_the_limiting_case_to_round_off() -> None:
     np.testing.assert_allclose(found.missing, 0.0, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_rem_ends_at_its_stationary_point() -> None:
     """Model averages of the features equal those of R(x), by the exact gradient: the step that is left
     is below the rule's 0.1 sd and six Monte Carlo errors of 0.05 sd."""
@@ -201,6 +204,7 @@ def test_a_member_that_is_not_finite_is_given_up_alone() -> None:
     assert list(normal.definite) == [True, False]
 
 
+@pytest.mark.slow
 def test_members_fitted_again_take_their_place() -> None:
     """`replaced`: values, ending, program and trace of the member are those of the second run."""
     system = ising.system(ising.Options(ratio=8, prior="normal", prior_scale=1.0))
