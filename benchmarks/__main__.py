@@ -15,6 +15,7 @@ from benchmarks import accuracy, arcg, laplace, methods, sampler, schedules, spe
 BENCHMARKS = {
     "accuracy": accuracy.run,
     "arcg": arcg.run,
+    "arcg-critics": arcg.critics,
     "arcg-intervals": arcg.intervals,
     "laplace": laplace.run,
     "methods": methods.run,
@@ -27,7 +28,15 @@ BENCHMARKS = {
     "water-frames": water.frames,
     "water-intervals": water.intervals,
 }
-ASKED = ("arcg", "arcg-intervals", "methods-posterior", "votca", "water-frames", "water-intervals")
+ASKED = (
+    "arcg",
+    "arcg-critics",
+    "arcg-intervals",
+    "methods-posterior",
+    "votca",
+    "water-frames",
+    "water-intervals",
+)
 
 
 def main() -> None:
