@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 import time
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 from jax import Array
@@ -45,6 +45,10 @@ class AdversarialEffort:
     max_iterations: int = option(600, "most iterations")
     chains: int | None = option(
         None, "persistent chains of p_c; none: 32, or fewer of many sites, but at least 8"
+    )
+    begin: Literal["apart", "data"] = option(
+        "apart",
+        "chains begin in configurations of the sampler's own, or in those of the data, completed by what they lack",
     )
     warmup: int = option(100, "moves of each chain before the first iteration")
     relax: int = option(4, "moves after each step, before samples are taken")
@@ -113,6 +117,7 @@ def search(
     example: np.ndarray,
     conditions: dict[str, Array],
     rule: Rule,
+    begin: Callable[[Array, int], Array] | None = None,
     downhill: Callable[..., np.ndarray] | None = None,
     annealing: Annealing = Annealing(),  # noqa: B008 - frozen
     noise: float | None = 0.0,
@@ -125,6 +130,8 @@ def search(
     :param reference: those of the data, ``(frame, feature)``.
     :param start: first parameters, ``(u,)``.
     :param example: a data set ``(frame, ...)``, for the program's shapes.
+    :param begin: configurations that chains begin in, ``(axis, site, chain)`` of a key and how many; None: the
+        sampler's own.
     :param noise: first standard deviation of the noise on whitened features; None: as much as it takes.
     :param rule: of the steps, which also says when to stop.
     :param downhill: what the rule goes against, from a judgement, statistics ``(sample, term)``, the Jacobian
@@ -143,7 +150,13 @@ def search(
     simulator = Simulator(program, sampler, measure, x, conditions)
     jacobian = jax.jit(jax.jacfwd(lambda u: program.natural(u, x, conditions)))
     first, critic_key, key = jax.random.split(key, 3)
-    state = sampler.init(first, effort.chains or usual_chains(boltzmann.event_shape[0]))
+    chains = effort.chains or usual_chains(boltzmann.event_shape[0])
+    if begin is None:
+        state = sampler.init(first, chains)
+    else:
+        assert sampler.at is not None
+        places, first = jax.random.split(first)
+        state = sampler.at(first, begin(places, chains))
     judging = judge.start(critic_key, reference.shape[1])
     descent = Descent.start(np.asarray(start, float))
     added = Noise(0.0 if noise is None else noise**2)

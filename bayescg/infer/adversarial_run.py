@@ -235,6 +235,7 @@ class Adversarial:
             example=example,
             conditions=conditions,
             rule=self.rule(program),
+            begin=self._beginning(batch) if o.begin == "data" else None,
             downhill=self.downhill,
             annealing=o.annealing(),
             noise=o.noise,
@@ -242,6 +243,23 @@ class Adversarial:
             progress=progress,
         )
         return self._fit(found, program, batch, fixed, names, key, began)
+
+    def _beginning(self, batch: Batch) -> Callable[[Array, int], Array]:
+        """Frames of the data, completed by the sites that they lack, for chains to begin in."""
+        system = self.system
+        if system.sampler.at is None:
+            raise ValueError(
+                f"begin=data is for sites in space, not for {system.name}; allowed is apart."
+            )
+
+        def places(key: Array, chains: int) -> Array:
+            pick, fill = jax.random.split(key)
+            frames = len(batch.x[0])
+            chosen = jax.random.choice(pick, frames, (chains,), replace=chains > frames)
+            x = jnp.asarray(batch.x[0], float)[chosen]
+            return (x if system.complete is None else system.complete(fill, x)).T
+
+        return places
 
     def _compared(self, batch: Batch, key: Array) -> np.ndarray:
         """The data at the resolution of comparison, ``(frame, ...)``: R or M of them."""
