@@ -24,7 +24,7 @@ from bayescg.distributions import Boltzmann, PeriodicNormal, coefficients, flat_
 from bayescg.engines.flexible import FlexibleRun, simulate
 from bayescg.engines.force_field import Atom, ForceField, Molecule
 from bayescg.infer.correlation import independent_frames
-from bayescg.infer.options import LIQUID
+from bayescg.infer.options import LIQUID, LIQUID_CRITIC
 from bayescg.infer.starting import repulsive
 from bayescg.observables import LiquidObservable, coordination, local_density, moments, rdf
 from bayescg.options import option
@@ -208,7 +208,7 @@ def system(options: Options = Options()) -> cg.System:
         runaway=None,
         box=liquid.box,
         frames=options.frames,
-        method_defaults={"mcem": FIT, "rem": FIT, "arcg": SEARCH},
+        method_defaults={"mcem": FIT, "rem": FIT, "arcg": LIQUID_CRITIC},
         units={"theta_c": "kcal/mol", "sigma2": "angstrom^2"},
         derived=partial(_pair_potential, liquid=liquid),
     )
@@ -221,8 +221,6 @@ def _longest(box: np.ndarray) -> float:
 
 #: What a liquid needs of MC-EM.
 FIT = {**LIQUID, "free_chains": 16, "clamped_chains": 2}
-#: And of ARCG.
-SEARCH = {"steps": "natural", "rate": 1.0, "decay": 0.9, "relax": 2, "samples": 6}
 
 
 def _pair_potential(values: Mapping[str, Array], liquid: Liquid) -> dict[str, cg.Derived]:

@@ -24,7 +24,7 @@ import bayescg as cg
 from bayescg.distributions import Boltzmann, PeriodicNormal, coefficients, flat_positive
 from bayescg.engines.rigid_water import Run, simulate
 from bayescg.infer.correlation import independent_frames
-from bayescg.infer.options import LIQUID
+from bayescg.infer.options import LIQUID, LIQUID_CRITIC
 from bayescg.infer.score_matching import score_matching
 from bayescg.infer.starting import repulsive
 from bayescg.observables import (
@@ -292,7 +292,7 @@ def system(options: Options = Options()) -> cg.System:
             "rem": FIT,
             "mcem, schedule=paper": PAPER,
             "mcem, schedule=literal": PAPER | {"alpha": 0.05},
-            "arcg": SEARCH,
+            "arcg": LIQUID_CRITIC,
         },
         units=UNITS,
         derived=partial(_pair_potential, water=water),
@@ -301,9 +301,6 @@ def system(options: Options = Options()) -> cg.System:
 
 #: What a liquid needs of MC-EM where a lattice needs something else.
 FIT = {**LIQUID, "free_chains": 64}
-
-#: And of ARCG.
-SEARCH = {"steps": "natural", "rate": 1.0, "decay": 0.9, "relax": 2, "samples": 6}
 
 #: The paper's schedule for water (Section 3.2).
 PAPER = {"A": 9.0, "rho": 0.6, "m": 160, "max_iterations": 194}

@@ -9,7 +9,14 @@ from bayescg.infer.schedules import Newton, Schedule
 from bayescg.options import option, with_options
 from bayescg.system import System
 
-__all__ = ["LIQUID", "MCEMOptions", "NUTSOptions", "check_without_prior", "options_for"]
+__all__ = [
+    "LIQUID",
+    "LIQUID_CRITIC",
+    "MCEMOptions",
+    "NUTSOptions",
+    "check_without_prior",
+    "options_for",
+]
 
 #: What MC-EM needs on a liquid with latent sites around those of the data, where a lattice needs something else.
 LIQUID: Mapping[str, Any] = {
@@ -30,6 +37,17 @@ LIQUID: Mapping[str, Any] = {
     "patience": 3,
     "information": 192,
     "laplace": "observed",  # the complete form takes sigma2 for as well known as if X were seen
+}
+
+#: And ARCG, on one whose potential is linear in many coefficients.
+LIQUID_CRITIC: Mapping[str, Any] = {
+    "features": "statistics",  # with which its slope is REM's; a model's own are there too
+    "penalty": 0.01,
+    "steps": "natural",
+    "rate": 1.0,
+    "decay": 0.9,
+    "relax": 2,
+    "samples": 6,
 }
 
 T = TypeVar("T")
