@@ -162,7 +162,10 @@ def overview(case: Case) -> list[tuple[str, str]]:
         rows.append(("E-step", step))
     if case.has("posterior", "theta_c"):
         many = case.get("posterior", "theta_c").sizes["feature"]
-        text = f"{many} coefficients of the correction to Lennard-Jones (Eqs. 65–67), in kcal/mol"
+        of = "pair potential"
+        if case.has("posterior", "epsilon"):
+            of = "correction to Lennard-Jones (Eqs. 65–67)"
+        text = f"{many} coefficients of the {of}, in kcal/mol"
         rows.append(("θ", text))
     return rows + parameters(case)
 

@@ -116,11 +116,12 @@ def relevant(cases: Sequence[Case]) -> Figure | None:
     summary = f"Sizes of {len(at)} coefficients: " + "; ".join(
         f"{row[0]} ({row[1]}) has {row[3]} switched off" for row in table[1:]
     )
+    waves = "wave-number of their function (Eqs. 66, 67)" if len(columns) > 1 else "number"
     return Figure(
         "fig15",
         "Coefficients of the correction (Fig. 15)",
         "Fig. 15 of the PCG paper remade: sizes of the coefficients θ of Eq. 65 at the MAP, by the "
-        "wave-number of their function (Eqs. 66, 67), on a logarithmic scale. A coefficient counts as "
+        f"{waves}, on a logarithmic scale. A coefficient counts as "
         f"switched off, and is grey, below {ACTIVE:g} kcal/mol, the dotted line; those under "
         f"{FLOOR:g} stand there. Where the prior is ARD (Eqs. 41–44), a dash shows the width that it "
         f"leaves to each.{alone}",
