@@ -246,10 +246,15 @@ FIT = {
 }
 #: And of ARCG.
 SEARCH = {
-    "rate": 0.004,
-    "accuracy": 0.9,
+    "begin": "data",  # mixed chains would have to separate before they say anything of slabs
+    "rate": 0.005,
+    "penalty": 0.3,
+    "accuracy": 0.93,
+    "decay": 0.93,
+    "warmup": 20,
     "relax": 1,
-    "samples": 4,
+    "samples": 3,
+    "max_iterations": 900,
 }
 
 

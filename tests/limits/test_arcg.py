@@ -42,13 +42,20 @@ def by_rem(spins: xr.Dataset) -> np.ndarray:
     ).ravel()
 
 
-@pytest.mark.parametrize("method", ["arcg", "classifier"])
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [
+        ("arcg", {"rate": 0.02}),
+        ("arcg", {"steps": "natural", "rate": 0.1}),
+        ("classifier", {}),
+    ],
+)
 def test_a_complete_critic_leads_where_rem_does(
-    method: str, spins: xr.Dataset, by_rem: np.ndarray
+    method: str, more: dict[str, Any], spins: xr.Dataset, by_rem: np.ndarray
 ) -> None:
     """The lattice's statistics are those of model and data. Both estimates are of the same 800 frames, so that what
     divides them is Monte Carlo noise: of the average over a stage, well below the frames' own error of 0.06."""
-    effort = QUICK if method == "arcg" else {k: v for k, v in QUICK.items() if k != "rate"}
+    effort = {k: v for k, v in QUICK.items() if k != "rate"} | more
     found = fit("ising", spins, method=method, options=LATTICE, method_options=words(**effort))
     assert found.attrs["converged"] == 1 and found.attrs["ended"] == "converged"
     assert found["em_trace"]["noise"].values[-1] == 0.0
@@ -281,6 +288,8 @@ def test_bad_options_are_refused(options: dict[str, Any], said: str, spins: xr.D
         ({"rates": "sigma=0.1"}, "allowed are theta_c"),
         ({"rates": "theta_c=fast"}, "positive number"),
         ({"rate": -1.0}, "positive"),
+        ({"begin": "data"}, "sites in space"),
+        ({"steps": "sideways"}, "natural"),
     ],
 )
 def test_what_a_run_cannot_do_is_said_before_it(
