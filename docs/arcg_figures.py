@@ -68,8 +68,19 @@ def model(name: str, folder: Path) -> tuple[Model, xr.Dataset]:
     return Model(system, program, batch, np.asarray(start), found), reference
 
 
-def simulated(m: Model, u: np.ndarray, observables: Sequence[LiquidObservable]) -> list[np.ndarray]:
-    """Averages of observables over the model at u."""
+def beginning(m: Model, label: str) -> Any:
+    """Chains: of the start in random places of a lattice, of what was found in the data, whose phases it has."""
+    if label == "start":
+        return m.system.sampler.init(jax.random.key(0), CHAINS)
+    frames = np.linspace(0, m.batch.x.shape[1] - 1, CHAINS).astype(int)
+    x = jnp.asarray(m.batch.x[0][frames], float)
+    complete = m.system.complete
+    x = x if complete is None else complete(jax.random.key(4), x)
+    return m.system.sampler.at(jax.random.key(0), x.T)
+
+
+def simulated(m: Model, label: str, observables: Sequence[LiquidObservable]) -> list[np.ndarray]:
+    """Averages of observables over the model where the search began, or ended."""
     system, example = m.system, jnp.asarray(m.batch.x[0][:1], float)
     g = system.pre_map
 
@@ -78,10 +89,9 @@ def simulated(m: Model, u: np.ndarray, observables: Sequence[LiquidObservable]) 
         return jnp.concatenate([o(seen) for o in observables])
 
     simulator = Simulator(m.program, system.sampler, measure, example, {})
-    state = system.sampler.init(jax.random.key(0), CHAINS)
-    lead = 4 * LEAD if g is not None else LEAD
+    u = m.start if label == "start" else m.found
     _, taken, _ = simulator.sampled(
-        jax.random.key(1), state, u, lead=lead, samples=SAMPLES, thin=THIN
+        jax.random.key(1), beginning(m, label), u, lead=LEAD, samples=SAMPLES, thin=THIN
     )
     mean = taken.mean((0, 2))
     ends = np.cumsum([next(iter(o.coords().values())).size for o in observables])
@@ -120,7 +130,7 @@ def fluid(name: str, ident: str, folder: Path) -> tuple[Model, xr.Dataset]:
     measured = [rdf(width, float(r[-1] + 0.5 * width + 1e-9)).in_box(box)]
     if "slab_density" in reference:
         measured.append(slab_profile(reference.sizes["depth"]).in_box(box))
-    before, after = (simulated(m, u, measured) for u in (m.start, m.found))
+    before, after = (simulated(m, label, measured) for label in ("start", "optimised"))
     drawn = {"start": (r, before[0]), "optimised": (r, after[0])}
     drawn["reference"] = (r, reference["rdf"].values)
     title = f"Radial distribution functions of {name}"
@@ -184,9 +194,8 @@ def configurations(m: Model, reference: xr.Dataset) -> None:
     for label, u in (("start", m.start), ("optimised", m.found)):
         example = jnp.asarray(m.batch.x[0][:1], float)
         simulator = Simulator(m.program, m.system.sampler, lambda x: x[0, :1], example, {})
-        state = m.system.sampler.init(jax.random.key(2), CHAINS)
         state, _, _ = simulator.sampled(
-            jax.random.key(3), state, u, lead=4 * LEAD, samples=1, thin=THIN
+            jax.random.key(3), beginning(m, label), u, lead=LEAD, samples=1, thin=THIN
         )
         frames[label] = np.asarray(m.system.pre_map(state.x))[:, :, 0]
     frames["reference"] = reference["x"].values[-1].T

@@ -86,6 +86,10 @@ class Options:
         for name, value in asdict(self).items():
             if isinstance(value, int | float) and not value > 0:
                 raise ValueError(f"{name} must be positive, got {value:g}.")
+        if self.spacing > self.length:
+            raise ValueError(
+                f"spacing must be at most the length of the run, {self.length:g} ps, got {self.spacing:g}."
+            )
         if self.sites % 2:
             raise ValueError(f"sites must be even, half of them X, got {self.sites}.")
         if self.start not in ("A", "B"):

@@ -83,6 +83,10 @@ class Options:
         for name, value in asdict(self).items():
             if isinstance(value, int | float) and not value > 0:
                 raise ValueError(f"{name} must be positive, got {value:g}.")
+        if self.spacing > self.length:
+            raise ValueError(
+                f"spacing must be at most the length of the run, {self.length:g} ps, got {self.spacing:g}."
+            )
 
     @property
     def box(self) -> tuple[float, float, float]:

@@ -113,6 +113,12 @@ class Options:
         for name, value in asdict(self).items():
             if isinstance(value, int | float) and name != "npt" and not value > 0:
                 raise ValueError(f"{name} must be positive, got {value:g}.")
+        if self.spacing > self.length:
+            raise ValueError(
+                f"spacing must be at most the length of the run, {self.length:g} ps, got {self.spacing:g}."
+            )
+        if self.core is not None and self.core >= self.cutoff:
+            raise ValueError(f"core must be below the cut-off {self.cutoff:g}, got {self.core:g}.")
         if self.knots < 5:
             raise ValueError(f"knots must be at least 5, got {self.knots}.")
 

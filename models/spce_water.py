@@ -238,7 +238,7 @@ def _water(options: Options) -> Water:
 
 def _reach(options: Options) -> float:
     """The longest distance of any pair interaction, angstrom."""
-    return max(options.cutoff, options.high)
+    return float(KNOTS[-1]) if options.basis == "knots" else max(options.cutoff, options.high)
 
 
 def system(options: Options = Options()) -> cg.System:

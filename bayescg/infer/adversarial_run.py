@@ -96,7 +96,8 @@ class DescentOptions:
     )
     window: int = option(40, "iterations that a stage is judged by, at least")
     drift: float = option(
-        0.3, "a stage ends when no parameter went farther in them than this part of its way"
+        0.3,
+        "a stage ends when no parameter went farther in them than this part of its way (of many, more)",
     )
     stages: int = option(4, "how often the rate is then halved")
 
@@ -109,6 +110,10 @@ class DescentOptions:
         if not self.rate > 0.0 or self.window < 4 or not 0.0 < self.drift < 1.0 or self.stages < 0:
             raise ValueError(
                 "rate must be positive, window at least 4, drift between 0 and 1, stages not negative."
+            )
+        if kind is not None and self.steps == "natural":
+            raise ValueError(
+                "steps=natural is for arcg; the classifier's verdict is added as it is."
             )
         rates = np.full(program.size, self.rate)
         for word in filter(None, self.rates.split(",")):

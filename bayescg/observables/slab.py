@@ -1,11 +1,12 @@
 """The density profile across a slab, as a liquid makes that has split into two."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from jax import Array
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from bayescg.observables.liquid import LiquidObservable
 
@@ -33,6 +34,15 @@ class SlabProfile(LiquidObservable):
     def __post_init__(self) -> None:
         if self.bins < 2:
             raise ValueError(f"slab_profile bins must be at least 2, got {self.bins}.")
+
+    def in_box(self, box: ArrayLike) -> Self:
+        """As for every observable; slabs may lie across any edge, so that the box must be a cube."""
+        edges = np.asarray(box, float)
+        if np.ptp(edges) > 1e-5 * edges.max():
+            raise ValueError(
+                f"slab_density needs a cube, the box is {', '.join(f'{e:g}' for e in edges)} angstrom."
+            )
+        return super().in_box(box)
 
     def settings(self) -> dict[str, Any]:
         return {"bins": self.bins}

@@ -82,9 +82,7 @@ class Lists(NamedTuple):
 
     triples: Array | None = None  # within the three-body range; needed where there is such a term
     pairs: Array | None = None  # within the range of pairs; None: every pair is visited
-    rows: Array | None = (
-        None  # most neighbours of any site; where they are more than rows, every pair is visited
-    )
+    rows: Array | None = None  # most neighbours of any site; None: as many as the list holds
 
 
 class Tables(NamedTuple):
@@ -241,9 +239,10 @@ def _pairs(
     lists: Lists,
 ) -> Array:
     """What all pairs sum up to; by the list where there is one that holds all neighbours."""
-    if lists.pairs is None or lists.rows is None:
+    if lists.pairs is None:
         return every(tables, x)
-    near, rows = lists.pairs, lists.rows
+    near = lists.pairs
+    rows = jnp.asarray(len(near)) if lists.rows is None else lists.rows
     whole = rows <= len(near)
     out: Array = jax.lax.cond(
         whole, lambda: by_list(tables, x, near, rows), lambda: every(tables, x)

@@ -34,9 +34,16 @@ def reference_frames(
     :param interval: between frames of the trajectory, ps.
     :param spacing: between frames that are kept, ps.
     :param source: a line about what made it, for the record.
+    :raises ValueError: for a run that is shorter than the spacing.
     :param seldom: observables that are measured on one of so many frames.
     """
     edges = np.asarray(box, float)
+    stride = max(1, round(spacing / interval))
+    if len(trajectory) < stride:
+        raise ValueError(
+            f"frames {spacing:g} ps apart need a run of that length, got {len(trajectory) * interval:g} ps; "
+            "allowed is a smaller spacing, or a longer run."
+        )
     dims = ("frame", "site", "axis")
     about: dict[str, Any] = {"box": ("axis", edges), "mass": ("site", np.asarray(mass, float))}
     x = np.asarray(trajectory, np.float32)
@@ -45,7 +52,6 @@ def reference_frames(
     if seldom:
         rest = observe(every.isel(frame=slice(None, None, seldom_every)), list(seldom))
         measured = xr.merge([measured, rest], combine_attrs="drop_conflicts")
-    stride = max(1, round(spacing / interval))
     data = measured.assign(
         x=(dims, np.mod(x[stride - 1 :: stride], edges.astype(np.float32))), **about
     )

@@ -300,6 +300,12 @@ def test_what_a_run_cannot_do_is_said_before_it(
         arcg(system, spins, **options).run(jax.random.key(0))
 
 
+def test_the_classifier_takes_no_natural_steps(spins: xr.Dataset) -> None:
+    system = make_system("ising", LATTICE, spins)
+    with pytest.raises(ValueError, match="for arcg"):
+        classifier(system, spins, steps="natural").run(jax.random.key(0))
+
+
 def test_a_sweep_and_a_prior_are_refused(spins: xr.Dataset) -> None:
     sweep = make_reference("ising", ["n_f=8", "L_f=2", "mu=-1:1:3", "frames=10"], 0)
     with pytest.raises(ValueError, match="not a sweep"):

@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 
 from bayescg.engines.atomic import AtomicRun, openmm_system
+from bayescg.limits import arcg
 from bayescg.samplers import closest_distance
 from bayescg.units import KCAL
 from bayescg.workflow.registry import make_system
@@ -68,6 +69,22 @@ def test_y_begins_where_there_is_room(made: xr.Dataset) -> None:
     assert np.all(nearest > 2.5)
 
 
+def test_chains_of_arcg_may_begin_in_the_data(made: xr.Dataset) -> None:
+    """Each in a frame, different ones as long as there are some, with Y beside."""
+    system = make_system("binary_lj", ["cutoff=6"], made)
+    run = arcg(system, made)
+    assert run.options.begin == "data"
+    batch = system.batch(made)
+    frames = batch.x[0]
+    for chains in (8, 30):
+        places = np.asarray(run._beginning(batch)(jax.random.key(0), chains))
+        assert places.shape == (3, 64, chains)
+        gap = np.abs(places[:, :32].T[:, None] - frames).max((2, 3))  # (chain, frame)
+        assert np.all(gap.min(1) == 0.0)
+        if chains == 8:
+            assert len(set(gap.argmin(1))) == chains
+
+
 def test_mcem_and_arcg_run_on_it(made: xr.Dataset) -> None:
     """Two iterations each, by which every parameter moves."""
     efforts = {
@@ -90,6 +107,7 @@ def test_mcem_and_arcg_run_on_it(made: xr.Dataset) -> None:
         (["cutoff=20"], "smaller than twice the cut-off"),
         (["sites=7"], "sites must be even"),
         (["start=C"], "start must be A or B"),
+        (["length=2"], "spacing must be at most"),
         (["density=0"], "density must be positive"),
     ],
 )

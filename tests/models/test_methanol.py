@@ -107,6 +107,8 @@ def test_arcg_runs_on_it(made: xr.Dataset) -> None:
         (["cutoff=-1"], "cutoff must be positive"),
         (["box=15"], "smaller than twice the cut-off"),
         (["core=0"], "core must be positive"),
+        (["core=12"], "core must be below the cut-off"),
+        (["length=0.5"], "spacing must be at most"),
     ],
 )
 def test_bad_options_are_refused(options: list[str], said: str) -> None:

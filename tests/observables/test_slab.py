@@ -21,7 +21,7 @@ def slab(rng: np.random.Generator, middle: float, axis: int, sites: int = 400) -
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("middle", [0.0, 3.0, 19.5])
 def test_slabs_are_aligned(axis: int, middle: float) -> None:
-    """Half the box is full, half empty, to 1e-6: the middle is known exactly, since the slab is symmetric."""
+    """Half the box is full, half empty: the middle is known exactly, since the slab is symmetric."""
     x = slab(np.random.default_rng(0), middle, axis)
     profile = np.asarray(slab_profile(BINS).in_box(BOX)(jnp.asarray(x)))
     depth = (x[axis] - middle + 10.0) % 20.0
@@ -39,6 +39,11 @@ def test_of_a_batch_each_for_itself() -> None:
         np.testing.assert_allclose(together[:, k], observable(jnp.asarray(x[..., k])), rtol=1e-9)
     np.testing.assert_allclose(together.sum(0) * 8000.0 / BINS, 400.0, rtol=1e-9)
     np.testing.assert_allclose(observable.coords()["depth"], np.arange(-9.0, 10.0, 2.0))
+
+
+def test_other_boxes_are_refused() -> None:
+    with pytest.raises(ValueError, match="needs a cube"):
+        slab_profile(BINS).in_box((20.0, 20.0, 25.0))
 
 
 def test_too_few_bins_are_refused() -> None:
