@@ -83,8 +83,10 @@ def over_tolerance(predicted: xr.Dataset, reference: xr.Dataset) -> dict[str, fl
     g, g_se = (predicted[n].mean(("chain", "draw")).values for n in ("rdf", "rdf_mcse"))
     at = reference["r"].values
     given, given_se = reference["rdf"].values, reference["rdf_se"].values
-    if not (len(r) == len(at) and np.allclose(r, at)):  # bins of another width
-        given, given_se = np.interp(r, at, given), np.interp(r, at, given_se)
+    if not np.allclose(r[:2], at[:2]):
+        raise ValueError(f"bins of the prediction and of the reference differ: {r[:2]}, {at[:2]}.")
+    both = min(len(r), len(at))
+    r, g, g_se, given, given_se = (v[:both] for v in (r, g, g_se, given, given_se))
     off = np.abs(g - given)
     allowed = 0.03 + 3.0 * np.hypot(g_se, given_se) + 0.002 * np.abs(np.gradient(given, r))
     return {
@@ -134,7 +136,10 @@ def one(name: str, method: str, words: tuple[str, ...], data: Path, result: Path
         out[f"{key} off, %"] = 100.0 * abs(float(posterior[key].mean()) / true - 1.0)
     predicted = result.with_name(f"{result.stem}-predicted.nc")
     draws = () if method in ("arcg", "rem") else ("--draws", "8")
-    _bayescg("predict", result, "--reference", data, *draws, "-o", predicted)
+    width = np.diff(cg.io.load(data)["r"].values[:2]).item()
+    observables = [f"rdf:width={width:g}", *(["slab_density"] if name == "binary_lj" else [])]
+    asked = [word for o in observables for word in ("-O", o)]
+    _bayescg("predict", result, "--reference", data, *draws, *asked, "-o", predicted)
     tree = xr.load_datatree(predicted)
     groups = {k: tree[k].to_dataset() for k in ("posterior_predictive", "reference")}
     out |= over_tolerance(groups["posterior_predictive"], groups["reference"])
