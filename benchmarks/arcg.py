@@ -250,6 +250,7 @@ def intervals() -> dict[str, Any]:
             inside.append((low <= true) & (true <= high))
             widths.append(high - low)
         print(len(inside), np.mean(inside, 0).round(3), file=sys.stderr, flush=True)
+        jax.clear_caches()  # every run of NUTS compiles anew, and a process may map only so many programs
     return {
         "data sets": SETS,
         "frames of each": FRAMES,
