@@ -25,7 +25,14 @@ import bayescg as cg
 from bayescg.distributions import Boltzmann, flat_positive
 from bayescg.engines.atomic import AtomicRun, simulate
 from bayescg.mapping import drop_sites
-from bayescg.observables import LiquidObservable, local_density, moments, rdf, slab_profile
+from bayescg.observables import (
+    LiquidObservable,
+    local_density,
+    longest_rdf,
+    moments,
+    rdf,
+    slab_profile,
+)
 from bayescg.options import option
 from bayescg.potentials import (
     Interaction,
@@ -205,10 +212,14 @@ def system(options: Options = Options()) -> cg.System:
     box = np.asarray(mixture.box)
     check_cutoff(options.cutoff, box)
     known: dict[str, Callable[..., LiquidObservable]] = {
-        "rdf": partial(rdf, max=_longest(box)),
+        "rdf": partial(rdf, max=longest_rdf(box, LONGEST)),
         "slab_density": slab_profile,
     }
-    seen = (moments(), local_density(), rdf(0.15, min(10.0, _longest(box))))  # D1, D2, D3
+    seen = (
+        moments(),
+        local_density(),
+        rdf(0.15, longest_rdf(box, 10.0)),
+    )  # D1, D2, D3
     return cg.System(
         name="binary_lj",
         program=partial(program, mixture=mixture),
@@ -270,11 +281,6 @@ def _values(pairs: Mapping[str, tuple[float, float]]) -> dict[str, float]:
     }
 
 
-def _longest(box: np.ndarray) -> float:
-    """Largest distance at which the radial distribution function is measured."""
-    return float(min(LONGEST, np.floor(5.0 * box.min()) / 10.0))
-
-
 def _pair_potentials(values: Mapping[str, Array], mixture: Mixture) -> dict[str, cg.Derived]:
     """The pair potentials of one draw."""
     r = np.arange(2.5, mixture.powers.cutoff + 1e-9, 0.05)
@@ -330,7 +336,7 @@ def reference(
     seed = int(np.asarray(jax.random.key_data(key)).ravel()[-1])
     truth = {(n[0], n[2]): SYSTEM_B[n] for n in PAIRS}
     real = options.sites // 2
-    measured = (rdf(0.1, _longest(np.asarray(options.box))), slab_profile())
+    measured = (rdf(0.1, longest_rdf(options.box, LONGEST)), slab_profile())
     frames = simulate(options.types, truth, run, seed, progress)
     return cg.reference_frames(
         np.stack([f[:real].astype(np.float32) for f in frames]),

@@ -23,7 +23,7 @@ import xarray as xr
 import bayescg as cg
 from bayescg.distributions import Boltzmann, flat_positive
 from bayescg.engines.atomic import AtomicRun, simulate
-from bayescg.observables import moments, rdf
+from bayescg.observables import longest_rdf, moments, rdf
 from bayescg.options import option
 from bayescg.potentials import (
     Interaction,
@@ -151,7 +151,7 @@ def system(options: Options = Options()) -> cg.System:
     fluid = _fluid(options)
     box = np.asarray(fluid.box)
     check_cutoff(options.cutoff, box)
-    measured = partial(rdf, max=_longest(box))
+    measured = partial(rdf, max=longest_rdf(box, LONGEST))
     return cg.System(
         name="lj_fluid",
         program=partial(program, fluid=fluid),
@@ -193,11 +193,6 @@ SEARCH = {
     "relax": 1,
     "samples": 4,
 }
-
-
-def _longest(box: np.ndarray) -> float:
-    """Largest distance at which the radial distribution function is measured."""
-    return float(min(LONGEST, np.floor(5.0 * box.min()) / 10.0))
 
 
 def _pair_potential(values: Mapping[str, Array], fluid: Fluid) -> dict[str, cg.Derived]:
@@ -249,7 +244,7 @@ def reference(
     frames = simulate(("A",) * options.sites, truth, run, seed, progress)
     return cg.reference_frames(
         np.stack([f.astype(np.float32) for f in frames]),
-        [rdf(0.1, _longest(np.asarray(options.box))).in_box(options.box)],
+        [rdf(0.1, longest_rdf(options.box, LONGEST)).in_box(options.box)],
         box=options.box,
         mass=np.full(options.sites, MASS),
         temperature=options.temperature,

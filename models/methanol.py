@@ -26,7 +26,14 @@ from bayescg.engines.force_field import Atom, ForceField, Molecule
 from bayescg.infer.correlation import independent_frames
 from bayescg.infer.options import LIQUID, LIQUID_CRITIC
 from bayescg.infer.starting import repulsive
-from bayescg.observables import LiquidObservable, coordination, local_density, moments, rdf
+from bayescg.observables import (
+    LiquidObservable,
+    coordination,
+    local_density,
+    longest_rdf,
+    moments,
+    rdf,
+)
 from bayescg.options import option
 from bayescg.potentials import BSplines, FixedPair, LinearPair, ParticlePotential, Wall
 from bayescg.samplers import Dynamics, Sampler, closest_distance, long_run, particle_sampler
@@ -188,10 +195,14 @@ def system(options: Options = Options()) -> cg.System:
     cg.io.check_density(options.sites, box, np.full(options.sites, MASS))
     check_cutoff(options.cutoff, box)
     known: dict[str, Callable[..., LiquidObservable]] = {
-        "rdf": partial(rdf, max=_longest(box)),
+        "rdf": partial(rdf, max=longest_rdf(box, LONGEST)),
         "coordination": coordination,
     }
-    seen = (moments(), local_density(), rdf(0.15, min(10.0, _longest(box))))  # D1, D2, D3
+    seen = (
+        moments(),
+        local_density(),
+        rdf(0.15, longest_rdf(box, 10.0)),
+    )  # D1, D2, D3
     return cg.System(
         name="methanol",
         program=partial(program, liquid=liquid),
@@ -218,11 +229,6 @@ def system(options: Options = Options()) -> cg.System:
         units={"theta_c": "kcal/mol", "sigma2": "angstrom^2"},
         derived=partial(_pair_potential, liquid=liquid),
     )
-
-
-def _longest(box: np.ndarray) -> float:
-    """Largest distance at which the radial distribution function is measured."""
-    return float(min(LONGEST, np.floor(5.0 * box.min()) / 10.0))
 
 
 #: What a liquid needs of MC-EM.
@@ -255,11 +261,7 @@ def options_from_data(options: Options, data: xr.Dataset) -> Options:
 
 def _checked(data: xr.Dataset, options: Options) -> tuple[xr.Dataset, tuple[str, ...]]:
     data, notices = cg.io.check_particles(data, cutoff=options.cutoff, mass=MASS, closest=CLOSEST)
-    box = data["box"].values.astype(float)
-    if np.ptp(box) > 1e-6 * box[0]:
-        raise ValueError(
-            f"the data's box is {', '.join(f'{e:g}' for e in box)} angstrom; allowed is a cube."
-        )
+    cg.io.check_cube(data)
     return data, notices
 
 
@@ -327,7 +329,7 @@ def reference(
     edges = np.full(3, box)
     return cg.reference_frames(
         np.stack(carbons),
-        [rdf(0.05, _longest(edges)).in_box(edges)],
+        [rdf(0.05, longest_rdf(edges, LONGEST)).in_box(edges)],
         box=edges,
         mass=np.full(options.sites, MASS),
         temperature=options.temperature,

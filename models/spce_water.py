@@ -260,7 +260,7 @@ def system(options: Options = Options()) -> cg.System:
     check_cutoff(_reach(options), box)
     from_data = options.start == "data" and water.lennard_jones is not None
     # ARCG paper, Appendix D.2, whose bins end at 12 angstrom.
-    far = min(12.0, np.floor(5.0 * box.min()) / 10.0)
+    far = longest_rdf(box, 12.0)
     seen = (moments(), local_density(), rdf(0.1, far))
     return cg.System(
         name="spce_water",
@@ -373,11 +373,7 @@ def _nearest(data: xr.Dataset) -> np.ndarray:
 
 def _checked(data: xr.Dataset, options: Options) -> tuple[xr.Dataset, tuple[str, ...]]:
     data, notices = cg.io.check_particles(data, cutoff=_reach(options), mass=MASS, closest=CLOSEST)
-    box = data["box"].values.astype(float)
-    if np.ptp(box) > 1e-6 * box[0]:
-        raise ValueError(
-            f"the data's box is {', '.join(f'{e:g}' for e in box)} angstrom; allowed is a cube."
-        )
+    cg.io.check_cube(data)
     return data, notices
 
 

@@ -2,12 +2,13 @@
 
 from bayescg.io.map_file import MapSpec, load_map
 from bayescg.io.netcdf import check, load, load_observables, save
-from bayescg.io.particles import check_density, check_model_box, check_particles
+from bayescg.io.particles import check_cube, check_density, check_model_box, check_particles
 from bayescg.io.stored import constants_of, data_of
 
 __all__ = [
     "MapSpec",
     "check",
+    "check_cube",
     "check_density",
     "check_model_box",
     "check_particles",

@@ -12,7 +12,7 @@ from bayescg.io.netcdf import check
 from bayescg.space import check_cutoff
 from bayescg.units import mass_density
 
-__all__ = ["check_density", "check_model_box", "check_particles"]
+__all__ = ["check_cube", "check_density", "check_model_box", "check_particles"]
 
 _SITES = ("frame", "site", "axis")
 _NUMBERS = (1e-4, 0.2)  # sites per cubic angstrom: a thin gas, and twice the atoms of water
@@ -71,6 +71,18 @@ def check_particles(
     _check_apart(x.astype(float), box, closest, _partners(data))
     check_cutoff(cutoff, box)
     return data.assign(x=(_SITES, x, data["x"].attrs)), tuple(notices)
+
+
+def check_cube(data: xr.Dataset) -> None:
+    """Check that the box of a trajectory, ``box (axis)``, is a cube.
+
+    :raises ValueError: if it is not; one line.
+    """
+    box = np.asarray(data["box"].values, float)
+    if np.ptp(box) > 1e-6 * box[0]:
+        raise ValueError(
+            f"the data's box is {', '.join(f'{e:g}' for e in box)} angstrom; allowed is a cube."
+        )
 
 
 def check_model_box(data: xr.Dataset, sites: int, box: tuple[float, ...]) -> None:

@@ -293,10 +293,10 @@ def tetrahedral_order(neighbours: int = 4) -> TetrahedralOrder:
     return TetrahedralOrder(neighbours)
 
 
-def longest_rdf(box: ArrayLike) -> float:
-    """Default ``max`` of the rdf in a box: 7.2 angstrom, or the tenths in half the shortest edge."""
+def longest_rdf(box: ArrayLike, most: float = _LONGEST) -> float:
+    """Default ``max`` of the rdf in a box: ``most``, 7.2 angstrom, or the tenths in half the shortest edge."""
     half = 0.5 * float(np.min(np.asarray(box)))
-    return min(_LONGEST, np.floor(10.0 * half) / 10.0, half)
+    return min(most, float(np.floor(10.0 * half)) / 10.0, half)
 
 
 @partial(jax.jit, static_argnums=0)  # compiled once for equal observables, however often called
