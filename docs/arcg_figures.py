@@ -29,6 +29,16 @@ from bayescg.report.drawing import INK, Figure, canvas, drawing_style, svg  # no
 from bayescg.workflow.registry import make_system  # noqa: E402
 from bayescg_models import virtual_bond  # noqa: E402
 
+#: The page, what its figures are made of, and the figures in its order.
+SHOWN: dict[str, dict[tuple[str, ...], tuple[str, ...]]] = {
+    "arcg": {
+        ("lj_fluid",): ("arcg3",),
+        ("virtual_bond",): ("arcg4",),
+        ("binary_lj",): ("arcg5", "arcg6", "arcg-binary"),
+        ("methanol",): ("arcg7", "arcg8"),
+        ("spce_water",): ("arcg9", "arcg10"),
+    }
+}
 DATA = Path(__file__).parents[1] / "data"
 SHIPPED = {
     "methanol": DATA / "methanol" / "frames.nc",
@@ -178,7 +188,11 @@ def bond(folder: Path) -> None:
     write(lines("arcg4", "Density of the distance between the two X", labels, drawn))
 
 
-def main(folder: Path) -> None:
+def main(page: str, folder: Path) -> None:
+    """Make all figures of a page from the fits in a folder."""
+    fits = [folder / f"{name}-arcg.nc" for names in SHOWN[page] for name in names]
+    if lost := [str(path) for path in fits if not path.is_file()]:
+        sys.exit(f"no {', '.join(lost)}; docs/{page}.md says which commands make it.")
     fluid("lj_fluid", "arcg3", folder)
     bond(folder)
     mixture, reference = fluid("binary_lj", "arcg-binary", folder)
@@ -216,4 +230,4 @@ def configurations(m: Model, reference: xr.Dataset) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    main(Path(sys.argv[1]))
+    main("arcg", Path(sys.argv[1]))

@@ -17,7 +17,8 @@ from bayescg.options import parse_options
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-FIGURED = ("water", "ising")  # pages with figures
+#: Pages with figures, and the scripts that make them.
+FIGURED = {"water": "figures", "ising": "figures", "arcg": "arcg_figures"}
 FIGURE = re.compile(r":::\{figure-md\}\n!\[([^\]]*)\]\(([^)]*)\)\n\n(.*?)\n:::", re.DOTALL)
 SVG = "{http://www.w3.org/2000/svg}"
 MOST = 200_000  # bytes
@@ -61,8 +62,9 @@ def test_a_figure_is_small_and_readable_on_any_page(path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", FIGURED)
-def test_the_script_makes_what_is_shown(page: str) -> None:
-    spec = importlib.util.spec_from_file_location("figures", DOCS / "figures.py")
+def test_the_script_makes_what_is_shown(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DOCS))
+    spec = importlib.util.spec_from_file_location(FIGURED[page], DOCS / f"{FIGURED[page]}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
