@@ -18,6 +18,7 @@ ROOMS = (
     "units",
     "space",
     "topology",
+    "compiled",
     "potentials",
     "observables",
     "mapping",

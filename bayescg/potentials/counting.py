@@ -6,6 +6,7 @@ does not depend on how many functions there are.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import jax
@@ -13,6 +14,7 @@ from jax import Array
 import jax.numpy as jnp
 import numpy as np
 
+from bayescg.compiled import available
 from bayescg.potentials.classes import PairClasses
 from bayescg.potentials.pair import PairTerm
 from bayescg.space import Box, minimum_image
@@ -20,6 +22,7 @@ from bayescg.space import Box, minimum_image
 __all__ = ["CLOSEST", "Nodes", "count_pairs", "count_values", "fine_nodes", "grown"]
 
 CLOSEST = 1.0  # angstrom; below, statistics keep the value they have here
+ORDERS = ("nearest", "linear", "cubic")  # as the kernel numbers them
 RESOLUTION = 40.0  # nodes over the length on which a basis is smooth
 
 
@@ -91,6 +94,13 @@ def count_pairs(x: Array, box: Box, nodes: Nodes, classes: PairClasses | None = 
     :param x: ``(axis, site, batch)``.
     :param classes: of pairs; None: all pairs are of one.
     """
+    if x.dtype == jnp.float64 and available():
+        return _counted(x, jnp.asarray(box, x.dtype), nodes, classes)
+    return _count_pairs(x, box, nodes, classes)
+
+
+def _count_pairs(x: Array, box: Box, nodes: Nodes, classes: PairClasses | None) -> Array:
+    """:func:`count_pairs` by JAX, which can take its derivatives."""
     sites, batch = x.shape[1], x.shape[2]
     twice = jnp.concatenate([x, x], 1)
     chain = jnp.arange(batch)[None]
@@ -114,6 +124,38 @@ def count_pairs(x: Array, box: Box, nodes: Nodes, classes: PairClasses | None = 
     blank = jnp.zeros(((kinds + spare) * nodes.count, batch), x.dtype)
     counts = jax.lax.fori_loop(1, sites // 2 + 1, shift, blank)
     return counts.reshape(kinds + spare, nodes.count, batch)[:kinds]
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(2, 3))
+def _counted(x: Array, box: Array, nodes: Nodes, classes: PairClasses | None) -> Array:
+    """:func:`count_pairs` by compiled code."""
+    alike = classes is None or classes.alike
+    kinds = 1 if classes is None else len(classes)
+    of_pair = np.zeros(0) if alike or classes is None else classes.of_pair
+    shape = jax.ShapeDtypeStruct((kinds * nodes.count, x.shape[2]), x.dtype)
+    call = jax.ffi.ffi_call("bayescg_counts", shape, vmap_method="sequential")
+    counts: Array = call(
+        x,
+        box,
+        jnp.asarray(of_pair, jnp.int32),
+        classes=np.int64(kinds),
+        nodes=np.int64(nodes.count),
+        first=np.float64(nodes.first),
+        step=np.float64(nodes.step),
+        order=np.int64(ORDERS.index(nodes.order)),
+        dropped=nodes.ends == "dropped",
+    )
+    return counts.reshape(kinds, nodes.count, x.shape[2])
+
+
+@_counted.defjvp
+def _counted_jvp(
+    nodes: Nodes, classes: PairClasses | None, at: tuple[Array, ...], along: tuple[Array, ...]
+) -> tuple[Array, Array]:
+    def count(x: Array, box: Array) -> Array:
+        return _count_pairs(x, box, nodes, classes)
+
+    return jax.jvp(count, at, along)
 
 
 def count_values(q: Array, nodes: Nodes) -> Array:

@@ -24,6 +24,7 @@ from bayescg.potentials.particles import ParticlePotential
 from bayescg.samplers.base import ChainInfo, Sampler
 from bayescg.samplers.forces import Held, Tables, Tether, energy, forces, tabulate
 from bayescg.samplers.lists import Kept, listed, relisted
+from bayescg.samplers.trajectories import forces_and_energy, supports, trajectory
 
 __all__ = ["Dynamics", "ParticleState", "particle_sampler"]
 
@@ -156,18 +157,35 @@ def _trajectory(
         one that the present configuration chose would leave another ensemble invariant.
     """
     dtype = x.dtype
-    half = 0.5 * h
+    free = tether.free if isinstance(tether, Held) else jnp.ones(x.shape[1:], dtype)
+    degrees = 3.0 * jnp.maximum(jnp.sum(free, 0), 1.0)
+
+    def einstein(squares: Array) -> Array:
+        # The median: a chain that blows up must not slow the others down.
+        return jnp.broadcast_to(jnp.nanmedian(jnp.sqrt(squares / degrees)), h.shape)
+
+    def kept_by(frequency: Array) -> Array:
+        rate = dynamics.friction * jnp.where(known > 0.0, known, frequency)
+        return jnp.exp(-jnp.maximum(rate * h, LEAST if dynamics.friction else 0.0)).astype(dtype)
+
+    if supports(tables):
+        # Forces are needed before the first trajectory only, whose friction nothing else tells.
+        frequency = jax.lax.cond(
+            jnp.all(known > 0.0),
+            lambda: known,
+            lambda: einstein(jnp.sum(forces_and_energy(tables, x, tether)[0] ** 2, (0, 1))),
+        )
+        langevin = dynamics.kind == "langevin"
+        x, v, work, squares = trajectory(
+            tables, x, v, h, kept_by(frequency), key, dynamics.steps, langevin, tether
+        )
+        return x, v, work, jnp.zeros(h.shape, bool), einstein(squares)
     near = listed(tables, x, box)
     f = forces(tables, x, near.lists, tether)
     start = energy(tables, x, near.lists, tether) + 0.5 * jnp.sum(v * v, (0, 1))
-    free = tether.free if isinstance(tether, Held) else jnp.ones(x.shape[1:], dtype)
-    # The median: a chain that blows up must not slow the others down.
-    each = jnp.sqrt(jnp.sum(f * f, (0, 1)) / (3.0 * jnp.maximum(jnp.sum(free, 0), 1.0)))
-    frequency = jnp.broadcast_to(jnp.nanmedian(each), h.shape)
-    rate = dynamics.friction * jnp.where(known > 0.0, known, frequency)
-    least = LEAST if dynamics.friction else 0.0
-    kept = jnp.exp(-jnp.maximum(rate * h, least)).astype(dtype)
-    kick = jnp.sqrt(1.0 - kept * kept)
+    frequency = einstein(jnp.sum(f * f, (0, 1)))
+    kept = kept_by(frequency)
+    half, kick = 0.5 * h, jnp.sqrt(1.0 - kept * kept)
 
     def move(i: Array, m: _Moving) -> _Moving:
         v = m.v + half * m.f

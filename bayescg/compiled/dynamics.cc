@@ -1,0 +1,590 @@
+// Forces from tables and trajectories of many configurations, for XLA on the CPU.
+//
+// A configuration is one task: its sites, its table and its lists of neighbours fit the first levels of cache, and
+// nothing is shared between tasks. Tables are those of bayescg.samplers.forces: over s = r^2, linear between nodes;
+// energies are in kT, lengths in angstrom, masses 1. Random numbers are Philox's (Salmon et al., SC11), counted by
+// configuration and step, so that results do not depend on how many threads there are.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "batch.h"
+
+using Floats = ffi::Buffer<ffi::F32>;
+using Ints = ffi::Buffer<ffi::S32>;
+using Keys = ffi::Buffer<ffi::U32>;
+using OutFloats = ffi::ResultBuffer<ffi::F32>;
+
+namespace {
+
+constexpr int kWidth = 8;       // numbers of a vector
+constexpr float kFirst = 1.0f;  // angstrom; FIRST of bayescg.samplers.forces
+
+typedef float Four __attribute__((vector_size(16)));
+typedef float Eight __attribute__((vector_size(32)));
+typedef int EightInts __attribute__((vector_size(32)));
+
+// What all configurations have in common.
+struct Model {
+  int sites;
+  int chains;
+  int classes;  // of pairs, with a table of their own each
+  int silent;   // the class that feels nothing; -1: none
+  int nodes;    // of one class's table
+  bool own_tables;  // whether tables have a chain axis
+  const float* value;
+  const float* slope;
+  float step;
+  float box[3];
+  float range;
+  float skin;
+  const int32_t* of_pair;  // (site, site); null where all pairs are alike
+  const float* strength;   // of the three-body term, (chain,) or one for all; null where there is none
+  bool own_strength;
+  float cosine, decay, reach;  // cos(eta_0), gamma sigma and a_3 sigma of it
+};
+
+// Where two sites are so near the end of the three-body weight that it is nothing, angstrom.
+constexpr float kEnd = 1e-3f;
+
+// One configuration.
+class Configuration {
+ public:
+  Configuration(const Model& model, int chain)
+      : m_(model), chain_(chain), n_(model.sites), x_(3 * n_), f_(3 * n_), made_(3 * n_), s_(n_), moves_(n_, 1.0f), place_(n_) {
+    if (m_.strength != nullptr) strength_ = m_.strength[m_.own_strength ? chain : 0];
+    const int64_t size = int64_t{m_.classes} * m_.nodes;
+    if (m_.own_tables) {
+      own_value_.resize(size);
+      own_slope_.resize(size);
+      for (int64_t i = 0; i < size; ++i) {
+        own_value_[i] = m_.value[i * m_.chains + chain];
+        own_slope_[i] = m_.slope[i * m_.chains + chain];
+      }
+      value_ = own_value_.data();
+      slope_ = own_slope_.data();
+    } else {
+      value_ = m_.value;
+      slope_ = m_.slope;
+    }
+    for (int k = 0; k < 3; ++k) per_box_[k] = 1.0f / m_.box[k];
+  }
+
+  float* x(int axis) { return x_.data() + axis * n_; }
+  float* f(int axis) { return f_.data() + axis * n_; }
+  float* moves() { return moves_.data(); }
+
+  // Lists of sites within the range and the skin, those of a class side by side. Held sites need none of their own.
+  void List() {
+    while (!TryList()) room_ *= 2;
+    std::copy(x_.begin(), x_.end(), made_.begin());
+  }
+
+  void ListIfFar() {
+    float far = 0.0f;
+    bool sane = true;
+    const float *x = x_.data(), *y = x + n_, *z = y + n_;
+    const float *a = made_.data(), *b = a + n_, *c = b + n_;
+    for (int i = 0; i < n_; ++i) {
+      const float dx = x[i] - a[i], dy = y[i] - b[i], dz = z[i] - c[i];
+      const float d = dx * dx + dy * dy + dz * dz;
+      far = d > far ? d : far;
+      sane &= d < std::numeric_limits<float>::max();
+    }
+    if (!(far < 0.25f * m_.skin * m_.skin) || !sane) List();
+  }
+
+  __attribute__((noinline)) void Forces() {
+    for (int i = 0; i < n_; ++i) place_[i] = Four{x_[i], x_[n_ + i], x_[2 * n_ + i], 0.0f};
+    const Four* place = place_.data();
+    float *fx = f_.data(), *fy = fx + n_, *fz = fy + n_;
+    const float per_step = 1.0f / m_.step;
+    const Eight zero = {}, last = zero + (m_.nodes - 1.0f);
+    std::fill(f_.begin(), f_.end(), 0.0f);
+    // Class by class: the tables of all together are larger than the first level of cache.
+    for (int c = 0; c < m_.classes; ++c) {
+      if (c == m_.silent) continue;
+      const float* slope = slope_ + int64_t{c} * m_.nodes;
+      for (int i = 0; i < n_; ++i) {
+        const int64_t row = int64_t{i} * m_.classes + c;
+        const int* list = near_.data() + row * room_;
+        Eight sx = zero, sy = zero, sz = zero;
+        // Whole vectors: the last one is filled up with the site itself, which nothing pulls.
+        for (int k = 0; k < size_[row]; k += kWidth) {
+          Eight dx, dy, dz;
+          Load(place, list + k, dx, dy, dz);
+          dx = Near(dx - x_[i], m_.box[0], per_box_[0]);
+          dy = Near(dy - x_[n_ + i], m_.box[1], per_box_[1]);
+          dz = Near(dz - x_[2 * n_ + i], m_.box[2], per_box_[2]);
+          Eight at = (dx * dx + dy * dy + dz * dz - kFirst * kFirst) * per_step;
+          at = at > zero ? at : zero;
+          at = at < last ? at : last;
+          const EightInts node = __builtin_convertvector(at, EightInts);
+          const Eight pull = {slope[node[0]], slope[node[1]], slope[node[2]], slope[node[3]],
+                              slope[node[4]], slope[node[5]], slope[node[6]], slope[node[7]]};
+          sx += pull * dx;
+          sy += pull * dy;
+          sz += pull * dz;
+        }
+        fx[i] += 2.0f * Sum(sx);
+        fy[i] += 2.0f * Sum(sy);
+        fz[i] += 2.0f * Sum(sz);
+      }
+    }
+    if (m_.strength != nullptr) {
+      ThreeBody(true);
+      const float* moves = moves_.data();
+      for (int k = 0; k < 3; ++k)
+        for (int i = 0; i < n_; ++i) f_[k * n_ + i] *= moves[i];
+    }
+  }
+
+  // Of all pairs with a site that moves; others do not change.
+  __attribute__((noinline)) double Energy() {
+    const float *x = x_.data(), *y = x + n_, *z = y + n_;
+    const float bx = m_.box[0], by = m_.box[1], bz = m_.box[2];
+    const float ix = per_box_[0], iy = per_box_[1], iz = per_box_[2];
+    const float per_step = 1.0f / m_.step, last = m_.nodes - 1.0f;
+    const float* moves = moves_.data();
+    double total = 0.0;
+    for (int i = 0; i < n_; ++i) {
+      const float xi = x[i], yi = y[i], zi = z[i];
+      float sum = 0.0f;
+      for (int c = 0; c < m_.classes; ++c) {
+        const float* value = value_ + int64_t{c} * m_.nodes;
+        const float* slope = slope_ + int64_t{c} * m_.nodes;
+        const int64_t row = int64_t{i} * m_.classes + c;
+        const int* list = near_.data() + row * room_;
+        const int size = size_[row];
+        for (int k = 0; k < size; ++k) {
+          const int j = list[k];
+          float dx = x[j] - xi, dy = y[j] - yi, dz = z[j] - zi;
+          dx -= bx * std::rint(dx * ix);
+          dy -= by * std::rint(dy * iy);
+          dz -= bz * std::rint(dz * iz);
+          const float past = dx * dx + dy * dy + dz * dz - kFirst * kFirst;
+          float place = past * per_step;
+          place = place > 0.0f ? place : 0.0f;
+          place = place < last ? place : last;
+          const int node = static_cast<int>(place);
+          // A pair of two sites that move is seen from both.
+          sum += (value[node] + slope[node] * (past - node * m_.step)) * (1.0f - 0.5f * moves[j]);
+        }
+      }
+      total += sum;
+    }
+    return m_.strength == nullptr ? total : total + ThreeBody(false);
+  }
+
+ private:
+  // Coordinates of eight sites. Loads of whole sites and shuffles take half the time of gathered coordinates.
+  static void Load(const Four* place, const int* of, Eight& x, Eight& y, Eight& z) {
+    Eight c[4];
+    for (int k = 0; k < 4; ++k)
+      c[k] = __builtin_shufflevector(place[of[k]], place[of[k + 4]], 0, 1, 2, 3, 4, 5, 6, 7);
+    const Eight a = __builtin_shufflevector(c[0], c[1], 0, 8, 1, 9, 4, 12, 5, 13);
+    const Eight b = __builtin_shufflevector(c[2], c[3], 0, 8, 1, 9, 4, 12, 5, 13);
+    x = __builtin_shufflevector(a, b, 0, 1, 8, 9, 4, 5, 12, 13);
+    y = __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15);
+    z = __builtin_shufflevector(__builtin_shufflevector(c[0], c[1], 2, 10, 3, 11, 6, 14, 7, 15),
+                                __builtin_shufflevector(c[2], c[3], 2, 10, 3, 11, 6, 14, 7, 15),  //
+                                0, 1, 8, 9, 4, 5, 12, 13);
+  }
+
+  static float Sum(Eight v) {
+    v += __builtin_shufflevector(v, v, 4, 5, 6, 7, 4, 5, 6, 7);
+    v += __builtin_shufflevector(v, v, 2, 3, 2, 3, 2, 3, 2, 3);
+    return v[0] + v[1];
+  }
+
+  // The nearest image of a separation. (A loop with std::rint would not become vector instructions.)
+  static Eight Near(Eight d, float edge, float per_edge) {
+    const Eight half = {0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f};
+    const Eight q = d * per_edge;
+    return d - edge * __builtin_convertvector(__builtin_convertvector(q + (q > 0.0f ? half : -half), EightInts), Eight);
+  }
+
+  // The term of Stillinger and Weber by moments of each site's neighbours, as bayescg.potentials.three_body has it;
+  // adds its forces, or returns its energy.
+  double ThreeBody(bool forces) {
+    const float *x = x_.data(), *y = x + n_, *z = y + n_;
+    float *fx = f_.data(), *fy = fx + n_, *fz = fy + n_;
+    const float c = m_.cosine;
+    double total = 0.0;
+    for (int i = 0; i < n_; ++i) {
+      const int* list = triples_.data() + int64_t{i} * room_;
+      const int size = triple_size_[i];
+      arm_.resize(size);
+      int count = 0;
+      float m0 = 0, gg = 0, mx = 0, my = 0, mz = 0, xx = 0, yy = 0, zz = 0, yz = 0, xz = 0, xy = 0;
+      for (int k = 0; k < size; ++k) {
+        const int j = list[k];
+        float dx = x[j] - x[i], dy = y[j] - y[i], dz = z[j] - z[i];
+        dx -= m_.box[0] * std::rint(dx * per_box_[0]);
+        dy -= m_.box[1] * std::rint(dy * per_box_[1]);
+        dz -= m_.box[2] * std::rint(dz * per_box_[2]);
+        const float r = std::sqrt(dx * dx + dy * dy + dz * dz);
+        const float gap = r - m_.reach;
+        if (!(gap < -kEnd)) continue;
+        const float inverse = 1.0f / r, g = std::exp(m_.decay / gap);
+        const Arm a{j, dx * inverse, dy * inverse, dz * inverse, inverse, g, -m_.decay * g / (gap * gap)};
+        arm_[count++] = a;
+        m0 += g;
+        gg += g * g;
+        mx += g * a.x;
+        my += g * a.y;
+        mz += g * a.z;
+        xx += g * a.x * a.x;
+        yy += g * a.y * a.y;
+        zz += g * a.z * a.z;
+        yz += g * a.y * a.z;
+        xz += g * a.x * a.z;
+        xy += g * a.x * a.y;
+      }
+      if (!forces) {
+        float sum = xx * xx + yy * yy + zz * zz + 2.0f * (yz * yz + xz * xz + xy * xy);
+        sum += c * c * m0 * m0 - 2.0f * c * (mx * mx + my * my + mz * mz) - (1.0f - c) * (1.0f - c) * gg;
+        total += 0.5f * sum;
+        continue;
+      }
+      for (int k = 0; k < count; ++k) {
+        const Arm& a = arm_[k];
+        const float wx = xx * a.x + xy * a.y + xz * a.z - c * mx;
+        const float wy = xy * a.x + yy * a.y + yz * a.z - c * my;
+        const float wz = xz * a.x + yz * a.y + zz * a.z - c * mz;
+        const float uw = a.x * wx + a.y * wy + a.z * wz, um = a.x * mx + a.y * my + a.z * mz;
+        const float across = 2.0f * a.g * a.inverse;
+        const float along = a.slope * (uw - c * um + c * c * m0 - (1.0f - c) * (1.0f - c) * a.g) - across * uw;
+        const float px = strength_ * (along * a.x + across * wx);
+        const float py = strength_ * (along * a.y + across * wy);
+        const float pz = strength_ * (along * a.z + across * wz);
+        fx[i] += px;
+        fy[i] += py;
+        fz[i] += pz;
+        fx[a.site] -= px;
+        fy[a.site] -= py;
+        fz[a.site] -= pz;
+      }
+    }
+    return strength_ * total;
+  }
+
+  struct Arm {
+    int site;
+    float x, y, z, inverse, g, slope;
+  };
+  // False where a row has too little room.
+  __attribute__((noinline)) bool TryList() {
+    near_.resize(int64_t{n_} * m_.classes * room_);
+    size_.assign(int64_t{n_} * m_.classes, 0);
+    const bool three_body = m_.strength != nullptr;
+    if (three_body) {
+      triples_.resize(int64_t{n_} * room_);
+      triple_size_.assign(n_, 0);
+    }
+    const float reach = m_.range + m_.skin, short_reach = three_body ? m_.reach + m_.skin : 0.0f;
+    const float all = std::max(reach, short_reach) * std::max(reach, short_reach);
+    Sort(std::max(reach, short_reach));
+    close_.resize(n_);
+    for (int a = 0; a < n_; ++a) {
+      // Each pair once: later sites of the own cell, and those of half of the cells around it.
+      bool fits = true;
+      const int cell = cell_[order_[a]];
+      fits &= Add(a, a + 1, first_[cell + 1], all, reach * reach, short_reach * short_reach);
+      if (cells_[0] > 1)
+        for (const int other : Around(cell))
+          fits &= Add(a, first_[other], first_[other + 1], all, reach * reach, short_reach * short_reach);
+      if (!fits) return false;
+    }
+    for (int64_t row = 0; row < int64_t{n_} * m_.classes; ++row)
+      for (int k = size_[row]; k % kWidth; ++k) near_[row * room_ + k] = static_cast<int>(row / m_.classes);
+    return true;
+  }
+
+  // Sites in the order of their cells, which are no shorter than the reach; one cell where fewer than four fit.
+  void Sort(float reach) {
+    int least = std::numeric_limits<int>::max();
+    bool sane = true;
+    for (int k = 0; k < 3; ++k) least = std::min(least, cells_[k] = static_cast<int>(m_.box[k] / reach));
+    for (int i = 0; i < 3 * n_; ++i) sane &= std::abs(x_[i]) < 1e6f;
+    if (least < 4 || !sane) cells_[0] = cells_[1] = cells_[2] = 1;
+    const int total = cells_[0] * cells_[1] * cells_[2];
+    cell_.assign(n_, 0);
+    if (total > 1)
+      for (int k = 0; k < 3; ++k)
+        for (int i = 0; i < n_; ++i) {
+          const float part = x_[k * n_ + i] * per_box_[k];
+          const int at = static_cast<int>((part - std::floor(part)) * cells_[k]);
+          cell_[i] = cell_[i] * cells_[k] + std::min(at, cells_[k] - 1);
+        }
+    first_.assign(total + 1, 0);
+    for (int i = 0; i < n_; ++i) ++first_[cell_[i] + 1];
+    for (int c = 0; c < total; ++c) first_[c + 1] += first_[c];
+    order_.resize(n_);
+    std::vector<int> at(first_.begin(), first_.end() - 1);
+    for (int i = 0; i < n_; ++i) order_[at[cell_[i]]++] = i;
+    sorted_.resize(3 * n_);
+    for (int k = 0; k < 3; ++k)
+      for (int a = 0; a < n_; ++a) sorted_[k * n_ + a] = x_[k * n_ + order_[a]];
+  }
+
+  // Half of the cells around one: of each two that lie opposite, one.
+  std::vector<int> Around(int cell) const {
+    const int z = cell % cells_[2], y = cell / cells_[2] % cells_[1], x = cell / cells_[2] / cells_[1];
+    std::vector<int> out;
+    for (int s = 14; s < 27; ++s) {
+      const int dx = s / 9 - 1, dy = s / 3 % 3 - 1, dz = s % 3 - 1;
+      out.push_back(((x + dx + cells_[0]) % cells_[0] * cells_[1] + (y + dy + cells_[1]) % cells_[1]) * cells_[2] +
+                    (z + dz + cells_[2]) % cells_[2]);
+    }
+    return out;
+  }
+
+  // Pairs of the sorted site ``a`` with those from ``from`` to ``to``, entered with both; false where a row is full.
+  __attribute__((noinline)) bool Add(int a, int from, int to, float all, float reach, float short_reach) {
+    const float *x = sorted_.data(), *y = x + n_, *z = y + n_;
+    const float bx = m_.box[0], by = m_.box[1], bz = m_.box[2];
+    const float ix = per_box_[0], iy = per_box_[1], iz = per_box_[2];
+    const float xa = x[a], ya = y[a], za = z[a];
+    float* s = s_.data();
+    for (int b = from; b < to; ++b) {
+      float dx = x[b] - xa, dy = y[b] - ya, dz = z[b] - za;
+      dx -= bx * std::rint(dx * ix);
+      dy -= by * std::rint(dy * iy);
+      dz -= bz * std::rint(dz * iz);
+      s[b] = dx * dx + dy * dy + dz * dz;
+    }
+    int* close = close_.data();
+    int count = 0;
+    for (int b = from; b < to; ++b) {
+      close[count] = b;
+      count += s[b] < all;
+    }
+    const int i = order_[a];
+    const int32_t* of = m_.of_pair == nullptr ? nullptr : m_.of_pair + int64_t{i} * n_;
+    for (int k = 0; k < count; ++k) {
+      const int j = order_[close[k]];
+      if (s[close[k]] < short_reach) {
+        if (triple_size_[i] == room_ || triple_size_[j] == room_) return false;
+        triples_[int64_t{i} * room_ + triple_size_[i]++] = j;
+        triples_[int64_t{j} * room_ + triple_size_[j]++] = i;
+      }
+      const int c = of == nullptr ? 0 : of[j];
+      if (c == m_.silent || !(s[close[k]] < reach)) continue;
+      const int64_t mine = int64_t{i} * m_.classes + c, theirs = int64_t{j} * m_.classes + c;
+      if (moves_[i] != 0.0f) {
+        if (size_[mine] == room_) return false;
+        near_[mine * room_ + size_[mine]++] = j;
+      }
+      if (moves_[j] != 0.0f) {
+        if (size_[theirs] == room_) return false;
+        near_[theirs * room_ + size_[theirs]++] = i;
+      }
+    }
+    return true;
+  }
+
+  const Model& m_;
+  const int chain_, n_;
+  std::vector<float> x_, f_, made_, s_, moves_;
+  std::vector<Four> place_;
+  std::vector<float> own_value_, own_slope_;
+  const float *value_, *slope_;
+  float per_box_[3];
+  float strength_ = 0.0f;
+  int room_ = 64;  // of a row of a list, whole vectors
+  int cells_[3];
+  std::vector<float> sorted_;
+  std::vector<int> near_, size_, triples_, triple_size_, close_, cell_, first_, order_;
+  std::vector<Arm> arm_;
+};
+
+// Normal random numbers, four of each call of Philox4x32-10.
+void Normals(uint32_t key0, uint32_t key1, uint32_t chain, uint32_t step, float* out, int count) {
+  const int blocks = (count + 3) / 4;
+  for (int b = 0; b < blocks; ++b) {
+    uint32_t c0 = b, c1 = step, c2 = chain, c3 = 0, k0 = key0, k1 = key1;
+    for (int round = 0; round < 10; ++round) {
+      const uint64_t p = uint64_t{0xD2511F53u} * c0, q = uint64_t{0xCD9E8D57u} * c2;
+      const uint32_t a = static_cast<uint32_t>(q >> 32) ^ c1 ^ k0, d = static_cast<uint32_t>(p >> 32) ^ c3 ^ k1;
+      c1 = static_cast<uint32_t>(q);
+      c3 = static_cast<uint32_t>(p);
+      c0 = a;
+      c2 = d;
+      k0 += 0x9E3779B9u;
+      k1 += 0xBB67AE85u;
+    }
+    constexpr float unit = 1.0f / 16777216.0f, turn = 6.2831853071795864f;
+    const float r = std::sqrt(-2.0f * std::log(static_cast<float>(static_cast<int32_t>(c0 >> 8) + 1) * unit));
+    const float q = std::sqrt(-2.0f * std::log(static_cast<float>(static_cast<int32_t>(c1 >> 8) + 1) * unit));
+    const float t = turn * (static_cast<float>(static_cast<int32_t>(c2 >> 8)) * unit);
+    const float u = turn * (static_cast<float>(static_cast<int32_t>(c3 >> 8)) * unit);
+    out[4 * b] = r * std::cos(t);
+    out[4 * b + 1] = r * std::sin(t);
+    out[4 * b + 2] = q * std::cos(u);
+    out[4 * b + 3] = q * std::sin(u);
+  }
+}
+
+Model ModelOf(Floats x, Floats value, Floats slope, Floats step, Floats box, Ints of_pair, Floats strength,
+              int64_t classes, int64_t silent, float range, float skin, float cosine, float decay, float reach) {
+  Model m;
+  m.sites = static_cast<int>(x.dimensions()[1]);
+  m.chains = static_cast<int>(x.dimensions()[2]);
+  m.classes = static_cast<int>(classes);
+  m.silent = static_cast<int>(silent);
+  m.nodes = static_cast<int>(value.dimensions()[0] / classes);
+  m.own_tables = value.dimensions().size() == 2;
+  m.value = value.typed_data();
+  m.slope = slope.typed_data();
+  m.step = step.typed_data()[0];
+  for (int k = 0; k < 3; ++k) m.box[k] = box.typed_data()[k];
+  m.range = range;
+  m.skin = skin;
+  m.of_pair = of_pair.element_count() ? of_pair.typed_data() : nullptr;
+  m.strength = strength.element_count() ? strength.typed_data() : nullptr;
+  m.own_strength = strength.element_count() > 1;
+  m.cosine = cosine;
+  m.decay = decay;
+  m.reach = reach;
+  return m;
+}
+
+// What holds latents to the data: a spring of every site, or nothing.
+struct Springs {
+  std::vector<float> centre;
+  float stiffness = 0.0f;
+
+  double Pull(Configuration& one, int n) const {
+    double energy = 0.0;
+    if (centre.empty()) return energy;
+    float *x = one.x(0), *f = one.f(0);
+    for (int i = 0; i < 3 * n; ++i) {
+      const float gap = centre[i] - x[i];
+      f[i] += stiffness * gap;
+      energy += gap * gap;
+    }
+    return 0.5 * stiffness * energy;
+  }
+};
+
+double Kinetic(const std::vector<float>& v) {
+  double total = 0.0;
+  for (const float w : v) total += w * w;
+  return 0.5 * total;
+}
+
+Springs SpringsOf(Floats centre, Floats stiffness, const Model& m, int chain) {
+  Springs springs;
+  if (!centre.element_count()) return springs;
+  springs.centre.resize(3 * m.sites);
+  Take(centre.typed_data(), m.chains, chain, springs.centre.data(), 3 * m.sites);
+  springs.stiffness = stiffness.typed_data()[chain];
+  return springs;
+}
+
+ffi::Error ForcesImpl(ffi::ThreadPool pool, Floats x, Floats value, Floats slope, Floats step, Floats box, Ints of_pair,
+                      Floats strength, Floats moves, Floats centre, Floats stiffness, OutFloats f, OutFloats e, int64_t classes,
+                      int64_t silent, float range, float skin, float cosine, float decay, float reach) {
+  const Model m = 
+      ModelOf(x, value, slope, step, box, of_pair, strength, classes, silent, range, skin, cosine, decay, reach);
+  Parallel(pool, m.chains, [&](int64_t chain) {
+    Configuration one(m, chain);
+    Take(x.typed_data(), m.chains, chain, one.x(0), 3 * m.sites);
+    if (moves.element_count()) Take(moves.typed_data(), m.chains, chain, one.moves(), m.sites);
+    one.List();
+    one.Forces();
+    double energy = one.Energy();
+    energy += SpringsOf(centre, stiffness, m, chain).Pull(one, m.sites);
+    Put(one.f(0), f->typed_data(), m.chains, chain, 3 * m.sites);
+    e->typed_data()[chain] = static_cast<float>(energy);
+  });
+  return ffi::Error::Success();
+}
+
+ffi::Error TrajectoryImpl(ffi::ThreadPool pool, Floats x, Floats value, Floats slope, Floats step, Floats box,
+                          Ints of_pair, Floats strength, Floats moves, Floats centre, Floats stiffness, Floats v,
+                          Floats h, Floats kept, Keys key, OutFloats x_end, OutFloats v_end, OutFloats gain,
+                          OutFloats squares, int64_t classes, int64_t silent, float range, float skin, float cosine,
+                          float decay, float reach, int64_t steps, bool langevin) {
+  const Model m =
+      ModelOf(x, value, slope, step, box, of_pair, strength, classes, silent, range, skin, cosine, decay, reach);
+  const int n = m.sites;
+  const uint32_t key0 = key.typed_data()[0], key1 = key.typed_data()[1];
+  Parallel(pool, m.chains, [&](int64_t chain) {
+    Configuration one(m, chain);
+    std::vector<float> speed(3 * n), noise(3 * n + 4);
+    Take(x.typed_data(), m.chains, chain, one.x(0), 3 * n);
+    Take(v.typed_data(), m.chains, chain, speed.data(), 3 * n);
+    if (moves.element_count()) Take(moves.typed_data(), m.chains, chain, one.moves(), n);
+    const Springs springs = SpringsOf(centre, stiffness, m, chain);
+    const float dt = h.typed_data()[chain], half = 0.5f * dt, keep = kept.typed_data()[chain];
+    const float kick = std::sqrt(1.0f - keep * keep);
+    one.List();
+    one.Forces();
+    double work = -one.Energy() - springs.Pull(one, n) - Kinetic(speed), before = 0.0;
+    for (int i = 0; i < 3 * n; ++i) before += one.f(0)[i] * one.f(0)[i];
+    for (int64_t t = 0; t < steps; ++t) {
+      if (langevin) Normals(key0, key1, chain, t, noise.data(), 3 * n);
+      float gained = 0.0f;
+      for (int axis = 0; axis < 3; ++axis) {
+        float *p = one.x(axis), *g = one.f(axis), *w = speed.data() + axis * n, *z = noise.data() + axis * n;
+        const float* free = one.moves();
+        if (langevin) {
+          for (int i = 0; i < n; ++i) {
+            const float old = w[i] + half * g[i];
+            const float now = keep * old + kick * z[i] * free[i];
+            gained += now * now - old * old;
+            p[i] += half * (old + now);
+            w[i] = now;
+          }
+        } else {
+          for (int i = 0; i < n; ++i) {
+            w[i] += half * g[i];
+            p[i] += dt * w[i];
+          }
+        }
+      }
+      work -= 0.5 * gained;
+      one.ListIfFar();
+      one.Forces();
+      springs.Pull(one, n);
+      float *w = speed.data(), *g = one.f(0);
+      for (int i = 0; i < 3 * n; ++i) w[i] += half * g[i];
+    }
+    work += one.Energy() + springs.Pull(one, n) + Kinetic(speed);
+    Put(one.x(0), x_end->typed_data(), m.chains, chain, 3 * n);
+    Put(speed.data(), v_end->typed_data(), m.chains, chain, 3 * n);
+    gain->typed_data()[chain] = static_cast<float>(work);
+    squares->typed_data()[chain] = static_cast<float>(before);
+  });
+  return ffi::Error::Success();
+}
+
+}  // namespace
+
+#define BAYESCG_MODEL(binding)                                                                            \
+  binding.Ctx<ffi::ThreadPool>().Arg<Floats>().Arg<Floats>().Arg<Floats>().Arg<Floats>().Arg<Floats>() \
+      .Arg<Ints>().Arg<Floats>().Arg<Floats>().Arg<Floats>().Arg<Floats>()
+#define BAYESCG_ATTRIBUTES(binding) \
+  binding.Attr<int64_t>("classes").Attr<int64_t>("silent").Attr<float>("range").Attr<float>("skin") \
+      .Attr<float>("cosine").Attr<float>("decay").Attr<float>("reach")
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(BayescgForces, ForcesImpl,
+                              BAYESCG_ATTRIBUTES(BAYESCG_MODEL(ffi::Ffi::Bind()).Ret<Floats>().Ret<Floats>()));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(BayescgTrajectory, TrajectoryImpl,
+                              BAYESCG_ATTRIBUTES(BAYESCG_MODEL(ffi::Ffi::Bind())
+                                                     .Arg<Floats>()
+                                                     .Arg<Floats>()
+                                                     .Arg<Floats>()
+                                                     .Arg<Keys>()
+                                                     .Ret<Floats>()
+                                                     .Ret<Floats>()
+                                                     .Ret<Floats>()
+                                                     .Ret<Floats>())
+                                  .Attr<int64_t>("steps")
+                                  .Attr<bool>("langevin"));

@@ -1,0 +1,100 @@
+"""Trajectories by the compiled kernels of :mod:`bayescg.compiled`."""
+
+import jax
+from jax import Array
+import jax.numpy as jnp
+import numpy as np
+
+from bayescg.compiled import available
+from bayescg.samplers.forces import Held, Tables, Tether
+
+__all__ = ["forces_and_energy", "supports", "trajectory"]
+
+SKIN = 0.9  # angstrom, by which lists reach beyond the range
+
+
+def supports(tables: Tables) -> bool:
+    """Whether there are kernels, and they know all that is in ``tables``: no bonds, and single precision."""
+    return tables.value.dtype == jnp.float32 and not tables.bonded and available()
+
+
+def forces_and_energy(
+    tables: Tables, x: Array, tether: Tether | Held | None = None
+) -> tuple[Array, Array]:
+    """Forces in kT/angstrom on ``x (axis, site, chain)`` and the energy in kT, ``(chain,)``.
+
+    Where sites are held the energy lacks that of pairs of them.
+    """
+    shape = jax.ShapeDtypeStruct(x.shape, x.dtype), jax.ShapeDtypeStruct(x.shape[2:], x.dtype)
+    call = jax.ffi.ffi_call("bayescg_forces", shape, vmap_method="sequential")
+    f, e = call(x, *_operands(tables, tether), **_attributes(tables))
+    return f, e
+
+
+def trajectory(
+    tables: Tables,
+    x: Array,
+    v: Array,
+    h: Array,
+    kept: Array,
+    key: Array,
+    steps: int,
+    langevin: bool,
+    tether: Tether | Held | None = None,
+) -> tuple[Array, Array, Array, Array]:
+    """Move every chain ``steps`` time steps on.
+
+    :param h: time steps, ``(chain,)``, angstrom.
+    :param kept: what the thermostat leaves of the velocities at each step, ``(chain,)``.
+    :return: positions, velocities, the energy gained less the heat that the thermostat gave in kT, ``(chain,)``, and
+        the sum of the squares of the forces at the start, ``(chain,)``.
+    """
+    like, each = jax.ShapeDtypeStruct(x.shape, x.dtype), jax.ShapeDtypeStruct(h.shape, x.dtype)
+    call = jax.ffi.ffi_call(
+        "bayescg_trajectory", (like, like, each, each), vmap_method="sequential"
+    )
+    words = jax.random.bits(key, (2,), jnp.uint32)
+    x_end, v_end, gained, squares = call(
+        x,
+        *_operands(tables, tether),
+        v,
+        h,
+        kept,
+        words,
+        **_attributes(tables),
+        steps=np.int64(steps),
+        langevin=langevin,
+    )
+    return x_end, v_end, gained, squares
+
+
+def _operands(tables: Tables, tether: Tether | Held | None) -> tuple[Array, ...]:
+    none = jnp.zeros(0, jnp.float32)
+    classes = tables.classes
+    of_pair = jnp.zeros(0, jnp.int32) if classes is None else jnp.asarray(classes.of_pair)
+    strength = none if tables.three_body is None else jnp.reshape(tables.three_body, -1)
+    moves = tether.free if isinstance(tether, Held) else none
+    springs = (tether.centre, tether.stiffness) if isinstance(tether, Tether) else (none, none)
+    return (
+        tables.value,
+        tables.slope,
+        tables.step,
+        tables.box,
+        of_pair.astype(jnp.int32),
+        strength,
+        moves,
+        *springs,
+    )
+
+
+def _attributes(tables: Tables) -> dict[str, np.generic]:
+    form, classes = tables.form, tables.classes
+    return {
+        "classes": np.int64(1 if classes is None else len(classes) + 1),
+        "silent": np.int64(-1 if classes is None else len(classes)),
+        "range": np.float32(tables.range.pairs),
+        "skin": np.float32(SKIN),
+        "cosine": np.float32(0.0 if form is None else form.cosine),
+        "decay": np.float32(0.0 if form is None else form.gamma * form.sigma),
+        "reach": np.float32(0.0 if form is None else form.cutoff),
+    }
