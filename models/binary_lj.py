@@ -224,7 +224,7 @@ def system(options: Options = Options()) -> cg.System:
         name="binary_lj",
         program=partial(program, mixture=mixture),
         sampler=mixture.sampler,
-        latent_sampler=particle_sampler(options.sites, mixture.box, Dynamics("hmc", steps=10)),
+        latent_sampler=mixture.sampler,  # by its own dynamics Y finds its places five times as soon as by HMC
         options=asdict(options),
         observables=tuple(o().in_box(box) for o in known.values()),
         known_observables=known,
@@ -245,18 +245,17 @@ def system(options: Options = Options()) -> cg.System:
 
 #: What the mixture needs of MC-EM.
 FIT = {
-    "free_chains": 16,
+    "schedule": "stochastic",
+    "A": 100.0,
+    "free_chains": 64,
     "clamped_chains": 2,
     "cooling": 0.0,
-    "growth": 1.0,
-    "sweeps": 4,
-    "radius": 1.0,
-    "longest": 3.0,
-    "most_missing": 0.95,
-    "max_iterations": 100,
-    "max_sweeps": 16,
-    "tolerance": 0.25,
-    "information": 64,
+    "sweeps": 1,
+    "longest": 2.0,
+    "most_missing": 0.97,
+    "max_iterations": 600,
+    "tolerance": 0.5,
+    "information": 16,
     "laplace": "observed",
 }
 #: And of ARCG.

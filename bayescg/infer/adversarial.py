@@ -24,18 +24,20 @@ import numpy as np
 from bayescg.critics import Annealing, Noise, labelled, noisy, shared, whitened
 from bayescg.divergences import Judge, Judgement
 from bayescg.infer.chains import LEAST_CHAINS, Simulator, told, usual_chains
+from bayescg.infer.curvature import Curvature
 from bayescg.infer.descent import Descent, Rule
 from bayescg.infer.program import Program
 from bayescg.infer.progress import Progress, Silent
 from bayescg.options import option
 from bayescg.samplers.base import Sampler
 
-__all__ = ["AdversarialEffort", "Searched", "information_of", "search", "slope_of"]
+__all__ = ["AdversarialEffort", "Searched", "search", "slope_of"]
 
 ALL = 3  # fits in a row that tell all samples apart, after which there is nothing to learn from
 COPIES = 16  # draws of noise that a witness is averaged over
 LOUDER = 2.0  # factor of the first noise, until the critic errs
 LOUDEST = 64.0  # in standard deviations of the features
+LEAST_RIDGE = 1e-3  # of whitened features, which samples know no better
 
 
 @dataclass(frozen=True)
@@ -95,16 +97,6 @@ def slope_of(
     return out
 
 
-def information_of(statistics: np.ndarray, jacobian: np.ndarray, beta: float) -> np.ndarray:
-    r"""What a configuration of the model says of u, :math:`\beta^2 J^\top\operatorname{Cov}[\phi] J`, ``(u, u)``.
-
-    :param statistics: ``(sample, term)``; ``jacobian``: as in :func:`slope_of`.
-    """
-    seen = beta * (statistics - statistics.mean(0)) @ jacobian
-    out: np.ndarray = seen.T @ seen / len(seen)
-    return out
-
-
 def search(
     program: Program,
     sampler: Sampler,
@@ -120,6 +112,7 @@ def search(
     begin: Callable[[Array, int], Array] | None = None,
     downhill: Callable[..., np.ndarray] | None = None,
     annealing: Annealing = Annealing(),  # noqa: B008 - frozen
+    penalty: float = 0.0,
     noise: float | None = 0.0,
     effort: AdversarialEffort = AdversarialEffort(),
     progress: Progress | None = None,
@@ -133,6 +126,7 @@ def search(
     :param begin: configurations that chains begin in, ``(axis, site, chain)`` of a key and how many; None: the
         sampler's own.
     :param noise: first standard deviation of the noise on whitened features; None: as much as it takes.
+    :param penalty: of the critic's weights, which Newton's steps take into account.
     :param rule: of the steps, which also says when to stop.
     :param downhill: what the rule goes against, from a judgement, statistics ``(sample, term)``, the Jacobian
         and beta; None: the slope of Eq. 15.
@@ -159,6 +153,7 @@ def search(
         state = sampler.at(first, begin(places, chains))
     judging = judge.start(critic_key, reference.shape[1])
     descent = Descent.start(np.asarray(start, float))
+    curvature = Curvature(rule.remember)
     added = Noise(0.0 if noise is None else noise**2)
     rows: list[dict[str, Any]] = []
     ended, all_apart = "stopped at max_iterations", 0
@@ -202,7 +197,13 @@ def search(
                 ended = "separated"
                 break
             added = annealing.after(added, said.accuracy)
-            metric = information_of(flat[:, :terms], by_u, beta)
+            metric = None
+            if rule.kind in ("natural", "newton"):
+                curvature = curvature.after(beta * flat[:, :terms] @ by_u, samples.model)
+                # A mean log-loss has a quarter of the covariance for its curvature.
+                ridge = LEAST_RIDGE + 4.0 * penalty + added.variance
+                natural = rule.kind == "natural"
+                metric = curvature.information(len(u)) if natural else curvature.seen(len(u), ridge)
             descent = rule.step(descent, slope, settled=added.variance == 0.0, metric=metric)
             if rule.done(descent):
                 ended = "converged"

@@ -82,14 +82,15 @@ class CriticOptions:
 class DescentOptions:
     """How parameters move."""
 
-    steps: Literal["rmsprop", "natural"] = option(
+    steps: Literal["rmsprop", "natural", "newton"] = option(
         "rmsprop",
-        "each parameter by itself, or all of them together in the metric of the model's distribution",
+        "each parameter by itself, or all of them together, in the metric of the model's distribution, or of what a "
+        "linear critic sees of it",
     )
     rate: float = option(
         0.01,
-        "of a step, in the unconstrained coordinate of a parameter; of natural steps, in standard deviations of what "
-        "a configuration says of the parameters",
+        "of a step, in the unconstrained coordinate of a parameter; of natural and Newton's steps, in standard "
+        "deviations of what a configuration says of the parameters",
     )
     rates: str = option(
         "", "of single parameters: name=rate with commas, as epsilon=0.02,sigma=0.005"
@@ -111,9 +112,9 @@ class DescentOptions:
             raise ValueError(
                 "rate must be positive, window at least 4, drift between 0 and 1, stages not negative."
             )
-        if kind is not None and self.steps == "natural":
+        if kind is not None and self.steps != "rmsprop":
             raise ValueError(
-                "steps=natural is for arcg; the classifier's verdict is added as it is."
+                f"steps={self.steps} is for arcg; the classifier's verdict is added as it is."
             )
         rates = np.full(program.size, self.rate)
         for word in filter(None, self.rates.split(",")):
@@ -130,7 +131,12 @@ class DescentOptions:
                 raise ValueError(f"rates gives {word!r}; allowed is name=rate, a positive number.")
             rates[program.coordinates(name.strip())] = value
         return Rule(
-            rates, window=self.window, drift=self.drift, stages=self.stages, kind=kind or self.steps
+            rates,
+            remember=0.98 if self.steps == "newton" else 0.95,
+            window=self.window,
+            drift=self.drift,
+            stages=self.stages,
+            kind=kind or self.steps,
         )
 
 
@@ -243,6 +249,7 @@ class Adversarial:
             begin=self._beginning(batch) if o.begin == "data" else None,
             downhill=self.downhill,
             annealing=o.annealing(),
+            penalty=o.penalty,
             noise=o.noise,
             effort=o,
             progress=progress,

@@ -3,7 +3,8 @@ r"""How parameters go down a noisy slope, and when they have arrived.
 RMSProp moves each parameter by about its rate as long as its slope has one sign, and at random once noise is
 all that is left of it. A natural step does the same to all parameters together: it goes against the slope in the
 metric of the model's own distribution (S. Amari, Neural Comput. 10, 251 (1998)), so that parameters which do much
-the same, as neighbouring functions of a spline, do not hold each other up. A stage of the search ends when over its
+the same, as neighbouring functions of a spline, do not hold each other up. Newton's has as the metric what a critic
+sees of that (:mod:`bayescg.infer.curvature`). A stage of the search ends when over its
 last ``window`` iterations no parameter went farther than ``drift`` of the way that it took; the next has half the
 rate. The estimate is the average over the last stage (B. T. Polyak and A. B. Juditsky, SIAM J. Control Optim. 30,
 838 (1992)).
@@ -30,7 +31,6 @@ class Descent:
     :param u: parameters, ``(u,)``.
     :param square: running mean square of the slope, ``(u,)``; natural: of its length, the same for all.
     :param weight: how much of it is known; 1 after many steps.
-    :param metric: running mean of the information, ``(u, u)`` (natural), and how much of it is known.
     :param rate: by which the rates of this stage are multiplied.
     :param path: parameters in this stage, a row an iteration; ``slopes`` the slopes there.
     :param stage: stages that have ended.
@@ -39,7 +39,6 @@ class Descent:
     u: np.ndarray
     square: np.ndarray
     weight: float = 0.0
-    metric: tuple[np.ndarray, float] | None = None
     rate: float = 1.0
     stage: int = 0
     path: tuple[np.ndarray, ...] = ()
@@ -58,12 +57,13 @@ class Rule:
     :param rates: of each parameter, ``(u,)``: about its change in one step, in its unconstrained coordinate; natural:
         the length of a step, in standard deviations of what the model's configurations say of it.
     :param memory: of the mean square, from one iteration to the next.
-    :param remember: of the metric.
+    :param remember: of what a metric is made from.
     :param window: iterations that a stage is judged by, at least.
     :param drift: part of the way taken, below which a parameter is going nowhere; somewhat more where there are
         many parameters, 0.36 for 6 and 0.47 for 36 in place of 0.3.
     :param stages: how often the rate is halved.
-    :param kind: ``rmsprop``, ``natural``, or ``plain``: a step is the rate times the slope.
+    :param kind: ``rmsprop``; ``natural`` or ``newton``, steps in a metric; or ``plain``: a step is the rate times
+        the slope.
     """
 
     rates: np.ndarray
@@ -72,7 +72,7 @@ class Rule:
     window: int = 40
     drift: float = 0.3
     stages: int = 4
-    kind: Literal["rmsprop", "natural", "plain"] = "rmsprop"
+    kind: Literal["rmsprop", "natural", "newton", "plain"] = "rmsprop"
 
     def step(
         self,
@@ -86,12 +86,12 @@ class Rule:
 
         :param settled: whether the slope is that of what is looked for, without noise on features: only then
             a stage can end.
-        :param metric: the information about the parameters that a configuration of the model has, ``(u, u)``; natural
-            steps need it.
+        :param metric: the information about the parameters that a configuration of the model has, or what a critic
+            sees of it, ``(u, u)``; natural and Newton's steps need it.
         """
-        if self.kind == "natural":
+        if self.kind in ("natural", "newton"):
             assert metric is not None
-            new, change = self._natural(descent, slope, metric)
+            new, change = self._together(descent, slope, metric)
         else:
             new, change = self._single(descent, slope)
         move = -descent.rate * self.rates * change
@@ -130,17 +130,14 @@ class Rule:
             slope if self.kind == "plain" else change
         )
 
-    def _natural(
+    def _together(
         self, descent: Descent, slope: np.ndarray, metric: np.ndarray
     ) -> tuple[Descent, np.ndarray]:
         """All parameters together."""
-        old, known = descent.metric or (np.zeros_like(metric), 0.0)
-        total = self.remember * old + (1.0 - self.remember) * metric
-        known = self.remember * known + (1.0 - self.remember)
-        own = np.sqrt(np.diag(total) / known)
+        own = np.sqrt(np.diag(metric))
         alive = own > SMALL
         scale = np.where(alive, 1.0 / np.where(alive, own, 1.0), 0.0)
-        matrix = scale[:, None] * (total / known) * scale + np.diag(np.where(alive, DAMPING, 1.0))
+        matrix = scale[:, None] * metric * scale + np.diag(np.where(alive, DAMPING, 1.0))
         step = scale * np.linalg.solve(matrix, scale * slope)
         length = float(slope @ step)
         if descent.weight > 0.5:  # one wild slope, as above
@@ -150,7 +147,7 @@ class Rule:
         square = self.memory * descent.square + (1.0 - self.memory) * length
         weight = self.memory * descent.weight + (1.0 - self.memory)
         size = float(np.sqrt(square[0] / weight))
-        new = replace(descent, square=square, weight=weight, metric=(total, known))
+        new = replace(descent, square=square, weight=weight)
         return new, step / size if size > SMALL else np.zeros_like(step)
 
     def _arrived(self, descent: Descent) -> bool:
