@@ -10,7 +10,18 @@ import jax
 
 jax.config.update("jax_enable_x64", True)
 
-from benchmarks import accuracy, arcg, laplace, methods, sampler, schedules, speed, votca, water  # noqa: E402
+from benchmarks import (  # noqa: E402
+    accuracy,
+    arcg,
+    laplace,
+    methods,
+    sampler,
+    schedules,
+    speed,
+    virtual_solvent,
+    votca,
+    water,
+)
 
 BENCHMARKS = {
     "accuracy": accuracy.run,
@@ -23,6 +34,7 @@ BENCHMARKS = {
     "sampler": sampler.run,
     "schedules": schedules.run,
     "speed": speed.run,
+    "virtual-solvent": virtual_solvent.run,
     "votca": votca.run,
     "water": water.run,
     "water-frames": water.frames,
@@ -33,6 +45,7 @@ ASKED = (
     "arcg-critics",
     "arcg-intervals",
     "methods-posterior",
+    "virtual-solvent",
     "votca",
     "water-frames",
     "water-intervals",

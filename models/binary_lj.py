@@ -245,17 +245,18 @@ def system(options: Options = Options()) -> cg.System:
 
 #: What the mixture needs of MC-EM.
 FIT = {
-    "schedule": "stochastic",
-    "A": 100.0,
     "free_chains": 64,
     "clamped_chains": 2,
     "cooling": 0.0,
-    "sweeps": 1,
-    "longest": 2.0,
+    "growth": 1.0,
+    "sweeps": 16,
+    "max_sweeps": 64,
+    "radius": 0.7,
+    "longest": 1.0,
     "most_missing": 0.97,
-    "max_iterations": 600,
+    "max_iterations": 100,
     "tolerance": 0.5,
-    "information": 16,
+    "information": 64,
     "laplace": "observed",
 }
 #: And of ARCG.

@@ -45,6 +45,10 @@ class AdversarialEffort:
     """Options of the simulations of a search."""
 
     max_iterations: int = option(600, "most iterations")
+    start: str | None = option(
+        None,
+        "a result of the same model, whose posterior means the search begins with; none: the model's start",
+    )
     chains: int | None = option(
         None, "persistent chains of p_c; none: 32, or fewer of many sites, but at least 8"
     )

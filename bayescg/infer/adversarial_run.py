@@ -227,7 +227,7 @@ class Adversarial:
         fixed |= {k: np.full(1, v) for k, v in system.dirac.items()}
         program = program_of(system, batch, fixed)
         conditions = {k: jnp.asarray(v[0], float) for k, v in batch.conditions.items()}
-        start = origin(system, program, batch.x)[0]
+        start = origin(system, program, batch.x, o.start)[0]
         example = batch.x[0]
         potential = program.boltzmann(
             jnp.asarray(start), jnp.asarray(example[:1], float), conditions

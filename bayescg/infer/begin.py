@@ -1,10 +1,13 @@
 """What every method does first with a system and data."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
+from jax import Array
 import jax.numpy as jnp
 import numpy as np
 
+from bayescg import results
 from bayescg.infer.marginal import check_exact
 from bayescg.infer.program import Program, ProgramError, read_program
 from bayescg.system import Batch, System
@@ -24,11 +27,17 @@ def program_of(
     return read_program(system.program, jnp.asarray(batch.x[0], float), first, held)
 
 
-def origin(system: System, program: Program, x: np.ndarray) -> np.ndarray:
-    """Where a fit of ``x (member, ...)`` starts, ``(member, u)``."""
+def origin(system: System, program: Program, x: np.ndarray, path: str | None = None) -> np.ndarray:
+    """Where a fit of ``x (member, ...)`` starts, ``(member, u)``.
+
+    :param path: of a result, whose posterior means take the place of the system's start.
+    :raises ValueError: if there is no such result, or it lacks a parameter.
+    """
     out = []
     for data in x:
         found = {} if system.start_from is None else system.start_from(data)
+        if path is not None:
+            found = _means(path, program)
         given = {k: v for k, v in {**system.start, **found}.items() if k not in program.fixed}
         unknown = set(given) - set(program.shapes)
         if unknown:
@@ -37,6 +46,25 @@ def origin(system: System, program: Program, x: np.ndarray) -> np.ndarray:
         values |= {k: jnp.broadcast_to(v, program.shapes[k]) for k, v in given.items()}
         out.append(np.asarray(program.unconstrain(values)))
     return np.stack(out)
+
+
+def _means(path: str, program: Program) -> dict[str, Array]:
+    """Posterior means of a result, of every parameter of a program that is fitted."""
+    if not Path(path).is_file():
+        raise ValueError(f"start must be a result's file, got {path!r}.")
+    draws = results.group(results.load(path), "posterior")
+    lost = [n for n in program.shapes if n not in draws]
+    if lost:
+        raise ValueError(
+            f"start={path} holds no {', '.join(lost)}; allowed is a result of the same model."
+        )
+    means = {n: draws[n].mean(("chain", "draw")).values for n in program.shapes}
+    for name, shape in program.shapes.items():
+        if means[name].shape != tuple(shape):
+            raise ValueError(
+                f"start={path} holds {name} of shape {means[name].shape}, the model's has {tuple(shape)}."
+            )
+    return {n: jnp.asarray(v, float) for n, v in means.items()}
 
 
 def is_exact(program: Program, batch: Batch) -> bool:

@@ -6,7 +6,6 @@ from typing import Any, Literal, TypeVar
 
 from bayescg.infer.robbins_monro import RobbinsMonro
 from bayescg.infer.schedules import Newton, Schedule
-from bayescg.infer.stochastic_newton import StochasticNewton
 from bayescg.options import option, with_options
 from bayescg.system import System
 
@@ -80,10 +79,13 @@ def check_without_prior(system: System, method: str) -> None:
 class MCEMOptions:
     """Options of MC-EM and of the Laplace approximation at its end."""
 
-    schedule: Literal["newton", "stochastic", "paper", "literal"] = option(
+    schedule: Literal["newton", "paper", "literal"] = option(
         "newton",
-        "newton (default); stochastic: Newton's steps from few samples, with the gain of Eq. 33; paper: Robbins-Monro "
-        "of Eq. 33, scaled; literal: the same as printed",
+        "newton (default); paper: Robbins-Monro of Eq. 33, scaled; literal: the same as printed",
+    )
+    start: str | None = option(
+        None,
+        "a result of the same model, whose posterior means the fit begins with; none: the model's start",
     )
     tolerance: float = option(
         0.1, "stop when the Newton step is below twice this many posterior sd, its error below it"
@@ -102,12 +104,11 @@ class MCEMOptions:
     )
     integrate_tau: bool = option(False, "under ARD, weigh by the posterior with tau integrated out")
     draws: int = option(500, "posterior draws")
-    free_chains: int = option(256, "persistent chains of p_c (newton, stochastic)")
-    clamped_chains: int = option(16, "persistent chains of each q_i (newton, stochastic)")
+    free_chains: int = option(256, "persistent chains of p_c (newton)")
+    clamped_chains: int = option(16, "persistent chains of each q_i (newton)")
     max_sweeps: int = option(2048, "most sweeps an iteration (newton)")
     m_steps: int = option(5, "M-steps per E-step (newton)")
-    sweeps: int = option(4, "sweeps of the first iterations (newton), or of each (stochastic)")
-    warmup: int = option(100, "sweeps before the first iteration (stochastic)")
+    sweeps: int = option(4, "sweeps of the first iterations (newton)")
     growth: float = option(
         0.5, "sweeps of an iteration, as a fraction of those that averages are worth (newton)"
     )
@@ -117,21 +118,20 @@ class MCEMOptions:
     warm: int = option(16, "iterations before ARD is at full strength (newton)")
     warm_precision: float = option(1.0, "bound on ARD's precisions in those iterations (newton)")
     radius: float = option(0.5, "first radius of the trust region (newton)")
-    longest: float = option(1.0, "its largest radius, and the longest step (newton, stochastic)")
+    longest: float = option(1.0, "its largest radius (newton)")
     most_missing: float = option(
         0.95,
-        "largest fraction of missing information that a step believes (newton, stochastic)",
+        "largest fraction of missing information that a step believes (newton)",
     )
     cooling: float = option(
         1.0, "sweeps spent on cooling chains anew, as a fraction of those that sample (lattices)"
     )
-    A: float = option(25.0, "offset of Eq. 33 (all but newton)")
+    A: float = option(25.0, "offset of Eq. 33 (paper, literal)")
     alpha: float | None = option(
         None,
-        "size of Eq. 33; none: 0.15 as printed (literal), a first step of Newton's length (paper), or of a third of "
-        "it (stochastic)",
+        "size of Eq. 33; none: 0.15 as printed (literal), or a first step of Newton's length (paper)",
     )
-    rho: float = option(0.75, "decay of Eq. 33 (all but newton)")
+    rho: float = option(0.75, "decay of Eq. 33 (paper, literal)")
     m: int = option(170, "samples of p_c and of each q_i an iteration (paper, literal)")
     frames_per_step: int | None = option(None, "frames whose latents move in one E-step; none: all")
 
@@ -146,7 +146,6 @@ class MCEMOptions:
             "max_sweeps",
             "m_steps",
             "sweeps",
-            "warmup",
             "growth",
             "radius",
             "longest",
@@ -175,19 +174,6 @@ class MCEMOptions:
                 warm_precision=self.warm_precision,
                 radius=self.radius,
                 longest=self.longest,
-                most_missing=self.most_missing,
-                cooling=self.cooling,
-            )
-        if self.schedule == "stochastic":
-            return StochasticNewton(
-                A=self.A,
-                alpha=self.alpha,
-                rho=self.rho,
-                free_chains=self.free_chains,
-                clamped_chains=self.clamped_chains,
-                sweeps=self.sweeps,
-                warmup=self.warmup,
-                reach=self.longest,
                 most_missing=self.most_missing,
                 cooling=self.cooling,
             )

@@ -78,7 +78,8 @@ class MCEM:
         coefficients = coefficient_sites(whole, jnp.asarray(batch.x[0], float), conditions)
         if self.flat:
             function = replace_prior(function, coefficients)
-        first = origin(self.system, whole, batch.x) if start is None else start.mode
+        at_first = self.options.start
+        first = origin(self.system, whole, batch.x, at_first) if start is None else start.mode
         if start is not None and (first is None or first.shape != (len(batch.x), whole.size)):
             raise ValueError(
                 "a fit can start only from the mode of another with the same members and parameters."

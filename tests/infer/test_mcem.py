@@ -17,7 +17,6 @@ from bayescg.infer.program import read_program
 from bayescg.infer.robbins_monro import RobbinsMonro
 from bayescg.infer.run import MCEM, MCEMOptions
 from bayescg.infer.schedules import Newton
-from bayescg.infer.stochastic_newton import StochasticNewton
 from bayescg.limits import rem
 from models import ising
 
@@ -68,26 +67,6 @@ def test_the_map_is_the_exact_one(ratio: int) -> None:
         mode, hessian = exact_mode(result, batch, m)
         sd = np.sqrt(np.diag(np.linalg.inv(hessian)))
         assert np.abs((result.u[m] - mode) / sd).max() < 0.1
-
-
-def test_stochastic_newton_reaches_it_with_few_samples() -> None:
-    """Two sweeps an iteration; within a posterior sd, five standard errors of its rule."""
-    system = ising.system(ising.Options(ratio=8, prior="normal", prior_scale=1.0))
-    rule = StochasticNewton(A=20.0, free_chains=32, cooling=0.0, settled=0.3)
-    result = run_mcem(
-        system.program,
-        system.sampler,
-        system.batch(data(8)),
-        jax.random.key(2),
-        schedule=rule,
-        tolerance=0.3,
-        max_iterations=600,
-    )
-    assert result.converged.all()
-    for m in range(len(MUS)):
-        mode, hessian = exact_mode(result, system.batch(data(8)), m)
-        sd = np.sqrt(np.diag(np.linalg.inv(hessian)))
-        assert np.abs((result.u[m] - mode) / sd).max() < 1.0
 
 
 def test_the_observed_information_is_the_exact_one() -> None:

@@ -12,12 +12,10 @@ from bayescg.infer.robbins_monro import RobbinsMonro
 from bayescg.infer.schedules import (
     Memory,
     Newton,
-    Step,
     averaged,
     start_memory,
     usable_information,
 )
-from bayescg.infer.stochastic_newton import StochasticNewton
 from models import ising
 
 X = jnp.asarray(np.random.default_rng(0).choice([-1.0, 1.0], (5, 16)))
@@ -93,47 +91,6 @@ def test_the_scaled_schedule_cuts_its_steps() -> None:
     short = RobbinsMonro(reach=0.01).update(*arguments).u
     metric = relative_entropy(e)
     np.testing.assert_allclose(short, 0.01 * whole / np.sqrt(whole @ metric @ whole), rtol=1e-9)
-
-
-def stochastic(rule: StochasticNewton, t: int, loud: float = 1.0) -> tuple[Step, Estimates]:
-    p = program("normal")
-    u = jnp.zeros(p.size)
-    e = estimates(p.size)
-    e = e._replace(spread=loud * e.spread)
-    memory = start_memory(u, e, 0.0)
-    return rule.update(p, u, memory, jnp.asarray(t), e, jnp.asarray(4), X, MU), e
-
-
-def test_stochastic_newton_steps_are_newton_s_times_the_gain() -> None:
-    """Of this iteration's score, in all directions alike; the first iteration only brings chains to their places."""
-    rule = StochasticNewton(A=9.0, rho=0.6, reach=1e6, settled=1e-9)
-    first, _ = stochastic(rule, 0)
-    np.testing.assert_array_equal(first.u, 0.0)
-    np.testing.assert_array_equal(first.memory.effort, 0.0)
-    (third, e), (later, _) = stochastic(rule, 3), stochastic(rule, 30)
-    p = program("normal")
-    prior, held, _ = prior_terms(p, jnp.zeros(p.size), X, MU)
-    h = usable_information(e, rule.most_missing, 1e-2) + held
-    gain = (9.0 / 12.0) ** 0.6 / 3.0
-    np.testing.assert_allclose(third.u, gain * np.linalg.solve(h, e.score + prior), rtol=1e-8)
-    np.testing.assert_allclose(
-        np.asarray(later.u) / np.asarray(third.u), (12.0 / 39.0) ** 0.6, rtol=1e-8
-    )
-    short, _ = stochastic(StochasticNewton(A=9.0, rho=0.6, reach=0.01, settled=1e-9), 3)
-    metric = relative_entropy(e)
-    assert np.sqrt(np.asarray(short.u) @ metric @ np.asarray(short.u)) == pytest.approx(0.01)
-
-
-def test_stochastic_newton_follows_averages_once_they_are_calm() -> None:
-    (loud, _), (calm, _) = (stochastic(StochasticNewton(reach=1e6), 5, n) for n in (100.0, 1e-6))
-    assert float(loud.noise.max()) > 0.7 > float(calm.noise.max())
-    np.testing.assert_allclose(calm.u * StochasticNewton().step_size(5), loud.u, rtol=1e-8)
-
-
-@pytest.mark.parametrize("values", [{"rho": 0.4}, {"A": 0.0}, {"alpha": -1.0}])
-def test_stochastic_newton_refuses_what_does_not_converge(values: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="must"):
-        StochasticNewton(**values)
 
 
 def test_alpha_scales_the_paper_s_steps() -> None:

@@ -1,6 +1,7 @@
 """ARCG as a run: it finds what REM finds, says how it ended, and refuses what it cannot do."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from bayescg import critics, divergences
+from bayescg import critics, divergences, results
 from bayescg.divergences import Judgement, relative_entropy
 from bayescg.infer.adversarial import slope_of
 from bayescg.infer.adversarial_run import features_of
@@ -299,6 +300,39 @@ def test_what_a_run_cannot_do_is_said_before_it(
     system = make_system("ising", LATTICE, spins)
     with pytest.raises(ValueError, match=said):
         arcg(system, spins, **options).run(jax.random.key(0))
+
+
+@pytest.mark.parametrize("method", ["arcg", "mcem"])
+def test_a_fit_begins_where_another_ended(
+    method: str, spins: xr.Dataset, by_rem: np.ndarray, tmp_path: Path
+) -> None:
+    """At its posterior mean, which the trace shows."""
+    path = tmp_path / "earlier.nc"
+    earlier = fit("ising", spins, method="rem", options=LATTICE)
+    results.save(earlier, path)
+    mean = results.group(earlier, "posterior")["theta_c"].mean(("chain", "draw")).values.ravel()
+    more = ["max_iterations=2", f"start={path}", *(["rate=1e-9"] if method == "arcg" else [])]
+    found = fit("ising", spins, method=method, options=LATTICE, method_options=more)
+    trace = results.group(found, "em_trace")
+    at = trace["u"] if method == "arcg" else trace["theta_c"]
+    first = np.asarray(at.values[0]).ravel()[: mean.size]
+    assert np.abs(mean).max() > 0.1
+    if method == "arcg":
+        np.testing.assert_allclose(first, mean, atol=1e-6)
+    else:  # after one step, which has nowhere to go
+        np.testing.assert_allclose(first, mean, atol=0.15)
+
+
+def test_a_start_that_is_no_result_of_the_model_is_refused(
+    spins: xr.Dataset, tmp_path: Path
+) -> None:
+    system = make_system("ising", LATTICE, spins)
+    with pytest.raises(ValueError, match="start must be a result's file"):
+        arcg(system, spins, start=str(tmp_path / "none.nc")).run(jax.random.key(0))
+    other = fit("ising", spins, method="rem", options=["ratio=4", "L2=2", "prior=flat"])
+    results.save(other, tmp_path / "other.nc")
+    with pytest.raises(ValueError, match="shape"):
+        arcg(system, spins, start=str(tmp_path / "other.nc")).run(jax.random.key(0))
 
 
 def test_the_classifier_takes_no_natural_steps(spins: xr.Dataset) -> None:
