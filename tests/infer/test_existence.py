@@ -86,6 +86,7 @@ def test_a_flat_fit_with_no_optimum_falls_back_and_keeps_its_result() -> None:
     assert np.isfinite(results.group(result, "posterior")["theta_c"].values).all()
 
 
+@pytest.mark.slow
 def test_each_member_is_approximated_under_its_own_prior() -> None:
     """Two members with the same estimates, one flat and one under normal(0, 10): their precisions
     differ by that prior's, and by nothing else."""

@@ -32,6 +32,7 @@ def summary(fit: Fit) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return draws.mean(0), draws.std(0), np.asarray(found["ess_bulk"]["u"])[0]
 
 
+@pytest.mark.slow
 def test_nuts_samples_the_normal_posterior() -> None:
     """No divergence, R-hat below 1.01, 400 effective samples for every parameter."""
     ours = system(prior="normal", prior_scale=1.0)

@@ -296,6 +296,7 @@ def test_a_chain_that_cannot_be_measured_is_left_out(frames: np.ndarray) -> None
     np.testing.assert_array_less(np.abs(part.score - whole.score), 4.5 * error)
 
 
+@pytest.mark.slow
 def test_a_fit_in_which_chains_blow_up_goes_on_and_says_at_which_parameters(
     frames: np.ndarray,
 ) -> None:

@@ -85,6 +85,7 @@ def test_chains_of_arcg_may_begin_in_the_data(made: xr.Dataset) -> None:
             assert len(set(gap.argmin(1))) == chains
 
 
+@pytest.mark.slow
 def test_mcem_and_arcg_run_on_it(made: xr.Dataset) -> None:
     """Two iterations each, by which every parameter moves."""
     efforts = {

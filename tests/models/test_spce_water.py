@@ -337,7 +337,7 @@ def test_what_is_sampled_is_the_potential() -> None:
     ("words", "method", "how"),
     [
         (["basis=spline", "three_body=none", "prior=normal"], "rem", {}),
-        ([], "mcem", {"schedule": "paper", "m": 8}),
+        pytest.param([], "mcem", {"schedule": "paper", "m": 8}, marks=pytest.mark.slow),
         pytest.param([], "mcem", {"schedule": "literal", "m": 8}, marks=pytest.mark.slow),
         pytest.param(["basis=spline", "three_body=none"], "mcem", {}, marks=pytest.mark.slow),
     ],
