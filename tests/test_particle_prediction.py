@@ -145,8 +145,8 @@ def test_pressure_is_the_slope_of_the_free_energy(posterior: Fit) -> None:
     The same samples are weighted to boxes a little larger and smaller, so nothing is left to chance
     but the truncation of the difference quotients.
     """
-    s, h = posterior.system, 1e-3
-    x, potential = simulated(s, 0.1, 5)
+    s, h = posterior.system, 1e-4
+    x, potential = simulated(s, 0.1, 6)
     flat = np.moveaxis(x, -1, 1).reshape(-1, 3, SMALL["sites"])[:400]
     beta, volume = beta_of(300.0), SMALL["box"] ** 3
 
@@ -177,7 +177,9 @@ def test_pressure_is_the_slope_of_the_free_energy(posterior: Fit) -> None:
     # With V = exp(3 h): B = -V dP/dV, and P = slope / (3 beta V).
     bulk = (3 * slope - bend) / (9 * beta * volume) / BAR
     assert found.bulk_modulus == pytest.approx(bulk, rel=1e-2)
-    assert found.compressibility == pytest.approx(1.0 / found.bulk_modulus)
+    # Of four hundred samples it may well be negative, which no compressibility belongs to.
+    expected = 1.0 / found.bulk_modulus if found.bulk_modulus > 0.0 else np.nan
+    assert found.compressibility == pytest.approx(expected, nan_ok=True)
 
 
 def test_a_drift_of_the_energy_is_found_and_rest_is_not() -> None:
