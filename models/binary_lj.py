@@ -224,7 +224,6 @@ def system(options: Options = Options()) -> cg.System:
         name="binary_lj",
         program=partial(program, mixture=mixture),
         sampler=mixture.sampler,
-        latent_sampler=mixture.sampler,  # by its own dynamics Y finds its places five times as soon as by HMC
         options=asdict(options),
         observables=tuple(o().in_box(box) for o in known.values()),
         known_observables=known,

@@ -8,7 +8,7 @@ the environment, JAX does the same work alone.
 """
 
 import ctypes
-from functools import lru_cache, partial
+from functools import lru_cache
 from hashlib import sha256
 import logging
 import os
@@ -52,7 +52,7 @@ def available() -> bool:
         return False
     try:
         library = ctypes.cdll.LoadLibrary(str(_library(compiler)))
-    except (OSError, subprocess.SubprocessError) as error:
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         log.info("the kernels could not be compiled, particles move by JAX alone: %s", error)
         return False
     for name in (n for names in KERNELS.values() for n in names):
@@ -79,26 +79,18 @@ def _library(compiler: list[str]) -> Path:
     texts = [path.read_text() for path in (FOLDER / "batch.h", *sources)]
     parts = (*texts, *command, jaxlib.__version__, processor)
     name = f"kernels-{sha256('|'.join(parts).encode()).hexdigest()[:16]}.so"
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bayescg"
-    for folder in (base, Path(tempfile.gettempdir()) / f"bayescg-{os.getuid()}"):
-        path = folder / name
-        if path.is_file():
-            return path
-        try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with tempfile.TemporaryDirectory(dir=folder) as place:
-                made = Path(place) / name
-                _run([*command, *map(str, sources), "-o", str(made)])
-                os.replace(made, path)
-            return path
-        except OSError as error:
-            last = error
-    raise last
-
-
-_run = partial(
-    subprocess.run, check=True, capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL
-)  # fmt: skip
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bayescg"
+    path = folder / name
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryDirectory(dir=folder) as place:
+            made = Path(place) / name
+            command += [*map(str, sources), "-o", str(made)]
+            subprocess.run(
+                command, check=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=PATIENCE
+            )
+            os.replace(made, path)
+    return path
 
 
 def _processor() -> str:

@@ -34,11 +34,12 @@ def origin(system: System, program: Program, x: np.ndarray, path: str | None = N
     :raises ValueError: if there is no such result, or it lacks a parameter.
     """
     out = []
+    earlier = {} if path is None else _means(path, program)
     for data in x:
-        found = {} if system.start_from is None else system.start_from(data)
-        if path is not None:
-            found = _means(path, program)
-        given = {k: v for k, v in {**system.start, **found}.items() if k not in program.fixed}
+        found = {} if system.start_from is None or earlier else system.start_from(data)
+        given = {
+            k: v for k, v in {**system.start, **found, **earlier}.items() if k not in program.fixed
+        }
         unknown = set(given) - set(program.shapes)
         if unknown:
             raise ValueError(f"start names no parameter: {', '.join(sorted(unknown))}.")

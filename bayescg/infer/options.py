@@ -120,8 +120,7 @@ class MCEMOptions:
     radius: float = option(0.5, "first radius of the trust region (newton)")
     longest: float = option(1.0, "its largest radius (newton)")
     most_missing: float = option(
-        0.95,
-        "largest fraction of missing information that a step believes (newton)",
+        0.95, "largest fraction of missing information that a step believes (newton)"
     )
     cooling: float = option(
         1.0, "sweeps spent on cooling chains anew, as a fraction of those that sample (lattices)"

@@ -7,10 +7,9 @@ import numpy as np
 
 from bayescg.compiled import available
 from bayescg.samplers.forces import Held, Tables, Tether
+from bayescg.samplers.lists import SKIN
 
 __all__ = ["forces_and_energy", "supports", "trajectory"]
-
-SKIN = 0.9  # angstrom, by which lists reach beyond the range
 
 
 def supports(tables: Tables) -> bool:

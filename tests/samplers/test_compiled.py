@@ -259,6 +259,6 @@ def test_kernels_are_kept_for_the_next_run(tmp_path: Path) -> None:
     assert kept.stat().st_mtime_ns == made
     assert [p.name for p in kept.parent.iterdir()] == [kept.name]
     assert stat.S_IMODE(kept.parent.stat().st_mode) == 0o700
-    # A file that is no library is not trusted twice.
+    # A file that is no library is no reason to stop.
     kept.write_bytes(b"nothing")
     assert said(tmp_path)[0] == "False"
