@@ -97,7 +97,7 @@ class Configuration {
     if (!(far < 0.25f * m_.skin * m_.skin) || !sane) List();
   }
 
-  __attribute__((noinline)) void Forces() {
+  void Forces() {
     for (int i = 0; i < n_; ++i) place_[i] = Four{x_[i], x_[n_ + i], x_[2 * n_ + i], 0.0f};
     const Four* place = place_.data();
     float *fx = f_.data(), *fy = fx + n_, *fz = fy + n_;
@@ -143,7 +143,7 @@ class Configuration {
   }
 
   // Of all pairs with a site that moves; others do not change.
-  __attribute__((noinline)) double Energy() {
+  double Energy() {
     const float *x = x_.data(), *y = x + n_, *z = y + n_;
     const float bx = m_.box[0], by = m_.box[1], bz = m_.box[2];
     const float ix = per_box_[0], iy = per_box_[1], iz = per_box_[2];
@@ -277,7 +277,7 @@ class Configuration {
     float x, y, z, inverse, g, slope;
   };
   // False where a row has too little room.
-  __attribute__((noinline)) bool TryList() {
+  bool TryList() {
     near_.resize(int64_t{n_} * m_.classes * room_);
     size_.assign(int64_t{n_} * m_.classes, 0);
     const bool three_body = m_.strength != nullptr;
@@ -344,7 +344,7 @@ class Configuration {
   }
 
   // Pairs of the sorted site ``a`` with those from ``from`` to ``to``, entered with both; false where a row is full.
-  __attribute__((noinline)) bool Add(int a, int from, int to, float all, float reach, float short_reach) {
+  bool Add(int a, int from, int to, float all, float reach, float short_reach) {
     const float *x = sorted_.data(), *y = x + n_, *z = y + n_;
     const float bx = m_.box[0], by = m_.box[1], bz = m_.box[2];
     const float ix = per_box_[0], iy = per_box_[1], iz = per_box_[2];
