@@ -13,6 +13,7 @@ jax.config.update("jax_enable_x64", True)
 from benchmarks import (  # noqa: E402
     accuracy,
     arcg,
+    arcg_critics,
     laplace,
     methods,
     sampler,
@@ -26,7 +27,8 @@ from benchmarks import (  # noqa: E402
 BENCHMARKS = {
     "accuracy": accuracy.run,
     "arcg": arcg.run,
-    "arcg-critics": arcg.critics,
+    "arcg-critics": arcg_critics.run,
+    "arcg-critics-lattice": arcg_critics.lattice,
     "arcg-intervals": arcg.intervals,
     "laplace": laplace.run,
     "methods": methods.run,

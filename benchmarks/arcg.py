@@ -3,15 +3,13 @@
 ``run`` fits and predicts as a user does, whole commands with their start and compilation. References that are not
 shipped (both Lennard-Jones fluids, twenty minutes each, and the virtual bond) are made first, or found in
 ``BAYESCG_REFERENCES``, and fits in ``BAYESCG_RESULTS``; ``BAYESCG_SYSTEMS`` names some of the systems only.
-``critics`` compares divergences and critics on the virtual bond, ``intervals`` counts how often 90 % intervals of its
-distances hold the truth.
+``intervals`` counts how often 90 % intervals of the virtual bond's distances hold the truth.
 
 An RDF is judged at each bin: its difference from the reference over 0.03 + 3 combined standard errors + 0.002 angstrom
 times the slope, the largest of which must be below 1.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 import json
 import os
 from pathlib import Path
@@ -25,7 +23,6 @@ import numpy as np
 import xarray as xr
 
 import bayescg as cg
-from bayescg.divergences import DIVERGENCES
 from bayescg.infer.begin import program_of
 from bayescg.infer.nuts import run_nuts
 from bayescg.workflow.registry import make_system
@@ -62,7 +59,6 @@ TRUTH: Mapping[str, Mapping[str, float]] = {
     "lj_fluid": {"epsilon": 0.75, "sigma": 3.0},
     "binary_lj": binary_lj._values(binary_lj.SYSTEM_B),
 }
-NETWORKS = ("wasserstein", "sobolev")  # whose critics must be able to bend
 SETS = int(os.environ.get("BAYESCG_SETS", "100"))
 FRAMES = 1000  # of each set
 CHUNK = 10  # sets in a run of NUTS, compiled once for all
@@ -164,40 +160,6 @@ def run() -> dict[str, Any]:
                 found[f"{name}, {method}"] = row
                 print(json.dumps({f"{name}, {method}": row}), file=sys.stderr, flush=True)
     return found
-
-
-def critics() -> dict[str, Any]:
-    """Divergences and critics on the virtual bond, whose distances have an exact density (Section V).
-
-    The complete critic sees four powers of the distance, the incomplete one the distance alone: its optimum has the
-    right mean, and a width that nothing told it.
-    """
-    data = virtual_bond.reference(virtual_bond.Options(frames=5000), jax.random.key(7))
-    system = make_system("virtual_bond", (), data, "arcg")
-    (complete,) = system.critic_features
-    incomplete = replace(system, critic_features=(replace(complete, powers=(1.0,)),))
-    wanted = [(d, "complete", system) for d in DIVERGENCES]
-    wanted += [(d, "incomplete", incomplete) for d in ("relative_entropy", "sobolev", "mmd")]
-    triangle = virtual_bond._triangle(virtual_bond.Options())
-    r, out = triangle.exact.points, {}
-    for divergence, critic, chosen in wanted:
-        how = {"critic": "perceptron", "penalty": 0.0} if divergence in NETWORKS else {}
-        fit = cg.limits.arcg(chosen, data, divergence=divergence, **how).run(jax.random.key(0))
-        posterior = cg.results.group(cg.to_inference_data(fit), "posterior")
-        values = {n: float(posterior[n].mean()) for n in virtual_bond.NAMES}
-        chosen_values = {n: jnp.asarray(v) for n, v in values.items()}
-        density = triangle.exact.density(triangle.potential(**chosen_values), triangle.beta)
-        mean, width, *_ = summary(r, np.asarray(density))
-        out[f"{divergence}, {critic}"] = row = {
-            "exact relative entropy": exact_divergence(values),
-            "mean distance, angstrom": mean,
-            "width, angstrom": width,
-            "ended": fit.ended,
-            "iterations": fit.attrs["iterations"],
-            "seconds": fit.seconds,
-        }
-        print(json.dumps({f"{divergence}, {critic}": row}), file=sys.stderr, flush=True)
-    return out
 
 
 def summary(r: np.ndarray, density: np.ndarray) -> np.ndarray:

@@ -98,42 +98,25 @@ class Configuration {
   }
 
   void Forces() {
-    for (int i = 0; i < n_; ++i) place_[i] = Four{x_[i], x_[n_ + i], x_[2 * n_ + i], 0.0f};
-    const Four* place = place_.data();
-    float *fx = f_.data(), *fy = fx + n_, *fz = fy + n_;
-    const float per_step = 1.0f / m_.step;
-    const Eight zero = {}, last = zero + (m_.nodes - 1.0f);
     std::fill(f_.begin(), f_.end(), 0.0f);
+    float *fx = f_.data(), *fy = fx + n_, *fz = fy + n_;
     // Class by class: the tables of all together are larger than the first level of cache.
-    for (int c = 0; c < m_.classes; ++c) {
-      if (c == m_.silent) continue;
+    EachRow([&](int i, int c, const int* list, int size) {
       const float* slope = slope_ + int64_t{c} * m_.nodes;
-      for (int i = 0; i < n_; ++i) {
-        const int64_t row = int64_t{i} * m_.classes + c;
-        const int* list = near_.data() + row * room_;
-        Eight sx = zero, sy = zero, sz = zero;
-        // Whole vectors: the last one is filled up with the site itself, which nothing pulls.
-        for (int k = 0; k < size_[row]; k += kWidth) {
-          Eight dx, dy, dz;
-          Load(place, list + k, dx, dy, dz);
-          dx = Near(dx - x_[i], m_.box[0], per_box_[0]);
-          dy = Near(dy - x_[n_ + i], m_.box[1], per_box_[1]);
-          dz = Near(dz - x_[2 * n_ + i], m_.box[2], per_box_[2]);
-          Eight at = (dx * dx + dy * dy + dz * dz - kFirst * kFirst) * per_step;
-          at = at > zero ? at : zero;
-          at = at < last ? at : last;
-          const EightInts node = __builtin_convertvector(at, EightInts);
-          const Eight pull = {slope[node[0]], slope[node[1]], slope[node[2]], slope[node[3]],
-                              slope[node[4]], slope[node[5]], slope[node[6]], slope[node[7]]};
-          sx += pull * dx;
-          sy += pull * dy;
-          sz += pull * dz;
-        }
-        fx[i] += 2.0f * Sum(sx);
-        fy[i] += 2.0f * Sum(sy);
-        fz[i] += 2.0f * Sum(sz);
+      Eight sx = {}, sy = {}, sz = {};
+      // Whole vectors: the last one is filled up with the site itself, which nothing pulls.
+      for (int k = 0; k < size; k += kWidth) {
+        Eight dx, dy, dz;
+        const EightInts node = __builtin_convertvector(Place(Past(i, list + k, dx, dy, dz)), EightInts);
+        const Eight pull = Look(slope, node);
+        sx += pull * dx;
+        sy += pull * dy;
+        sz += pull * dz;
       }
-    }
+      fx[i] += 2.0f * Sum(sx);
+      fy[i] += 2.0f * Sum(sy);
+      fz[i] += 2.0f * Sum(sz);
+    });
     if (m_.strength != nullptr) {
       ThreeBody(true);
       const float* moves = moves_.data();
@@ -144,42 +127,66 @@ class Configuration {
 
   // Of all pairs with a site that moves; others do not change.
   double Energy() {
-    const float *x = x_.data(), *y = x + n_, *z = y + n_;
-    const float bx = m_.box[0], by = m_.box[1], bz = m_.box[2];
-    const float ix = per_box_[0], iy = per_box_[1], iz = per_box_[2];
-    const float per_step = 1.0f / m_.step, last = m_.nodes - 1.0f;
     const float* moves = moves_.data();
     double total = 0.0;
-    for (int i = 0; i < n_; ++i) {
-      const float xi = x[i], yi = y[i], zi = z[i];
-      float sum = 0.0f;
-      for (int c = 0; c < m_.classes; ++c) {
-        const float* value = value_ + int64_t{c} * m_.nodes;
-        const float* slope = slope_ + int64_t{c} * m_.nodes;
-        const int64_t row = int64_t{i} * m_.classes + c;
-        const int* list = near_.data() + row * room_;
-        const int size = size_[row];
-        for (int k = 0; k < size; ++k) {
-          const int j = list[k];
-          float dx = x[j] - xi, dy = y[j] - yi, dz = z[j] - zi;
-          dx -= bx * std::rint(dx * ix);
-          dy -= by * std::rint(dy * iy);
-          dz -= bz * std::rint(dz * iz);
-          const float past = dx * dx + dy * dy + dz * dz - kFirst * kFirst;
-          float place = past * per_step;
-          place = place > 0.0f ? place : 0.0f;
-          place = place < last ? place : last;
-          const int node = static_cast<int>(place);
-          // A pair of two sites that move is seen from both.
-          sum += (value[node] + slope[node] * (past - node * m_.step)) * (1.0f - 0.5f * moves[j]);
-        }
+    EachRow([&](int i, int c, const int* list, int size) {
+      const float *value = value_ + int64_t{c} * m_.nodes, *slope = slope_ + int64_t{c} * m_.nodes;
+      Eight sum = {};
+      for (int k = 0; k < size; k += kWidth) {
+        Eight dx, dy, dz;
+        const Eight past = Past(i, list + k, dx, dy, dz);
+        const EightInts node = __builtin_convertvector(Place(past), EightInts);
+        const Eight within = past - __builtin_convertvector(node, Eight) * m_.step;
+        const Eight all = Look(value, node) + Look(slope, node) * within;
+        // A pair of two sites that move is seen from both.
+        const Eight share = 1.0f - 0.5f * Look(moves, *reinterpret_cast<const Packed*>(list + k));
+        const EightInts there = EightInts{0, 1, 2, 3, 4, 5, 6, 7} < size - k;
+        sum += there ? all * share : Eight{};
       }
-      total += sum;
-    }
+      total += Sum(sum);
+    });
     return m_.strength == nullptr ? total : total + ThreeBody(false);
   }
 
  private:
+  typedef int Packed __attribute__((vector_size(32), aligned(4)));
+
+  // The list of every site that moves, class by class.
+  template <typename Body>
+  void EachRow(const Body& body) {
+    for (int i = 0; i < n_; ++i) place_[i] = Four{x_[i], x_[n_ + i], x_[2 * n_ + i], 0.0f};
+    for (int c = 0; c < m_.classes; ++c) {
+      if (c == m_.silent) continue;
+      for (int i = 0; i < n_; ++i) {
+        const int64_t row = int64_t{i} * m_.classes + c;
+        if (moves_[i] != 0.0f) body(i, c, near_.data() + row * room_, size_[row]);
+      }
+    }
+  }
+
+  // Separations of eight sites from one, and where they are in a table, angstrom^2.
+  Eight Past(int i, const int* of, Eight& dx, Eight& dy, Eight& dz) const {
+    Load(place_.data(), of, dx, dy, dz);
+    dx = Near(dx - place_[i][0], m_.box[0], per_box_[0]);
+    dy = Near(dy - place_[i][1], m_.box[1], per_box_[1]);
+    dz = Near(dz - place_[i][2], m_.box[2], per_box_[2]);
+    return dx * dx + dy * dy + dz * dz - kFirst * kFirst;
+  }
+
+  // The same in steps of the table, within it.
+  Eight Place(Eight past) const {
+    const Eight zero = {}, last = zero + (m_.nodes - 1.0f);
+    Eight at = past * (1.0f / m_.step);
+    at = at > zero ? at : zero;
+    return at < last ? at : last;
+  }
+
+  template <typename Numbers>
+  static Eight Look(const float* table, const Numbers& at) {
+    return Eight{table[at[0]], table[at[1]], table[at[2]], table[at[3]],
+                 table[at[4]], table[at[5]], table[at[6]], table[at[7]]};
+  }
+
   // Coordinates of eight sites. Loads of whole sites and shuffles take half the time of gathered coordinates.
   static void Load(const Four* place, const int* of, Eight& x, Eight& y, Eight& z) {
     Eight c[4];

@@ -42,10 +42,10 @@ class Logistic:
     def fit(
         self, key: Array, params: np.ndarray, samples: Labelled, losses: Losses
     ) -> tuple[np.ndarray, float]:
-        objective = _objective(losses, self.penalty)
+        objective, padded = _objective(losses, self.penalty), _padded(samples)
 
         def value(w: np.ndarray) -> tuple[float, np.ndarray]:
-            loss, slope = objective(w, *samples)
+            loss, slope = objective(w, *padded)
             return float(loss), np.asarray(slope)
 
         found = minimize(
@@ -60,6 +60,16 @@ class Logistic:
     def logit(self, params: np.ndarray, features: np.ndarray) -> np.ndarray:
         out: np.ndarray = features @ params[:-1] + params[-1]
         return out
+
+
+def _padded(samples: Labelled) -> Labelled:
+    """With rows of no weight up to a power of two, so that little is compiled where numbers of samples change."""
+
+    def more(a: np.ndarray) -> np.ndarray:
+        rows = (1 << (len(a) - 1).bit_length()) - len(a)
+        return np.pad(a, [(0, rows), *[(0, 0)] * (a.ndim - 1)])
+
+    return Labelled(*(more(a) for a in samples))
 
 
 @lru_cache(maxsize=16)

@@ -102,7 +102,8 @@ def _search(metric: Penalised) -> Callable[..., Any]:
             penalty = jnp.mean(jnp.maximum(size - 1.0, 0.0) ** 2)
         else:
             squares = [jnp.sum(slope_at(f, params) ** 2, 1) for f in (model, reference)]
-            penalty = (0.5 * (p @ squares[0] + q @ squares[1]) - 1.0) ** 2
+            # One-sided as well.
+            penalty = jnp.maximum(0.5 * (p @ squares[0] + q @ squares[1]) - 1.0, 0.0) ** 2
         return metric.weight * penalty - gain
 
     @jax.jit

@@ -11,7 +11,7 @@ against the slope of its average over the model,
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 import time
 from typing import Any, Literal, NamedTuple
@@ -24,10 +24,12 @@ import numpy as np
 from bayescg.critics import Annealing, Noise, labelled, noisy, shared, whitened
 from bayescg.divergences import Judge, Judgement
 from bayescg.infer.chains import LEAST_CHAINS, Simulator, told, usual_chains
-from bayescg.infer.curvature import Curvature
+from bayescg.infer.curvature import Curvature, seen
 from bayescg.infer.descent import Descent, Rule
+from bayescg.infer.pool import Pool
 from bayescg.infer.program import Program
 from bayescg.infer.progress import Progress, Silent
+from bayescg.infer.settling import Newton
 from bayescg.options import option
 from bayescg.samplers.base import Sampler
 
@@ -75,7 +77,7 @@ class Searched(NamedTuple):
     u: np.ndarray  # (u,), averaged over the last stage, or the last good ones
     ended: str  # "converged", or why not
     iterations: int
-    distance: float  # mean slope over the last stage, in its standard errors (rms)
+    distance: float  # mean slope over the last stage in its standard errors (rms); Newton: last step in the data's
     seconds: float
     trace: dict[str, np.ndarray]  # (iteration, ...)
 
@@ -112,7 +114,7 @@ def search(
     *,
     example: np.ndarray,
     conditions: dict[str, Array],
-    rule: Rule,
+    rule: Rule | Newton,
     begin: Callable[[Array, int], Array] | None = None,
     downhill: Callable[..., np.ndarray] | None = None,
     annealing: Annealing = Annealing(),  # noqa: B008 - frozen
@@ -131,7 +133,7 @@ def search(
         sampler's own.
     :param noise: first standard deviation of the noise on whitened features; None: as much as it takes.
     :param penalty: of the critic's weights, which Newton's steps take into account.
-    :param rule: of the steps, which also says when to stop.
+    :param rule: of the steps, which also says when to stop. Newton's uses the samples of earlier iterations again.
     :param downhill: what the rule goes against, from a judgement, statistics ``(sample, term)``, the Jacobian
         and beta; None: the slope of Eq. 15.
     """
@@ -146,6 +148,7 @@ def search(
         return jnp.concatenate([potential.statistics(x), features(x)])
 
     simulator = Simulator(program, sampler, measure, x, conditions)
+    natural = jax.jit(lambda u: beta * program.natural(u, x, conditions))
     jacobian = jax.jit(jax.jacfwd(lambda u: program.natural(u, x, conditions)))
     first, critic_key, key = jax.random.split(key, 3)
     chains = effort.chains or usual_chains(boltzmann.event_shape[0])
@@ -157,7 +160,12 @@ def search(
         state = sampler.at(first, begin(places, chains))
     judging = judge.start(critic_key, reference.shape[1])
     descent = Descent.start(np.asarray(start, float))
-    curvature = Curvature(rule.remember)
+    newton = rule if isinstance(rule, Newton) else None
+    plain = rule if isinstance(rule, Rule) else None
+    pool = Pool(newton.reuse if newton else 0.0, terms)
+    curvature = Curvature(plain.remember if plain else 0.0)
+    found: np.ndarray | None = None
+    distance = np.inf
     added = Noise(0.0 if noise is None else noise**2)
     rows: list[dict[str, Any]] = []
     ended, all_apart = "stopped at max_iterations", 0
@@ -173,13 +181,12 @@ def search(
                 thin=effort.thin,
                 tell=partial(told, progress, iteration),
             )
-            flat = np.moveaxis(taken, 1, 2).swapaxes(0, 1)  # (chain, sample, term): chains together
-            flat = flat.reshape(-1, flat.shape[2])
-            flat = flat[np.isfinite(flat).all(1)]
+            pool = pool.after(np.asarray(natural(u)), np.moveaxis(taken, 2, 0))
+            flat, weight, chain = pool.at(np.asarray(natural(u)))
             if len(flat) < 2:
                 ended = "diverged: no configuration of the model can be measured"
                 break
-            samples = whitened(labelled(flat[:, terms:], reference))
+            samples = whitened(labelled(flat[:, terms:], reference, weight))
             if noise is None and iteration == 0:
                 added = _first_noise(judge, judging, jax.random.fold_in(k, 1), samples, annealing)
             judging, said = judge(
@@ -189,7 +196,10 @@ def search(
                 shared(jax.random.fold_in(k, 4), samples.model, added.sd, COPIES),
             )
             by_u = np.asarray(jacobian(u))
-            slope = (downhill or _steepest)(said, flat[:, :terms], by_u, beta)
+            if downhill is None:
+                slope = slope_of(said.witness, flat[:, :terms], by_u, beta, weight)
+            else:
+                slope = downhill(said, flat[:, :terms], by_u, beta)
             if not (np.isfinite(slope).all() and np.isfinite(said.loss)):
                 ended = "diverged: the critic's loss is not a number"
                 break
@@ -201,16 +211,33 @@ def search(
                 ended = "separated"
                 break
             added = annealing.after(added, said.accuracy)
-            metric = None
-            if rule.kind in ("natural", "newton"):
-                curvature = curvature.after(beta * flat[:, :terms] @ by_u, samples.model)
+            scores = beta * flat[:, :terms] @ by_u
+            quiet = added.variance == 0.0
+            if newton is not None:
                 # A mean log-loss has a quarter of the covariance for its curvature.
                 ridge = LEAST_RIDGE + 4.0 * penalty + added.variance
-                natural = rule.kind == "natural"
-                metric = curvature.information(len(u)) if natural else curvature.seen(len(u), ridge)
-            descent = rule.step(descent, slope, settled=added.variance == 0.0, metric=metric)
-            if rule.done(descent):
+                told_by = seen(scores, samples.model, ridge, weight)
+                centred = scores - weight @ scores
+                information = (weight[:, None] * centred).T @ centred
+                step = newton.step(
+                    slope, told_by, information, samples.model, weight, chain, samples.reference
+                )
+                rows[-1] |= {"error_model": step.by_model, "error_data": step.by_data}
+                descent = replace(descent, u=u + step.change)
+                if quiet and step.settled:
+                    ended, found = "converged", descent.u
+                    distance = float(np.max(np.abs(step.change) / np.maximum(step.by_data, 1e-300)))
+                    break
+                continue
+            assert plain is not None
+            metric = None
+            if plain.kind == "natural":
+                curvature = curvature.after(scores)
+                metric = curvature.information
+            descent = plain.step(descent, slope, settled=quiet, metric=metric)
+            if plain.done(descent):
                 ended = "converged"
+                found, distance = plain.found(descent)
                 break
     except KeyboardInterrupt:
         if not rows:
@@ -222,15 +249,10 @@ def search(
         )
     # What a failed search leaves is where it last was, which was good enough to be measured.
     trace = {name: np.array([r[name] for r in rows]) for name in rows[0]}
-    found, distance = rule.found(descent) if ended == "converged" else (rows[-1]["u"], np.inf)
+    if found is None:
+        found = rows[-1]["u"]
     seconds = time.monotonic() - began
     return Searched(found, ended, len(rows), distance, seconds, trace)
-
-
-def _steepest(
-    said: Judgement, statistics: np.ndarray, jacobian: np.ndarray, beta: float
-) -> np.ndarray:
-    return slope_of(said.witness, statistics, jacobian, beta)
 
 
 def _shown(said: Judgement, noise: Noise, failed: float, descent: Descent) -> dict[str, float]:

@@ -21,6 +21,7 @@ from bayescg.infer.histograms import over_frames
 from bayescg.infer.options import check_without_prior
 from bayescg.infer.program import Program
 from bayescg.infer.progress import Progress
+from bayescg.infer.settling import Newton
 from bayescg.observables.base import Observable
 from bayescg.options import option
 from bayescg.system import Batch, System
@@ -84,13 +85,13 @@ class DescentOptions:
 
     steps: Literal["rmsprop", "natural", "newton"] = option(
         "rmsprop",
-        "each parameter by itself, or all of them together, in the metric of the model's distribution, or of what a "
-        "linear critic sees of it",
+        "each parameter by itself, or all of them together, in the metric of the model's distribution, or by Newton's "
+        "steps on the samples of many iterations, which end when simulation's error is small beside the data's",
     )
     rate: float = option(
         0.01,
-        "of a step, in the unconstrained coordinate of a parameter; of natural and Newton's steps, in standard "
-        "deviations of what a configuration says of the parameters",
+        "of a step, in the unconstrained coordinate of a parameter; of natural steps, in standard deviations of what "
+        "a configuration says of the parameters",
     )
     rates: str = option(
         "", "of single parameters: name=rate with commas, as epsilon=0.02,sigma=0.005"
@@ -101,9 +102,31 @@ class DescentOptions:
         "a stage ends when no parameter went farther in them than this part of its way (of many, more)",
     )
     stages: int = option(4, "how often the rate is then halved")
+    longest: float = option(
+        0.5, "longest step, in standard deviations of what a configuration says (newton)"
+    )
+    tolerance: float = option(
+        0.5,
+        "a search ends when simulation's standard errors and its last step are below this part of the data's (newton)",
+    )
+    reuse: float = option(
+        0.5, "part of the iterations so far whose samples are used again, reweighted (newton)"
+    )
+
+    def newton(self, unit: float) -> Newton:
+        """The rule of Newton's steps.
+
+        :param unit: curvature of the divergence at its minimum, relative entropy's being 1.
+        :raises ValueError: for options out of range.
+        """
+        if not self.longest > 0.0 or not self.tolerance > 0.0 or not 0.0 <= self.reuse < 1.0:
+            raise ValueError(
+                "longest and tolerance must be positive, reuse at least 0 and below 1."
+            )
+        return Newton(self.longest, self.tolerance, self.reuse, unit)
 
     def rule(self, program: Program, kind: Literal["plain"] | None = None) -> Rule:
-        """The rule of the steps.
+        """The rule of other steps.
 
         :param kind: in place of the option ``steps``.
         :raises ValueError: for options out of range, or a name that is no parameter's.
@@ -132,11 +155,10 @@ class DescentOptions:
             rates[program.coordinates(name.strip())] = value
         return Rule(
             rates,
-            remember=0.98 if self.steps == "newton" else 0.95,
             window=self.window,
             drift=self.drift,
             stages=self.stages,
-            kind=kind or self.steps,
+            kind=kind or ("natural" if self.steps == "natural" else "rmsprop"),
         )
 
 
@@ -204,7 +226,7 @@ class Adversarial:
     options: Any
     method: str
     judge: Judge
-    rule: Callable[[Program], Rule]
+    rule: Callable[[Program], Rule | Newton]
     downhill: Callable[..., np.ndarray] | None = None
 
     def run(self, key: Array, *, progress: Progress | None = None) -> Fit:
@@ -309,7 +331,7 @@ class Adversarial:
         trace = {
             name: Table(
                 ("iteration", "member", "parameter")
-                if name in ("u", "slope")
+                if values.ndim > 1
                 else ("iteration", "member"),
                 values[:, None],
                 MEANING[name],
@@ -353,4 +375,6 @@ MEANING = {
     "noise": "standard deviation of the noise on whitened features",
     "rate": "of the steps, relative to the first",
     "failed": "moves that blew up and were taken back",
+    "error_model": "standard errors of the optimum from the samples of the model, unconstrained",
+    "error_data": "standard errors of the optimum from the frames of the data, unconstrained",
 }

@@ -11,33 +11,54 @@ directions that only they answer for much less.
 """
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
-__all__ = ["Curvature"]
+__all__ = ["Curvature", "Seen", "seen"]
+
+
+class Seen(NamedTuple):
+    """What a linear critic sees of the scores."""
+
+    curvature: np.ndarray  # (u, u), H
+    by_feature: (
+        np.ndarray
+    )  # (u, feature), Cov[s, f] (Cov[f] + ridge)^-1: the best guess of s from f
+
+
+def seen(
+    scores: np.ndarray, features: np.ndarray, ridge: float, weight: np.ndarray | None = None
+) -> Seen:
+    """As much of the information as features tell a linear critic.
+
+    :param scores: ``(sample, u)``; ``features``: of the same, ``(sample, feature)``.
+    :param weight: of the samples, adding up to one; None: equal.
+    """
+    if weight is None:
+        weight = np.full(len(scores), 1.0 / len(scores))
+    s, f = scores - weight @ scores, features - weight @ features
+    cross, own = (weight[:, None] * s).T @ f, (weight[:, None] * f).T @ f
+    by_feature = np.linalg.solve(own + ridge * np.eye(len(own)), cross.T).T
+    return Seen(by_feature @ cross.T, by_feature)
 
 
 @dataclass(frozen=True, eq=False)
 class Curvature:
-    """Running second moments of scores and features.
+    """Running covariance of scores: the information of a configuration about the parameters.
 
-    :param remember: of them, from one iteration to the next.
-    :param total: Cov of scores and features together, ``(u + feature, u + feature)``, and how much of it is known.
+    :param remember: of it, from one iteration to the next.
+    :param total: ``(u, u)``, and how much of it is known.
     """
 
     remember: float
     total: np.ndarray | None = None
     known: float = 0.0
 
-    def after(self, scores: np.ndarray, features: np.ndarray) -> Self:
-        """With the configurations of one iteration more.
-
-        :param scores: ``(sample, u)``; ``features``: of the same, ``(sample, feature)``.
-        """
-        both = np.concatenate([scores, features], 1)
-        both = both - both.mean(0)
-        new = both.T @ both / len(both)
+    def after(self, scores: np.ndarray) -> Self:
+        """With the scores of one iteration more, ``(sample, u)``."""
+        off = scores - scores.mean(0)
+        new = off.T @ off / len(off)
         old = np.zeros_like(new) if self.total is None else self.total
         return replace(
             self,
@@ -45,16 +66,9 @@ class Curvature:
             known=self.remember * self.known + (1.0 - self.remember),
         )
 
-    def information(self, size: int) -> np.ndarray:
-        """Of a configuration about the first ``size`` coordinates, ``(u, u)``."""
+    @property
+    def information(self) -> np.ndarray:
+        """Of a configuration, ``(u, u)``."""
         assert self.total is not None
-        out: np.ndarray = self.total[:size, :size] / self.known
-        return out
-
-    def seen(self, size: int, ridge: float) -> np.ndarray:
-        """As much of the information as a linear critic sees in the features, ``(u, u)``."""
-        assert self.total is not None
-        mean = self.total / self.known
-        cross, own = mean[:size, size:], mean[size:, size:]
-        out: np.ndarray = cross @ np.linalg.solve(own + ridge * np.eye(len(own)), cross.T)
+        out: np.ndarray = self.total / self.known
         return out

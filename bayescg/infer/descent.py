@@ -3,8 +3,7 @@ r"""How parameters go down a noisy slope, and when they have arrived.
 RMSProp moves each parameter by about its rate as long as its slope has one sign, and at random once noise is
 all that is left of it. A natural step does the same to all parameters together: it goes against the slope in the
 metric of the model's own distribution (S. Amari, Neural Comput. 10, 251 (1998)), so that parameters which do much
-the same, as neighbouring functions of a spline, do not hold each other up. Newton's has as the metric what a critic
-sees of that (:mod:`bayescg.infer.curvature`). A stage of the search ends when over its
+the same, as neighbouring functions of a spline, do not hold each other up. A stage of the search ends when over its
 last ``window`` iterations no parameter went farther than ``drift`` of the way that it took; the next has half the
 rate. The estimate is the average over the last stage (B. T. Polyak and A. B. Juditsky, SIAM J. Control Optim. 30,
 838 (1992)).
@@ -62,8 +61,7 @@ class Rule:
     :param drift: part of the way taken, below which a parameter is going nowhere; somewhat more where there are
         many parameters, 0.36 for 6 and 0.47 for 36 in place of 0.3.
     :param stages: how often the rate is halved.
-    :param kind: ``rmsprop``; ``natural`` or ``newton``, steps in a metric; or ``plain``: a step is the rate times
-        the slope.
+    :param kind: ``rmsprop``; ``natural``, steps in a metric; or ``plain``: a step is the rate times the slope.
     """
 
     rates: np.ndarray
@@ -72,7 +70,7 @@ class Rule:
     window: int = 40
     drift: float = 0.3
     stages: int = 4
-    kind: Literal["rmsprop", "natural", "newton", "plain"] = "rmsprop"
+    kind: Literal["rmsprop", "natural", "plain"] = "rmsprop"
 
     def step(
         self,
@@ -86,10 +84,10 @@ class Rule:
 
         :param settled: whether the slope is that of what is looked for, without noise on features: only then
             a stage can end.
-        :param metric: the information about the parameters that a configuration of the model has, or what a critic
-            sees of it, ``(u, u)``; natural and Newton's steps need it.
+        :param metric: the information about the parameters that a configuration of the model has, ``(u, u)``;
+            natural steps need it.
         """
-        if self.kind in ("natural", "newton"):
+        if self.kind == "natural":
             assert metric is not None
             new, change = self._together(descent, slope, metric)
         else:

@@ -17,6 +17,7 @@ __all__ = [
     "Reader",
     "estimate",
     "likelihood_coordinates",
+    "relaxed",
     "start_chains",
 ]
 
@@ -100,6 +101,39 @@ def start_chains(reader: Reader, key: Array, x: Array, free: int, clamped: int) 
         sampler.at(k_free, x[jnp.arange(free) % frames].T),
         latent.at(k_clamped, jnp.repeat(x, clamped, axis=0).T),
     )
+
+
+def relaxed(
+    reader: Reader,
+    key: Array,
+    u: Array,
+    chains: Chains,
+    x: Array,
+    conditions: dict[str, Array],
+    sweeps: int,
+) -> Chains:
+    """Chains of sites in space after ``sweeps`` in which the q_i alone move, and p_c's where those have come to.
+
+    Virtual sites that were put in by hand answer for scores of their own until they have come to rest, larger ones
+    than the data's. Chains of p_c that begin at rest in the data agree with the q_i at first, and then tell in which
+    direction the model goes away from them.
+    """
+    boltzmann = reader.program.boltzmann(u, x, conditions)
+    ready = reader.latent_sampler.prepare(boltzmann.potential, jnp.asarray(boltzmann.beta))
+    per_frame = chains.clamped.x.shape[-1] // len(x)
+    pull = reader.program.pull(u, x, conditions)
+    field = jax.tree.map(lambda a: jnp.repeat(a, per_frame, axis=0).T, pull)
+
+    def move(state: Any, k: Array) -> tuple[Any, None]:
+        return reader.latent_sampler.step(k, state, *ready, field)[0], None
+
+    keys, at_key = jax.random.split(key)
+    clamped = jax.lax.scan(move, chains.clamped, jax.random.split(keys, sweeps))[0]
+    assert reader.sampler.at is not None
+    free, held = chains.free.x.shape[-1], clamped.x.shape[-1]
+    # Frames in turn, and not all chains of the first ones.
+    order = (jnp.arange(free) * per_frame) % held
+    return Chains(reader.sampler.at(at_key, clamped.x[..., order]), clamped)
 
 
 class _Sums(NamedTuple):

@@ -19,6 +19,7 @@ from bayescg.infer.estimates import (
     Reader,
     estimate,
     likelihood_coordinates,
+    relaxed,
     start_chains,
 )
 from bayescg.infer.marginal import check_factorises
@@ -131,6 +132,7 @@ def run_mcem(
     frames_per_step: int | None = None,
     patience: int = 1,
     information: int = 0,
+    warmup: int = 0,
     infinity: float = np.inf,
     latent_sampler: Sampler | None = None,
     complete: Callable[[Array, Array], Array] | None = None,
@@ -159,6 +161,8 @@ def run_mcem(
     :param information: sweeps at the end, at the mode of each member that has converged, from which
         alone its ``estimates`` are then made: what is averaged over steps remembers other places.
         0: none.
+    :param warmup: sweeps of the latents of sites in space before the first iteration, after which chains of p_c begin
+        where those are.
     :param infinity: a coefficient under an improper or an ARD prior (whose tail holds nothing back)
         that, times beta, passes this is on its way to infinity: its member is given up and
         reported as unbounded.
@@ -198,6 +202,12 @@ def run_mcem(
     )
     chains = jax.jit(begin)(jax.random.split(init_key, count), x)
     u = jnp.zeros((count, program.size)) if start is None else jnp.asarray(start, float)
+    if warmup and sampler.at is not None and not program.sites.latent_observed:
+        rest = over_members(
+            lambda k, u, c, x, w: relaxed(reader, k, u, c, x, w, warmup)  # noqa: B023
+        )
+        warm_key, init_key = jax.random.split(init_key)
+        chains = jax.jit(rest)(jax.random.split(warm_key, count), u, chains, x, conditions)
     inputs = (x, conditions, given)
     shapes, _ = jax.eval_shape(partial(_estimates, reader), init_key, u, chains, *inputs, 1)
     blank = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)

@@ -92,6 +92,10 @@ class MCEMOptions:
     )
     patience: int = option(1, "iterations in a row that must meet that rule")
     max_iterations: int = option(200, "most iterations")
+    warmup: int = option(
+        0,
+        "sweeps of the latents of sites in space before the first iteration; chains of p_c begin where those end",
+    )
     information: int = option(
         0, "sweeps at the mode for the Laplace approximation; 0: the last step's averages"
     )

@@ -107,6 +107,7 @@ class MCEM:
                 max_iterations=options.max_iterations,
                 patience=options.patience,
                 information=options.information,
+                warmup=options.warmup,
                 start=start,
                 fixed={k: v[at] for k, v in fixed.items()},
                 frames_per_step=options.frames_per_step,

@@ -5,8 +5,9 @@ from typing import Any, Literal
 
 import xarray as xr
 
-from bayescg.critics import Critic
+from bayescg.critics import Critic, Logistic
 from bayescg.divergences import Divergence
+from bayescg.divergences.classification import Classified
 from bayescg.infer.adversarial import AdversarialEffort
 from bayescg.infer.adversarial_run import Adversarial, CriticOptions, DescentOptions, judge_of
 from bayescg.infer.options import options_for
@@ -59,4 +60,12 @@ def arcg(
         chosen.critic if critic is None else critic,
         chosen,
     )
-    return Adversarial(system, data, chosen, "arcg", judge, chosen.rule)
+    if chosen.steps != "newton":
+        return Adversarial(system, data, chosen, "arcg", judge, chosen.rule)
+    if not isinstance(judge, Classified) or not isinstance(judge.critic, Logistic):
+        raise ValueError(
+            "steps=newton knows the curvature of what a linear classifier finds; allowed with it are critic=logistic "
+            "and the divergences relative_entropy, hellinger, bhattacharyya, squared and jensen_shannon."
+        )
+    newton = chosen.newton(judge.divergence.curvature)
+    return Adversarial(system, data, chosen, "arcg", judge, lambda program: newton)

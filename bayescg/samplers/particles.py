@@ -29,6 +29,7 @@ from bayescg.samplers.trajectories import forces_and_energy, supports, trajector
 __all__ = ["Dynamics", "ParticleState", "particle_sampler"]
 
 WILD = 1e3  # kT; a trajectory whose W passes this has blown up
+EAGER = 5.0  # gain of the first adaptation
 LEAST = 0.005  # friction of a time step, where sites feel no force
 SMALLEST = 2.0**-10  # of the first time step: a chain that fails there goes on failing, and is seen
 
@@ -242,8 +243,10 @@ def _step(
         v_back = -v
     else:
         taken, v_back = sane, fresh
-    gain = 0.5 / jnp.sqrt(1.0 + state.age)
-    log_step = state.log_step + gain * (chance - dynamics.target)
+    # Eager at first: of a target of 0.9 a step that is far too short falls short by 0.1 only.
+    gain = jnp.maximum(0.5 / jnp.sqrt(1.0 + state.age), EAGER / (1.0 + state.age))
+    change = gain * (chance - dynamics.target)
+    log_step = state.log_step + jnp.clip(change, -math.log(2.0), math.log(2.0))
     wild = ~sane
     log_step = jnp.where(wild, state.log_step - math.log(2.0), log_step)
     limits = math.log(SMALLEST * dynamics.first), math.log(dynamics.longest)

@@ -7,7 +7,8 @@ import numpy as np
 
 from bayescg.compiled import available
 from bayescg.samplers.forces import Held, Tables, Tether
-from bayescg.samplers.lists import SKIN
+
+SKIN = 1.4  # angstrom; a kernel's list costs as much as four or five of its forces, and more room in it little
 
 __all__ = ["forces_and_energy", "supports", "trajectory"]
 

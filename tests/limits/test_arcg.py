@@ -48,7 +48,7 @@ def by_rem(spins: xr.Dataset) -> np.ndarray:
     [
         ("arcg", {"rate": 0.02}),
         ("arcg", {"steps": "natural", "rate": 0.1}),
-        ("arcg", {"steps": "newton", "rate": 0.1}),
+        ("arcg", {"steps": "newton", "tolerance": 0.2}),
         ("classifier", {}),
     ],
 )
