@@ -83,7 +83,8 @@ class Options:
     temperature: float = option(300.0, "K")
     cutoff: float = option(10.0, "cut-off, angstrom, smooth over the last one")
     start: str = option("A", "system of Table II that a fit starts from: A or B")
-    frames: int | None = option(None, "use the first so many frames; none: all")
+    every: int = option(1, "use every so many-th frame; a liquid takes some 10 ps to forget one")
+    frames: int | None = option(None, "use the first so many of them; none: all")
     length: float = option(1000.0, "length of the simulation, ps (reference)")
     spacing: float = option(5.0, "time between its frames, ps (reference)")
     equilibration: float = option(200.0, "time before it, ps (reference)")
@@ -232,6 +233,7 @@ def system(options: Options = Options()) -> cg.System:
         critic_features=tuple(o.in_box(box) for o in seen),
         constants={"box": (("axis",), box, "edges of the periodic box", "angstrom")},
         check=partial(_check, options=options),
+        select=lambda data: data.isel(frame=slice(None, None, options.every)),
         frames=options.frames,
         start=_values(SYSTEM_A if options.start == "A" else SYSTEM_B),
         runaway=None,

@@ -11,7 +11,7 @@ against the slope of its average over the model,
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 import time
 from typing import Any, Literal, NamedTuple
@@ -24,12 +24,10 @@ import numpy as np
 from bayescg.critics import Annealing, Noise, labelled, noisy, shared, whitened
 from bayescg.divergences import Judge, Judgement
 from bayescg.infer.chains import LEAST_CHAINS, Simulator, told, usual_chains
-from bayescg.infer.curvature import Curvature, seen
-from bayescg.infer.descent import Descent, Rule
 from bayescg.infer.pool import Pool
 from bayescg.infer.program import Program
 from bayescg.infer.progress import Progress, Silent
-from bayescg.infer.settling import Newton
+from bayescg.infer.steps import Steps, View
 from bayescg.options import option
 from bayescg.samplers.base import Sampler
 
@@ -114,7 +112,7 @@ def search(
     *,
     example: np.ndarray,
     conditions: dict[str, Array],
-    rule: Rule | Newton,
+    rule: Steps,
     begin: Callable[[Array, int], Array] | None = None,
     downhill: Callable[..., np.ndarray] | None = None,
     annealing: Annealing = Annealing(),  # noqa: B008 - frozen
@@ -159,19 +157,14 @@ def search(
         places, first = jax.random.split(first)
         state = sampler.at(first, begin(places, chains))
     judging = judge.start(critic_key, reference.shape[1])
-    descent = Descent.start(np.asarray(start, float))
-    newton = rule if isinstance(rule, Newton) else None
-    plain = rule if isinstance(rule, Rule) else None
-    pool = Pool(newton.reuse if newton else 0.0, terms)
-    curvature = Curvature(plain.remember if plain else 0.0)
-    found: np.ndarray | None = None
-    distance = np.inf
+    steps = rule.start(np.asarray(start, float))
+    pool = Pool(rule.reuse, terms)
     added = Noise(0.0 if noise is None else noise**2)
     rows: list[dict[str, Any]] = []
     ended, all_apart = "stopped at max_iterations", 0
     try:
         for iteration in range(effort.max_iterations):
-            u, k = descent.u, jax.random.fold_in(key, iteration)
+            u, k = steps.u, jax.random.fold_in(key, iteration)
             state, taken, failed = simulator.sampled(
                 jax.random.fold_in(k, 0),
                 state,
@@ -181,8 +174,9 @@ def search(
                 thin=effort.thin,
                 tell=partial(told, progress, iteration),
             )
-            pool = pool.after(np.asarray(natural(u)), np.moveaxis(taken, 2, 0))
-            flat, weight, chain = pool.at(np.asarray(natural(u)))
+            eta = np.asarray(natural(u))
+            pool = pool.after(eta, np.moveaxis(taken, 2, 0))
+            flat, weight, chain = pool.at(eta)
             if len(flat) < 2:
                 ended = "diverged: no configuration of the model can be measured"
                 break
@@ -203,41 +197,22 @@ def search(
             if not (np.isfinite(slope).all() and np.isfinite(said.loss)):
                 ended = "diverged: the critic's loss is not a number"
                 break
-            shown = _shown(said, added, failed, descent)
-            rows.append({"u": u, "slope": slope, **shown})
+            shown = _shown(said, added, failed)
+            rows.append({"u": u, "slope": slope, **shown, **rule.shown(steps)})
             progress.update("arcg", (iteration + 1) / effort.max_iterations, shown)
             all_apart = all_apart + 1 if said.accuracy == 1.0 else 0
             if all_apart >= ALL:
                 ended = "separated"
                 break
             added = annealing.after(added, said.accuracy)
+            # A mean log-loss has a quarter of the covariance for its curvature.
+            ridge = LEAST_RIDGE + 4.0 * penalty + added.variance
             scores = beta * flat[:, :terms] @ by_u
             quiet = added.variance == 0.0
-            if newton is not None:
-                # A mean log-loss has a quarter of the covariance for its curvature.
-                ridge = LEAST_RIDGE + 4.0 * penalty + added.variance
-                told_by = seen(scores, samples.model, ridge, weight)
-                centred = scores - weight @ scores
-                information = (weight[:, None] * centred).T @ centred
-                step = newton.step(
-                    slope, told_by, information, samples.model, weight, chain, samples.reference
-                )
-                rows[-1] |= {"error_model": step.by_model, "error_data": step.by_data}
-                descent = replace(descent, u=u + step.change)
-                if quiet and step.settled:
-                    ended, found = "converged", descent.u
-                    distance = float(np.max(np.abs(step.change) / np.maximum(step.by_data, 1e-300)))
-                    break
-                continue
-            assert plain is not None
-            metric = None
-            if plain.kind == "natural":
-                curvature = curvature.after(scores)
-                metric = curvature.information
-            descent = plain.step(descent, slope, settled=quiet, metric=metric)
-            if plain.done(descent):
+            steps = rule.advance(steps, slope, View(scores, samples, chain, ridge, quiet))
+            rows[-1] |= rule.shown(steps)
+            if rule.done(steps):
                 ended = "converged"
-                found, distance = plain.found(descent)
                 break
     except KeyboardInterrupt:
         if not rows:
@@ -249,18 +224,16 @@ def search(
         )
     # What a failed search leaves is where it last was, which was good enough to be measured.
     trace = {name: np.array([r[name] for r in rows]) for name in rows[0]}
-    if found is None:
-        found = rows[-1]["u"]
+    found, distance = rule.found(steps) if ended == "converged" else (rows[-1]["u"], np.inf)
     seconds = time.monotonic() - began
     return Searched(found, ended, len(rows), distance, seconds, trace)
 
 
-def _shown(said: Judgement, noise: Noise, failed: float, descent: Descent) -> dict[str, float]:
+def _shown(said: Judgement, noise: Noise, failed: float) -> dict[str, float]:
     return {
         "divergence": said.value,
         "accuracy": said.accuracy,
         "noise": noise.sd,
-        "rate": descent.rate,
         "failed": failed,
     }
 

@@ -22,6 +22,7 @@ from bayescg.infer.options import check_without_prior
 from bayescg.infer.program import Program
 from bayescg.infer.progress import Progress
 from bayescg.infer.settling import Newton
+from bayescg.infer.steps import Steps
 from bayescg.observables.base import Observable
 from bayescg.options import option
 from bayescg.system import Batch, System
@@ -226,7 +227,7 @@ class Adversarial:
     options: Any
     method: str
     judge: Judge
-    rule: Callable[[Program], Rule | Newton]
+    rule: Callable[[Program], Steps]
     downhill: Callable[..., np.ndarray] | None = None
 
     def run(self, key: Array, *, progress: Progress | None = None) -> Fit:

@@ -10,10 +10,12 @@ rate. The estimate is the average over the last stage (B. T. Polyak and A. B. Ju
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
+from bayescg.infer.curvature import Curvature
+from bayescg.infer.steps import View
 from bayescg.observables.blocking import blocked_error
 
 __all__ = ["Descent", "Rule"]
@@ -31,6 +33,7 @@ class Descent:
     :param square: running mean square of the slope, ``(u,)``; natural: of its length, the same for all.
     :param weight: how much of it is known; 1 after many steps.
     :param rate: by which the rates of this stage are multiplied.
+    :param curvature: what natural steps know of the model's information.
     :param path: parameters in this stage, a row an iteration; ``slopes`` the slopes there.
     :param stage: stages that have ended.
     """
@@ -43,6 +46,7 @@ class Descent:
     path: tuple[np.ndarray, ...] = ()
     slopes: tuple[np.ndarray, ...] = ()
     gone: tuple[np.ndarray, ...] = ()
+    curvature: Curvature = Curvature(0.0)  # noqa: RUF009 - frozen
 
     @classmethod
     def start(cls, u: np.ndarray) -> Self:
@@ -71,6 +75,25 @@ class Rule:
     drift: float = 0.3
     stages: int = 4
     kind: Literal["rmsprop", "natural", "plain"] = "rmsprop"
+
+    @property
+    def reuse(self) -> float:
+        """None: a slope is that of the present samples."""
+        return 0.0
+
+    def start(self, u: np.ndarray) -> Descent:
+        return replace(Descent.start(u), curvature=Curvature(self.remember))
+
+    def advance(self, descent: Descent, slope: np.ndarray, view: View) -> Descent:
+        """One step down, with the metric that it needs."""
+        if self.kind != "natural":
+            return self.step(descent, slope, settled=view.quiet)
+        known = descent.curvature.after(view.scores)
+        descent = replace(descent, curvature=known)
+        return self.step(descent, slope, settled=view.quiet, metric=known.information)
+
+    def shown(self, descent: Descent) -> dict[str, Any]:
+        return {"rate": descent.rate}
 
     def step(
         self,

@@ -12,23 +12,25 @@ second, which is the standard error of what it finds.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from bayescg.infer.curvature import Seen
+from bayescg.infer.curvature import seen
+from bayescg.infer.steps import View
 from bayescg.observables.blocking import blocked_error
 
-__all__ = ["Newton", "NewtonStep"]
+__all__ = ["Newton", "Settling"]
 
 DAMPING = 1e-3  # of a parameter's own curvature, added to it: samples know it no better
 SMALL = 1e-24  # of a curvature, below which a parameter matters to nothing
 
 
-class NewtonStep(NamedTuple):
-    """One step, and what is known of where it leads."""
+class Settling(NamedTuple):
+    """Where a search is, and what is known of that."""
 
-    change: np.ndarray  # (u,)
+    u: np.ndarray  # (u,)
+    change: np.ndarray  # (u,), the last step
     by_model: np.ndarray  # (u,), standard errors of the optimum from the model's samples
     by_data: np.ndarray  # (u,), and from the data's frames
     settled: bool
@@ -49,37 +51,42 @@ class Newton:
     reuse: float = 0.5
     unit: float = 1.0
 
-    def step(
-        self,
-        slope: np.ndarray,
-        seen: Seen,
-        information: np.ndarray,
-        model: np.ndarray,
-        weight: np.ndarray,
-        chain: np.ndarray,
-        reference: np.ndarray,
-    ) -> NewtonStep:
-        """One step down.
+    def start(self, u: np.ndarray) -> Settling:
+        none = np.full_like(u, np.inf)
+        return Settling(u, np.zeros_like(u), none, none, False)
 
-        :param slope: of the divergence, ``(u,)``.
-        :param information: Cov[s], ``(u, u)``.
-        :param model: features of the model's samples, ``(sample, feature)``, with their weights and chains.
-        :param reference: those of the data's frames, in the order of time.
-        """
-        own = np.sqrt(np.maximum(np.diag(seen.curvature), 0.0))
+    def advance(self, state: Settling, slope: np.ndarray, view: View) -> Settling:
+        """One step down the slope of the divergence, ``(u,)``."""
+        weight, features = view.samples.model_weight, view.samples.model
+        known = seen(view.scores, features, view.ridge, weight)
+        own = np.sqrt(np.maximum(np.diag(known.curvature), 0.0))
         alive = own**2 > SMALL
         scale = np.where(alive, 1.0 / np.where(alive, own, 1.0), 0.0)
-        whole = scale[:, None] * seen.curvature * scale + np.diag(np.where(alive, DAMPING, 1.0))
+        whole = scale[:, None] * known.curvature * scale + np.diag(np.where(alive, DAMPING, 1.0))
         inverse = scale[:, None] * np.linalg.inv(whole) * scale
         change = -inverse @ slope / self.unit
-        reach = float(np.sqrt(max(change @ information @ change, 0.0)))
+        # The change of what a configuration of the model says, in standard deviations.
+        said = (view.scores - weight @ view.scores) @ change
+        reach = float(np.sqrt(weight @ said**2))
         cut = min(1.0, self.longest / reach) if reach > 0.0 else 1.0
-        answer = inverse @ seen.by_feature  # of u to a change of the features' mean
-        off = weight[:, None] * ((model - weight @ model) @ answer.T)
-        chains = int(chain.max()) + 1
-        sums = np.stack([np.bincount(chain, o, chains) for o in off.T])  # (u, chain)
+        answer = inverse @ known.by_feature  # of u to a change of the features' mean
+        off = weight[:, None] * ((features - weight @ features) @ answer.T)
+        chains = int(view.chain.max()) + 1
+        sums = np.stack([np.bincount(view.chain, o, chains) for o in off.T])  # (u, chain)
         by_model = np.sqrt(np.sum(sums**2, 1) * chains / max(chains - 1, 1))
-        by_data = blocked_error(reference @ answer.T)
+        by_data = blocked_error(view.samples.reference @ answer.T)
         most = self.tolerance * by_data
         settled = cut == 1.0 and np.all((np.abs(change) <= most) & (by_model <= most))
-        return NewtonStep(cut * change, by_model, by_data, bool(settled))
+        return Settling(
+            state.u + cut * change, cut * change, by_model, by_data, bool(settled and view.quiet)
+        )
+
+    def done(self, state: Settling) -> bool:
+        return state.settled
+
+    def found(self, state: Settling) -> tuple[np.ndarray, float]:
+        error = np.where(state.by_data > 0.0, state.by_data, np.inf)
+        return state.u, float(np.max(np.abs(state.change) / error))
+
+    def shown(self, state: Settling) -> dict[str, Any]:
+        return {"error_model": state.by_model, "error_data": state.by_data}
