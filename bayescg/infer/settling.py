@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bayescg.infer.curvature import seen
+from bayescg.infer.curvature import held_out, seen
 from bayescg.infer.steps import View
 from bayescg.observables.blocking import blocked_error
 
@@ -59,10 +59,12 @@ class Newton:
         """One step down the slope of the divergence, ``(u,)``."""
         weight, features = view.samples.model_weight, view.samples.model
         known = seen(view.scores, features, view.ridge, weight)
-        own = np.sqrt(np.maximum(np.diag(known.curvature), 0.0))
+        chains = int(view.chain.max()) + 1
+        curvature = held_out(view.scores, features, view.ridge, weight, view.chain % 2 == 0)
+        own = np.sqrt(np.maximum(np.diag(curvature), 0.0))
         alive = own**2 > SMALL
         scale = np.where(alive, 1.0 / np.where(alive, own, 1.0), 0.0)
-        whole = scale[:, None] * known.curvature * scale + np.diag(np.where(alive, DAMPING, 1.0))
+        whole = scale[:, None] * curvature * scale + np.diag(np.where(alive, DAMPING, 1.0))
         inverse = scale[:, None] * np.linalg.inv(whole) * scale
         change = -inverse @ slope / self.unit
         # The change of what a configuration of the model says, in standard deviations.
@@ -71,7 +73,6 @@ class Newton:
         cut = min(1.0, self.longest / reach) if reach > 0.0 else 1.0
         answer = inverse @ known.by_feature  # of u to a change of the features' mean
         off = weight[:, None] * ((features - weight @ features) @ answer.T)
-        chains = int(view.chain.max()) + 1
         sums = np.stack([np.bincount(view.chain, o, chains) for o in off.T])  # (u, chain)
         by_model = np.sqrt(np.sum(sums**2, 1) * chains / max(chains - 1, 1))
         by_data = blocked_error(view.samples.reference @ answer.T)

@@ -18,6 +18,7 @@ from bayescg.infer.histograms import over_frames
 from bayescg.infer.progress import Silent
 from bayescg.limits import arcg, classifier
 from bayescg.limits.classifier import classifier_step
+from bayescg.potentials.lattice import spin_statistics
 from bayescg.workflow.registry import make_system
 from bayescg.workflow.verbs import fit, make_reference
 from bayescg_models import lj_fluid
@@ -66,6 +67,27 @@ def test_a_complete_critic_leads_where_rem_does(
     assert (
         found["em_trace"]["divergence"].values[-1] < 0.02 < found["em_trace"]["accuracy"].values[-1]
     )
+
+
+def test_newton_s_steps_say_how_well_the_data_know_the_parameters(
+    spins: xr.Dataset, by_rem: np.ndarray
+) -> None:
+    """By Jensen and Shannon's divergence, whose curvature is a quarter. The standard error by the frames is that of
+    the likelihood, the root of the inverse information: the critic is complete and 800 frames are independent."""
+    how = words(steps="newton", tolerance=0.3, divergence="jensen_shannon", noise=0, penalty=1e-6)
+    found = fit("ising", spins, method="arcg", options=LATTICE, method_options=how)
+    assert found.attrs["converged"] == 1 and found.attrs["distance"] < 0.3
+    theta = found["posterior"]["theta_c"].values.ravel()
+    trace = results.group(found, "em_trace")
+    error = trace["error_data"].values[-1].ravel()
+    assert np.all(trace["error_model"].values[-1].ravel() < 0.3 * error)
+    system = make_system("ising", LATTICE, spins)
+    basis = system.program.keywords["lattice"].basis  # type: ignore[attr-defined]
+    phi = np.asarray(spin_statistics(basis, jnp.asarray(spins["x"].values.T, float)))
+    beta = float(spins.attrs["beta"])
+    likelihood = np.sqrt(np.diag(np.linalg.inv(beta**2 * np.cov(phi))) / 800)
+    np.testing.assert_allclose(error, likelihood, rtol=0.2)
+    assert np.all(np.abs(theta - by_rem) < 2.0 * 0.3 * error + 1e-6)
 
 
 @pytest.mark.parametrize(
@@ -292,6 +314,10 @@ def test_bad_options_are_refused(options: dict[str, Any], said: str, spins: xr.D
         ({"rate": -1.0}, "positive"),
         ({"begin": "data"}, "sites in space"),
         ({"steps": "sideways"}, "natural"),
+        ({"steps": "newton", "divergence": "mmd"}, "allowed with it are critic=logistic"),
+        ({"steps": "newton", "critic": "perceptron"}, "allowed with it are critic=logistic"),
+        ({"steps": "newton", "reuse": 1.0}, "reuse at least 0 and below 1"),
+        ({"steps": "newton", "longest": 0.0}, "longest and tolerance must be positive"),
     ],
 )
 def test_what_a_run_cannot_do_is_said_before_it(

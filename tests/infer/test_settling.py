@@ -1,0 +1,94 @@
+"""Newton's steps on pooled samples: on a normal, whose errors are known, and on features that see only part of it."""
+
+import numpy as np
+import pytest
+
+from bayescg.critics import labelled
+from bayescg.infer.settling import Newton, Settling
+from bayescg.infer.steps import View
+
+RNG = np.random.default_rng(11)
+CHAINS, SAMPLES, FRAMES = 40, 100, 900
+CHAIN = np.repeat(np.arange(CHAINS), SAMPLES)
+
+
+def view(
+    model: np.ndarray, reference: np.ndarray, *, ridge: float = 0.0, quiet: bool = True
+) -> View:
+    """Of a model whose scores are its coordinates, and features that are those as well."""
+    return View(model, labelled(model, reference), CHAIN, ridge, quiet)
+
+
+def stepped(rule: Newton, model: np.ndarray, reference: np.ndarray, **how: float) -> Settling:
+    """One step from 0; the slope of relative entropy is the difference of the means."""
+    slope = model.mean(0) - reference.mean(0)
+    seen = view(model, reference, **how)  # type: ignore[arg-type]
+    return rule.advance(rule.start(np.zeros(2)), slope, seen)
+
+
+def drawn(count: int, at: np.ndarray) -> np.ndarray:
+    return at + RNG.normal(size=(count, 2)) * [1.0, 2.0]
+
+
+def test_a_step_leads_to_equal_averages_with_the_errors_of_both() -> None:
+    """The curvature is the variance, 1 and 4, so that u is off by the means' difference over it.
+
+    Errors are one over sd and root of the number of independent samples, to a fifth: 40 chains know them to 11 %.
+    """
+    at = np.array([0.05, -0.06])
+    model, reference = drawn(CHAINS * SAMPLES, np.zeros(2)), drawn(FRAMES, at * [1.0, 4.0])
+    found = stepped(Newton(longest=10.0), model, reference)
+    expected = (reference.mean(0) - model.mean(0)) / model.var(0)
+    np.testing.assert_allclose(found.u, expected, rtol=0.05, atol=0.003)
+    np.testing.assert_allclose(found.by_data, np.array([1.0, 0.5]) / np.sqrt(FRAMES), rtol=0.2)
+    np.testing.assert_allclose(found.by_model, np.array([1.0, 0.5]) / np.sqrt(4000), rtol=0.4)
+
+
+def test_chains_that_remember_have_larger_errors() -> None:
+    """All samples of a chain the same: as many as there are chains, whose halves know a variance to 30 %."""
+    once = drawn(CHAINS, np.zeros(2))
+    found = stepped(Newton(), np.repeat(once, SAMPLES, axis=0), drawn(FRAMES, np.zeros(2)))
+    np.testing.assert_allclose(found.by_model, 1.0 / once.std(0) / np.sqrt(CHAINS), rtol=0.6)
+
+
+def test_long_steps_are_cut_in_what_a_configuration_says() -> None:
+    """At 0.3 standard deviations, in the direction of the whole step; a search that is cut has not settled."""
+    model, reference = drawn(CHAINS * SAMPLES, np.zeros(2)), drawn(FRAMES, np.array([3.0, 3.0]))
+    whole, cut = (stepped(Newton(longest=d, tolerance=1e9), model, reference) for d in (100.0, 0.3))
+    said = (model - model.mean(0)) @ cut.change
+    assert said.std() == pytest.approx(0.3)
+    np.testing.assert_allclose(cut.change / whole.change, cut.change[0] / whole.change[0])
+    assert whole.settled and not cut.settled
+
+
+def test_what_no_feature_sees_does_not_move() -> None:
+    """A feature of one coordinate alone, and a score that is always the same."""
+    model, reference = drawn(CHAINS * SAMPLES, np.zeros(2)), drawn(FRAMES, np.array([0.3, 0.0]))
+    scores = model * [1.0, 0.0]
+    seen = View(scores, labelled(model[:, :1], reference[:, :1]), CHAIN, 0.0, True)
+    rule = Newton(longest=10.0)
+    slope = np.array([model[:, 0].mean() - reference[:, 0].mean(), 0.0])
+    found = rule.advance(rule.start(np.zeros(2)), slope, seen)
+    assert found.u[1] == 0.0 and 0.15 < found.u[0] < 0.45
+
+
+def test_it_settles_when_simulation_is_sure_enough_and_the_slope_is_the_true_one() -> None:
+    """Of equal averages the last step is nothing; errors by 4000 and by 900 samples are 0.47 of each other."""
+    model = drawn(CHAINS * SAMPLES, np.zeros(2))
+    reference = drawn(FRAMES, np.zeros(2))
+    reference += model.mean(0) - reference.mean(0)
+    assert stepped(Newton(tolerance=0.8), model, reference).settled
+    assert not stepped(Newton(tolerance=0.25), model, reference).settled
+    assert not stepped(Newton(tolerance=0.8), model, reference, quiet=False).settled
+
+
+def test_other_divergences_have_another_curvature() -> None:
+    """A slope four times smaller, as Jensen and Shannon's, leads as far."""
+    model, reference = drawn(CHAINS * SAMPLES, np.zeros(2)), drawn(FRAMES, np.array([0.1, 0.1]))
+    slope = model.mean(0) - reference.mean(0)
+    seen = view(model, reference)
+    one, other = Newton(longest=10.0), Newton(longest=10.0, unit=0.25)
+    np.testing.assert_allclose(
+        one.advance(one.start(np.zeros(2)), slope, seen).u,
+        other.advance(other.start(np.zeros(2)), 0.25 * slope, seen).u,
+    )
