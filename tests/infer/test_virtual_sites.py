@@ -17,7 +17,7 @@ import xarray as xr
 from bayescg import results
 from bayescg.distributions import Boltzmann
 from bayescg.infer.begin import origin, program_of
-from bayescg.infer.estimates import Estimates, Reader, estimate, start_chains
+from bayescg.infer.estimates import Estimates, Reader, estimate, relaxed, start_chains
 from bayescg.infer.fit import Fit
 from bayescg.infer.marginal import log_marginal, log_posterior
 from bayescg.infer.program import Program, ProgramError, read_program
@@ -221,6 +221,23 @@ def test_the_data_s_frames_are_completed_where_chains_begin() -> None:
     np.testing.assert_allclose(free[:, [0, 2]], x[np.arange(2048) % FRAMES], rtol=1e-6)
     aside = np.linalg.norm(free[:, 1] - 0.5 * (free[:, 0] + free[:, 2]), axis=1)
     np.testing.assert_allclose(aside, 1.0, atol=1e-4)
+
+
+def test_chains_of_p_c_begin_where_the_latents_have_come_to_rest() -> None:
+    """The data's ends are held, every middle has moved, and each chain of p_c begins in one of another frame."""
+    system, _, program, x = case(6)
+    sampler = system.sampler
+    reader = Reader(
+        program, sampler, system.latent_sampler or sampler, np.zeros(0, int), None, system.complete
+    )
+    before = start_chains(reader, jax.random.key(0), x, 6, 2)
+    u = at(program, TARGET)
+    after = relaxed(reader, jax.random.key(1), u, before, x, {}, 20)
+    ends = np.asarray(after.clamped.x)[:, [0, 2]].T  # (chain, site, axis)
+    np.testing.assert_allclose(ends, np.repeat(np.asarray(x), 2, axis=0), atol=1e-5)
+    moved = np.abs(np.asarray(after.clamped.x - before.clamped.x))[:, 1].max(0)
+    assert np.all(moved > 0.05)
+    np.testing.assert_array_equal(after.free.x, after.clamped.x[..., ::2])
 
 
 @pytest.mark.parametrize("values", [TARGET, INITIAL], ids=["target", "initial"])
