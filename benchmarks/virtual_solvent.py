@@ -119,7 +119,7 @@ def run() -> dict[str, Any]:
         "all that the X say": _covariance(flat) - left,
         "features D1 to D3": held_out(
             flat, f / f.std(0), RIDGE, np.full(len(flat), 1.0 / len(flat)), chain % 2 == 0
-        ),
+        ).curvature,
         "X and Y both seen": _covariance(flat),
     }
     per_cent = {

@@ -15,65 +15,69 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-__all__ = ["Curvature", "Seen", "held_out", "seen"]
+__all__ = ["Curvature", "HeldOut", "guess", "held_out"]
 
-LEAST_SEEN = 0.01  # of the information in any direction, below which samples tell nothing of what is seen
-
-
-class Seen(NamedTuple):
-    """What a linear critic sees of the scores."""
-
-    curvature: np.ndarray  # (u, u), H
-    by_feature: (
-        np.ndarray
-    )  # (u, feature), Cov[s, f] (Cov[f] + ridge)^-1: the best guess of s from f
+LEAST_KNOWN = 1e-9  # eigenvalue of the information, each parameter's own being 1
+LEAST_SEEN = (
+    0.01  # of the information in any direction, below which samples tell nothing of what is seen
+)
 
 
-def seen(
-    scores: np.ndarray, features: np.ndarray, ridge: float, weight: np.ndarray | None = None
-) -> Seen:
-    """As much of the information as features tell a linear critic.
+class HeldOut(NamedTuple):
+    """H in the metric of the information: that is ``root @ root.T``, and H ``root @ diag(share) @ root.T``."""
+
+    root: np.ndarray  # (u, u)
+    share: np.ndarray  # (u,), of the information along each axis, that a critic sees
+
+    @property
+    def curvature(self) -> np.ndarray:
+        """H, ``(u, u)``."""
+        out: np.ndarray = self.root * self.share @ self.root.T
+        return out
+
+
+def guess(scores: np.ndarray, features: np.ndarray, ridge: float, weight: np.ndarray) -> np.ndarray:
+    """Cov[s, f] (Cov[f] + ridge)^-1, ``(u, feature)``: the best linear guess of scores from features.
 
     :param scores: ``(sample, u)``; ``features``: of the same, ``(sample, feature)``.
-    :param weight: of the samples, adding up to one; None: equal.
+    :param weight: of the samples, adding up to one.
     """
-    if weight is None:
-        weight = np.full(len(scores), 1.0 / len(scores))
+    cross, own = _moments(scores, features, weight)
+    out: np.ndarray = np.linalg.solve(own + ridge * np.eye(len(own)), cross.T).T
+    return out
+
+
+def _moments(
+    scores: np.ndarray, features: np.ndarray, weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     s, f = scores - weight @ scores, features - weight @ features
-    cross, own = (weight[:, None] * s).T @ f, (weight[:, None] * f).T @ f
-    by_feature = np.linalg.solve(own + ridge * np.eye(len(own)), cross.T).T
-    return Seen(by_feature @ cross.T, by_feature)
+    return (weight[:, None] * s).T @ f, (weight[:, None] * f).T @ f
 
 
 def held_out(
     scores: np.ndarray, features: np.ndarray, ridge: float, weight: np.ndarray, part: np.ndarray
-) -> np.ndarray:
-    """H by guesses of either half of the samples for the other, ``(u, u)``, within the information.
+) -> HeldOut:
+    """H by guesses of either half of the samples for the other, at most the information.
 
     Sixty features guess a part of any score in a few hundred samples that they were fitted to, and of one that they
     know a tenth of that is most: a step would be a tenth of its length.
 
     :param part: (sample,), true for one half; correlated samples in the same one.
     """
-    halves = []
-    for chosen in (part, ~part):
-        share = weight[chosen] / weight[chosen].sum()
-        s, f = (v[chosen] - share @ v[chosen] for v in (scores, features))
-        halves.append(((share[:, None] * s).T @ f, (share[:, None] * f).T @ f))
+    halves = [(scores[p], features[p], weight[p] / weight[p].sum()) for p in (part, ~part)]
     total = np.zeros((scores.shape[1],) * 2)
-    for (cross, own), (other, _) in zip(halves, halves[::-1], strict=True):
-        total += np.linalg.solve(own + ridge * np.eye(len(own)), cross.T).T @ other.T
+    for one, other in zip(halves, halves[::-1], strict=True):
+        (s, f, w) = one
+        total += guess(s, f, ridge, w) @ _moments(*other)[0].T
     off = scores - weight @ scores
     information = (weight[:, None] * off).T @ off
     size = np.sqrt(np.diag(information))
     size = np.where(size > 0.0, size, 1.0)
     values, vectors = np.linalg.eigh(information / np.outer(size, size))
-    root = size[:, None] * vectors * np.sqrt(np.maximum(values, 1e-9))
-    inverse = (vectors / np.sqrt(np.maximum(values, 1e-9))).T / size
+    known = np.sqrt(np.maximum(values, LEAST_KNOWN))
+    inverse = (vectors / known).T / size
     share, axes = np.linalg.eigh(0.25 * inverse @ (total + total.T) @ inverse.T)
-    back = root @ axes
-    out: np.ndarray = back * np.clip(share, LEAST_SEEN, 1.0) @ back.T
-    return out
+    return HeldOut(size[:, None] * vectors * known @ axes, np.clip(share, LEAST_SEEN, 1.0))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,11 @@
 r"""Newton's steps on the samples of many iterations, and when a search has settled.
 
-A step is :math:`-H^{-1}` times the slope, with the curvature that a critic sees (:mod:`bayescg.infer.curvature`), cut
-to a length in the metric of the model's own information. The slope is one of averages, over the model's samples and
-over the data's frames, so that the parameters have an error from either,
+A step is :math:`-(H + \lambda I)^{-1}` times the slope, with the curvature H that a critic sees and the model's own
+information I (:mod:`bayescg.infer.curvature`); :math:`\lambda` holds its length in the metric of I, at the cost of
+directions that the critic hardly sees, in which a step would be long and mostly noise.
+
+The slope is one of averages, over the model's samples and over the data's frames, so that the parameters have an
+error from either,
 
 .. math:: \delta u = H^{-1}\,B\,(\delta\langle f\rangle_{mod} - \delta\langle f\rangle_{ref}),
           \qquad B = \operatorname{Cov}[s, f]\,(\operatorname{Cov}[f] + \rho)^{-1} .
@@ -16,14 +19,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bayescg.infer.curvature import held_out, seen
+from bayescg.infer.curvature import HeldOut, guess, held_out
 from bayescg.infer.steps import View
 from bayescg.observables.blocking import blocked_error
 
 __all__ = ["Newton", "Settling"]
 
-DAMPING = 1e-3  # of a parameter's own curvature, added to it: samples know it no better
-SMALL = 1e-24  # of a curvature, below which a parameter matters to nothing
+HALVINGS = 60  # of the interval that lambda lies in
 
 
 class Settling(NamedTuple):
@@ -58,29 +60,19 @@ class Newton:
     def advance(self, state: Settling, slope: np.ndarray, view: View) -> Settling:
         """One step down the slope of the divergence, ``(u,)``."""
         weight, features = view.samples.model_weight, view.samples.model
-        known = seen(view.scores, features, view.ridge, weight)
         chains = int(view.chain.max()) + 1
-        curvature = held_out(view.scores, features, view.ridge, weight, view.chain % 2 == 0)
-        own = np.sqrt(np.maximum(np.diag(curvature), 0.0))
-        alive = own**2 > SMALL
-        scale = np.where(alive, 1.0 / np.where(alive, own, 1.0), 0.0)
-        whole = scale[:, None] * curvature * scale + np.diag(np.where(alive, DAMPING, 1.0))
-        inverse = scale[:, None] * np.linalg.inv(whole) * scale
-        change = -inverse @ slope / self.unit
-        # The change of what a configuration of the model says, in standard deviations.
-        said = (view.scores - weight @ view.scores) @ change
-        reach = float(np.sqrt(weight @ said**2))
-        cut = min(1.0, self.longest / reach) if reach > 0.0 else 1.0
-        answer = inverse @ known.by_feature  # of u to a change of the features' mean
+        known = held_out(view.scores, features, view.ridge, weight, view.chain % 2 == 0)
+        change, whole = _within(slope / self.unit, known, self.longest)
+        inverse = np.linalg.inv(known.curvature)
+        # Of u to a change of the features' mean.
+        answer = inverse @ guess(view.scores, features, view.ridge, weight)
         off = weight[:, None] * ((features - weight @ features) @ answer.T)
         sums = np.stack([np.bincount(view.chain, o, chains) for o in off.T])  # (u, chain)
         by_model = np.sqrt(np.sum(sums**2, 1) * chains / max(chains - 1, 1))
         by_data = blocked_error(view.samples.reference @ answer.T)
         most = self.tolerance * by_data
-        settled = cut == 1.0 and np.all((np.abs(change) <= most) & (by_model <= most))
-        return Settling(
-            state.u + cut * change, cut * change, by_model, by_data, bool(settled and view.quiet)
-        )
+        settled = whole and view.quiet and np.all((np.abs(change) <= most) & (by_model <= most))
+        return Settling(state.u + change, change, by_model, by_data, bool(settled))
 
     def done(self, state: Settling) -> bool:
         return state.settled
@@ -91,3 +83,20 @@ class Newton:
 
     def shown(self, state: Settling) -> dict[str, Any]:
         return {"error_model": state.by_model, "error_data": state.by_data}
+
+
+def _within(slope: np.ndarray, known: HeldOut, longest: float) -> tuple[np.ndarray, bool]:
+    """The step of at most that length, and whether it is Newton's whole one."""
+    inverse = np.linalg.inv(known.root)
+    along = inverse @ slope
+
+    def length(damping: float) -> float:
+        return float(np.linalg.norm(along / (known.share + damping)))
+
+    low, high = 0.0, 0.0
+    if length(0.0) > longest:
+        high = float(np.linalg.norm(along)) / longest  # enough by itself
+        for _ in range(HALVINGS):
+            middle = 0.5 * (low + high)
+            low, high = (middle, high) if length(middle) > longest else (low, middle)
+    return -inverse.T @ (along / (known.share + high)), high == 0.0
