@@ -106,8 +106,9 @@ class LocalDensity(LiquidObservable):
 
         def step(s: Array, counts: Array) -> Array:
             d = minimum_image(jax.lax.dynamic_slice_in_dim(twice, s, sites, 1) - x, box)
-            r = jnp.sqrt(jnp.sum(d * d, 0))
-            return counts + jnp.stack([jax.nn.sigmoid(c - r) for c in cutoffs])
+            # One exponential serves all cut-offs; no box is so large that it overflows.
+            far = jnp.exp(jnp.sqrt(jnp.sum(d * d, 0)))
+            return counts + jnp.stack([1.0 / (1.0 + np.exp(-c) * far) for c in cutoffs])
 
         none = jnp.zeros((len(cutoffs), *x.shape[1:]), x.dtype)
         counts = jax.lax.fori_loop(1, sites, step, none)
