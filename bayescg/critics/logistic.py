@@ -63,11 +63,11 @@ class Logistic:
 
 
 def _padded(samples: Labelled) -> Labelled:
-    """With rows of no weight up to a power of two, so that little is compiled where numbers of samples change."""
+    """On the device, with rows of no weight: little is compiled where numbers of samples change a little."""
 
-    def more(a: np.ndarray) -> np.ndarray:
-        rows = (1 << (len(a) - 1).bit_length()) - len(a)
-        return np.pad(a, [(0, rows), *[(0, 0)] * (a.ndim - 1)])
+    def more(a: np.ndarray) -> Any:
+        unit = max(1, (1 << len(a).bit_length()) // 16)  # at most an eighth more
+        return jnp.asarray(np.pad(a, [(0, -len(a) % unit), *[(0, 0)] * (a.ndim - 1)]))
 
     return Labelled(*(more(a) for a in samples))
 

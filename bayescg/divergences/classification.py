@@ -55,12 +55,10 @@ class FDivergence:
     def curvature(self) -> float:
         r"""At the minimum, by the mean square of :math:`p_{ref}/p_{mod} - 1`; twice the divergence over it.
 
-        From the losses, with :math:`l'_{ref}(0) = -l'_{mod}(0)`, as for every proper loss:
-        :math:`l'_{mod} - \tfrac12(l''_{mod} + l''_{ref})` at 0.
+        :math:`\tfrac12 l'_{mod}` at a logit of 0, since for a proper loss :math:`l'_{ref} = -l'_{mod}` there, and the
+        sum of both second derivatives is :math:`l'_{mod}`.
         """
-        ours, theirs = self.losses
-        bent = jax.grad(jax.grad(ours))(0.0) + jax.grad(jax.grad(theirs))(0.0)
-        return float(jax.grad(ours)(0.0) - 0.5 * bent) * self.transform(0.0)[1]
+        return 0.5 * float(jax.grad(self.losses.model)(0.0)) * self.transform(0.0)[1]
 
     def by(self, critic: Critic, folds: int = 2) -> "Classified":
         return Classified(self, critic, folds)

@@ -33,6 +33,7 @@ from bayescg.samplers.base import Sampler
 
 __all__ = ["AdversarialEffort", "Searched", "search", "slope_of"]
 
+ROUNDING = 1e-9  # of an accuracy, whose weights add up to one but for that
 ALL = 3  # fits in a row that tell all samples apart, after which there is nothing to learn from
 COPIES = 16  # draws of noise that a witness is averaged over
 LOUDER = 2.0  # factor of the first noise, until the critic errs
@@ -72,7 +73,7 @@ class AdversarialEffort:
 class Searched(NamedTuple):
     """How it went."""
 
-    u: np.ndarray  # (u,), averaged over the last stage, or the last good ones
+    u: np.ndarray  # (u,), averaged over the last stage (Newton: the last), or the last good ones
     ended: str  # "converged", or why not
     iterations: int
     distance: float  # mean slope over the last stage in its standard errors (rms); Newton: last step in the data's
@@ -174,12 +175,12 @@ def search(
                 thin=effort.thin,
                 tell=partial(told, progress, iteration),
             )
+            if np.isfinite(taken).all(1).sum() < 2:
+                ended = "diverged: no configuration of the model can be measured"
+                break
             eta = np.asarray(natural(u))
             pool = pool.after(eta, np.moveaxis(taken, 2, 0))
             flat, weight, chain = pool.at(eta)
-            if len(flat) < 2:
-                ended = "diverged: no configuration of the model can be measured"
-                break
             samples = whitened(labelled(flat[:, terms:], reference, weight))
             if noise is None and iteration == 0:
                 added = _first_noise(judge, judging, jax.random.fold_in(k, 1), samples, annealing)
@@ -197,20 +198,20 @@ def search(
             if not (np.isfinite(slope).all() and np.isfinite(said.loss)):
                 ended = "diverged: the critic's loss is not a number"
                 break
+            # A mean log-loss has a quarter of the covariance for its curvature.
+            ridge = LEAST_RIDGE + 4.0 * penalty + added.variance
+            scores = beta * flat[:, :terms] @ by_u
+            view = View(scores, samples, chain, ridge, added.variance == 0.0)
+            steps, more = rule.advance(steps, slope, view)
             shown = _shown(said, added, failed)
-            rows.append({"u": u, "slope": slope, **shown, **rule.shown(steps)})
-            progress.update("arcg", (iteration + 1) / effort.max_iterations, shown)
-            all_apart = all_apart + 1 if said.accuracy == 1.0 else 0
+            rows.append({"u": u, "slope": slope, **shown, **more})
+            numbers = {k: v for k, v in more.items() if np.ndim(v) == 0}
+            progress.update("arcg", (iteration + 1) / effort.max_iterations, {**shown, **numbers})
+            all_apart = all_apart + 1 if said.accuracy > 1.0 - ROUNDING else 0
             if all_apart >= ALL:
                 ended = "separated"
                 break
             added = annealing.after(added, said.accuracy)
-            # A mean log-loss has a quarter of the covariance for its curvature.
-            ridge = LEAST_RIDGE + 4.0 * penalty + added.variance
-            scores = beta * flat[:, :terms] @ by_u
-            quiet = added.variance == 0.0
-            steps = rule.advance(steps, slope, View(scores, samples, chain, ridge, quiet))
-            rows[-1] |= rule.shown(steps)
             if rule.done(steps):
                 ended = "converged"
                 break

@@ -27,7 +27,14 @@ from bayescg.observables.base import Observable
 from bayescg.options import option
 from bayescg.system import Batch, System
 
-__all__ = ["Adversarial", "CriticOptions", "DescentOptions", "features_of", "judge_of"]
+__all__ = [
+    "Adversarial",
+    "CriticOptions",
+    "DescentOptions",
+    "NewtonOptions",
+    "features_of",
+    "judge_of",
+]
 
 LAST = (
     40  # iterations, over which the divergence and the accuracy that a search ended with are taken
@@ -97,34 +104,14 @@ class DescentOptions:
     rates: str = option(
         "", "of single parameters: name=rate with commas, as epsilon=0.02,sigma=0.005"
     )
-    window: int = option(40, "iterations that a stage is judged by, at least")
+    window: int = option(
+        40, "iterations that a stage is judged by, at least (not newton, nor the next two)"
+    )
     drift: float = option(
         0.3,
         "a stage ends when no parameter went farther in them than this part of its way (of many, more)",
     )
     stages: int = option(4, "how often the rate is then halved")
-    longest: float = option(
-        0.5, "longest step, in standard deviations of what a configuration says (newton)"
-    )
-    tolerance: float = option(
-        0.5,
-        "a search ends when simulation's standard errors and its last step are below this part of the data's (newton)",
-    )
-    reuse: float = option(
-        0.5, "part of the iterations so far whose samples are used again, reweighted (newton)"
-    )
-
-    def newton(self, unit: float) -> Newton:
-        """The rule of Newton's steps.
-
-        :param unit: curvature of the divergence at its minimum, relative entropy's being 1.
-        :raises ValueError: for options out of range.
-        """
-        if not self.longest > 0.0 or not self.tolerance > 0.0 or not 0.0 <= self.reuse < 1.0:
-            raise ValueError(
-                "longest and tolerance must be positive, reuse at least 0 and below 1."
-            )
-        return Newton(self.longest, self.tolerance, self.reuse, unit)
 
     def rule(self, program: Program, kind: Literal["plain"] | None = None) -> Rule:
         """The rule of other steps.
@@ -161,6 +148,35 @@ class DescentOptions:
             stages=self.stages,
             kind=kind or ("natural" if self.steps == "natural" else "rmsprop"),
         )
+
+
+@dataclass(frozen=True)
+class NewtonOptions:
+    """How parameters move by Newton's steps."""
+
+    longest: float = option(
+        0.5, "longest step, in standard deviations of what a configuration says (newton)"
+    )
+    tolerance: float = option(
+        0.5,
+        "a search ends when simulation's standard errors and its last step are below this part of the data's (newton)",
+    )
+    reuse: float = option(
+        0.5, "part of the iterations so far whose samples are used again, reweighted (newton)"
+    )
+
+    def __post_init__(self) -> None:
+        if not self.longest > 0.0 or not self.tolerance > 0.0 or not 0.0 <= self.reuse < 1.0:
+            raise ValueError(
+                "longest and tolerance must be positive, reuse at least 0 and below 1."
+            )
+
+    def newton(self, unit: float) -> Newton:
+        """The rule of Newton's steps.
+
+        :param unit: curvature of the divergence at its minimum, relative entropy's being 1.
+        """
+        return Newton(self.longest, self.tolerance, self.reuse, unit)
 
 
 def judge_of(divergence: str | Divergence, critic: str | Critic, options: Any) -> Judge:

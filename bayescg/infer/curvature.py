@@ -18,16 +18,29 @@ import numpy as np
 __all__ = ["Curvature", "HeldOut", "guess", "held_out"]
 
 LEAST_KNOWN = 1e-9  # eigenvalue of the information, each parameter's own being 1
-LEAST_SEEN = (
-    0.01  # of the information in any direction, below which samples tell nothing of what is seen
-)
+LEAST_SEEN = 0.01  # of the information along an axis; samples do not tell less from nothing
+LITTLE = 0.01  # of a parameter's variance, if all were seen
 
 
 class HeldOut(NamedTuple):
     """H in the metric of the information: that is ``root @ root.T``, and H ``root @ diag(share) @ root.T``."""
 
     root: np.ndarray  # (u, u)
+    inverse: np.ndarray  # (u, u), of the root
     share: np.ndarray  # (u,), of the information along each axis, that a critic sees
+    seen: np.ndarray  # (u,), whether it sees, and samples know, anything along it
+
+    def solve(self, damping: float = 0.0) -> np.ndarray:
+        """Inverse of H and ``damping`` times the information, ``(u, u)``."""
+        out: np.ndarray = (self.inverse.T / (self.share + damping)) @ self.inverse
+        return out
+
+    @property
+    def unseen(self) -> np.ndarray:
+        """Parameters that something depends on of which the critic sees nothing, ``(u,)``."""
+        part = self.inverse.T**2
+        out: np.ndarray = part[:, ~self.seen].sum(1) > LITTLE * part.sum(1)
+        return out
 
     @property
     def curvature(self) -> np.ndarray:
@@ -77,7 +90,12 @@ def held_out(
     known = np.sqrt(np.maximum(values, LEAST_KNOWN))
     inverse = (vectors / known).T / size
     share, axes = np.linalg.eigh(0.25 * inverse @ (total + total.T) @ inverse.T)
-    return HeldOut(size[:, None] * vectors * known @ axes, np.clip(share, LEAST_SEEN, 1.0))
+    return HeldOut(
+        size[:, None] * vectors * known @ axes,
+        axes.T @ inverse,
+        np.clip(share, LEAST_SEEN, 1.0),
+        share > LEAST_SEEN,
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -78,22 +78,21 @@ class Rule:
 
     @property
     def reuse(self) -> float:
-        """None: a slope is that of the present samples."""
+        """Nothing: a slope is that of the present samples."""
         return 0.0
 
     def start(self, u: np.ndarray) -> Descent:
         return replace(Descent.start(u), curvature=Curvature(self.remember))
 
-    def advance(self, descent: Descent, slope: np.ndarray, view: View) -> Descent:
+    def advance(
+        self, descent: Descent, slope: np.ndarray, view: View
+    ) -> tuple[Descent, dict[str, Any]]:
         """One step down, with the metric that it needs."""
-        if self.kind != "natural":
-            return self.step(descent, slope, settled=view.quiet)
-        known = descent.curvature.after(view.scores)
-        descent = replace(descent, curvature=known)
-        return self.step(descent, slope, settled=view.quiet, metric=known.information)
-
-    def shown(self, descent: Descent) -> dict[str, Any]:
-        return {"rate": descent.rate}
+        shown, metric = {"rate": descent.rate}, None
+        if self.kind == "natural":
+            known = descent.curvature.after(view.scores)
+            descent, metric = replace(descent, curvature=known), known.information
+        return self.step(descent, slope, settled=view.quiet, metric=metric), shown
 
     def step(
         self,

@@ -131,8 +131,9 @@ def relaxed(
     clamped = jax.lax.scan(move, chains.clamped, jax.random.split(keys, sweeps))[0]
     assert reader.sampler.at is not None
     free, held = chains.free.x.shape[-1], clamped.x.shape[-1]
-    # Frames in turn, and not all chains of the first ones.
-    order = (jnp.arange(free) * per_frame) % held
+    # Frames in turn, and then their next chains.
+    k = jnp.arange(free)
+    order = (k * per_frame + k // len(x)) % held
     return Chains(reader.sampler.at(at_key, clamped.x[..., order]), clamped)
 
 

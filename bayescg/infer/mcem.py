@@ -202,7 +202,11 @@ def run_mcem(
     )
     chains = jax.jit(begin)(jax.random.split(init_key, count), x)
     u = jnp.zeros((count, program.size)) if start is None else jnp.asarray(start, float)
-    if warmup and sampler.at is not None and not program.sites.latent_observed:
+    if warmup and (sampler.at is None or program.sites.latent_observed):
+        raise ValueError(
+            "warmup is for latent sites in space, and there are none here; allowed is 0."
+        )
+    if warmup:
         rest = over_members(lambda k, u, c, x, w: relaxed(reader, k, u, c, x, w, warmup))
         warm_key, init_key = jax.random.split(init_key)
         chains = jax.jit(rest)(jax.random.split(warm_key, count), u, chains, x, conditions)

@@ -94,7 +94,7 @@ class MCEMOptions:
     max_iterations: int = option(200, "most iterations")
     warmup: int = option(
         0,
-        "sweeps of the latents of sites in space before the first iteration; chains of p_c begin where those end",
+        "sweeps of latent sites in space before the first iteration; chains of p_c begin where those end",
     )
     information: int = option(
         0, "sweeps at the mode for the Laplace approximation; 0: the last step's averages"
@@ -155,7 +155,7 @@ class MCEMOptions:
         ):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}.")
-        for name in ("likelihood_first", "information"):
+        for name in ("likelihood_first", "information", "warmup"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}.")
         if self.draws < 2 or self.clamped_chains < 2 or self.free_chains < 2:

@@ -10,6 +10,7 @@ have theirs.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -17,6 +18,7 @@ from scipy.special import logsumexp
 
 __all__ = ["Pool", "Weighted"]
 
+MOST = 64  # iterations kept: what is weighed grows as their square
 ROUNDS = 100  # of the self-consistent equations, which begin where they ended before
 SETTLED = 1e-4  # change of a log Z in one of them
 
@@ -53,19 +55,19 @@ class Pool:
         :param eta: ``(term,)``; ``taken``: ``(chain, sample, column)``.
         """
         seen = self.seen + 1
-        keep = max(1, int(self.reuse * seen))
+        keep = min(MOST, max(1, int(self.reuse * seen)))
         etas, all_taken = (*self.eta, eta)[-keep:], (*self.taken, taken)[-keep:]
         new = replace(self, seen=seen, eta=etas, taken=all_taken)
         if keep == 1:
             return replace(new, log_z=np.zeros(1))
         old = np.zeros(0) if self.log_z is None else self.log_z
         # Where the new one stands the old ones know, if samples were kept at all.
-        first = [*old, new._change(self, eta) if self.eta else 0.0]
+        first = [*old, self._change(eta) if self.eta else 0.0]
         return replace(new, log_z=new._consistent(np.asarray(first)[-keep:]))
 
     def at(self, eta: np.ndarray) -> Weighted:
         """The samples, weighted for ``eta (term,)``; what could not be measured is left out."""
-        flat, chain = self._flat()
+        flat, chain = self._flat
         if len(self.eta) == 1:
             return Weighted(flat, np.full(len(flat), 1.0 / max(len(flat), 1)), chain)
         phi = flat[:, : self.terms]
@@ -73,7 +75,9 @@ class Pool:
         weight = np.exp(log_w - log_w.max())
         return Weighted(flat, weight / weight.sum(), chain)
 
+    @cached_property
     def _flat(self) -> tuple[np.ndarray, np.ndarray]:
+        """What could be measured, and the chain of each."""
         both = np.concatenate(self.taken, 1)
         chain = np.repeat(np.arange(both.shape[0]), both.shape[1])
         flat = both.reshape(-1, both.shape[2])
@@ -83,23 +87,19 @@ class Pool:
     def _counts(self) -> np.ndarray:
         return np.array([max(1, int(np.isfinite(t).all(2).sum())) for t in self.taken], float)
 
-    def _mixture(self, phi: np.ndarray, log_z: np.ndarray | None = None) -> np.ndarray:
+    def _mixture(self, phi: np.ndarray) -> np.ndarray:
         """Log density of the mixture up to a constant, ``(sample,)``."""
-        z = self.log_z if log_z is None else log_z
-        assert z is not None
-        out: np.ndarray = logsumexp(phi @ np.stack(self.eta, 1) - z, b=self._counts(), axis=1)
+        energy = phi @ np.stack(self.eta, 1) - self.log_z
+        out: np.ndarray = logsumexp(energy, b=self._counts(), axis=1)
         return out
 
-    def _change(self, before: "Pool", eta: np.ndarray) -> float:
-        """log Z at ``eta`` by the samples of before."""
-        flat, _ = before._flat()
-        phi = flat[:, : self.terms]
-        if not len(phi):
-            return 0.0
-        return float(logsumexp(phi @ eta - before._mixture(phi)))
+    def _change(self, eta: np.ndarray) -> float:
+        """log Z at ``eta`` by the samples that there are."""
+        phi = self._flat[0][:, : self.terms]
+        return float(logsumexp(phi @ eta - self._mixture(phi))) if len(phi) else 0.0
 
     def _consistent(self, log_z: np.ndarray) -> np.ndarray:
-        phi = self._flat()[0][:, : self.terms]
+        phi = self._flat[0][:, : self.terms]
         if not len(phi):
             return log_z
         energy = phi @ np.stack(self.eta, 1)

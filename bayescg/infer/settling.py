@@ -33,7 +33,9 @@ class Settling(NamedTuple):
 
     u: np.ndarray  # (u,)
     change: np.ndarray  # (u,), the last step
-    by_model: np.ndarray  # (u,), standard errors of the optimum from the model's samples
+    by_model: (
+        np.ndarray
+    )  # (u,), standard errors of the optimum from the model's samples; inf: the critic sees nothing
     by_data: np.ndarray  # (u,), and from the data's frames
     settled: bool
 
@@ -57,22 +59,26 @@ class Newton:
         none = np.full_like(u, np.inf)
         return Settling(u, np.zeros_like(u), none, none, False)
 
-    def advance(self, state: Settling, slope: np.ndarray, view: View) -> Settling:
+    def advance(
+        self, state: Settling, slope: np.ndarray, view: View
+    ) -> tuple[Settling, dict[str, Any]]:
         """One step down the slope of the divergence, ``(u,)``."""
         weight, features = view.samples.model_weight, view.samples.model
         chains = int(view.chain.max()) + 1
         known = held_out(view.scores, features, view.ridge, weight, view.chain % 2 == 0)
         change, whole = _within(slope / self.unit, known, self.longest)
-        inverse = np.linalg.inv(known.curvature)
         # Of u to a change of the features' mean.
-        answer = inverse @ guess(view.scores, features, view.ridge, weight)
+        answer = known.solve() @ guess(view.scores, features, view.ridge, weight)
         off = weight[:, None] * ((features - weight @ features) @ answer.T)
         sums = np.stack([np.bincount(view.chain, o, chains) for o in off.T])  # (u, chain)
         by_model = np.sqrt(np.sum(sums**2, 1) * chains / max(chains - 1, 1))
         by_data = blocked_error(view.samples.reference @ answer.T)
         most = self.tolerance * by_data
-        settled = whole and view.quiet and np.all((np.abs(change) <= most) & (by_model <= most))
-        return Settling(state.u + change, change, by_model, by_data, bool(settled))
+        small = np.all((np.abs(change) <= most) & (by_model <= most))
+        settled = whole and view.quiet and bool(small) and not known.unseen.any()
+        by_model, by_data = (np.where(known.unseen, np.inf, e) for e in (by_model, by_data))
+        new = Settling(state.u + change, change, by_model, by_data, settled)
+        return new, {"error_model": by_model, "error_data": by_data}
 
     def done(self, state: Settling) -> bool:
         return state.settled
@@ -81,14 +87,10 @@ class Newton:
         error = np.where(state.by_data > 0.0, state.by_data, np.inf)
         return state.u, float(np.max(np.abs(state.change) / error))
 
-    def shown(self, state: Settling) -> dict[str, Any]:
-        return {"error_model": state.by_model, "error_data": state.by_data}
-
 
 def _within(slope: np.ndarray, known: HeldOut, longest: float) -> tuple[np.ndarray, bool]:
     """The step of at most that length, and whether it is Newton's whole one."""
-    inverse = np.linalg.inv(known.root)
-    along = inverse @ slope
+    along = known.inverse @ slope
 
     def length(damping: float) -> float:
         return float(np.linalg.norm(along / (known.share + damping)))
@@ -99,4 +101,4 @@ def _within(slope: np.ndarray, known: HeldOut, longest: float) -> tuple[np.ndarr
         for _ in range(HALVINGS):
             middle = 0.5 * (low + high)
             low, high = (middle, high) if length(middle) > longest else (low, middle)
-    return -inverse.T @ (along / (known.share + high)), high == 0.0
+    return -known.solve(high) @ slope, high == 0.0

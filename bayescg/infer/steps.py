@@ -31,8 +31,8 @@ class Steps(Protocol):
         """The first state, with parameters ``u``; what it holds is the rule's own, but for ``u``."""
         ...
 
-    def advance(self, state: Any, slope: np.ndarray, view: View) -> Any:
-        """The state after one step down."""
+    def advance(self, state: Any, slope: np.ndarray, view: View) -> tuple[Any, dict[str, Any]]:
+        """The state after one step down, and what a trace keeps of it."""
         ...
 
     def done(self, state: Any) -> bool:
@@ -41,8 +41,4 @@ class Steps(Protocol):
 
     def found(self, state: Any) -> tuple[np.ndarray, float]:
         """The parameters that it converged to, and how far they may still be off, in standard errors."""
-        ...
-
-    def shown(self, state: Any) -> dict[str, Any]:
-        """What a trace keeps of the state."""
         ...

@@ -1,15 +1,20 @@
 """Adversarial-residual coarse-graining (ARCG) as a limiting case: Dirac map or pre-CG map, and a critic for log Z."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import xarray as xr
 
 from bayescg.critics import Critic, Logistic
-from bayescg.divergences import Divergence
-from bayescg.divergences.classification import Classified
+from bayescg.divergences import Classified, Divergence
 from bayescg.infer.adversarial import AdversarialEffort
-from bayescg.infer.adversarial_run import Adversarial, CriticOptions, DescentOptions, judge_of
+from bayescg.infer.adversarial_run import (
+    Adversarial,
+    CriticOptions,
+    DescentOptions,
+    NewtonOptions,
+    judge_of,
+)
 from bayescg.infer.options import options_for
 from bayescg.options import option
 from bayescg.system import System
@@ -18,7 +23,7 @@ __all__ = ["ARCGOptions", "arcg"]
 
 
 @dataclass(frozen=True)
-class ARCGOptions(AdversarialEffort, CriticOptions, DescentOptions):
+class ARCGOptions(AdversarialEffort, CriticOptions, DescentOptions, NewtonOptions):
     """Options of ARCG."""
 
     divergence: Literal[
@@ -32,6 +37,10 @@ class ARCGOptions(AdversarialEffort, CriticOptions, DescentOptions):
         "wasserstein",
         "sobolev",
     ] = option("relative_entropy", "divergence of model and data that is made small")
+
+    def __post_init__(self) -> None:
+        AdversarialEffort.__post_init__(self)
+        NewtonOptions.__post_init__(self)
 
 
 def arcg(
@@ -49,7 +58,7 @@ def arcg(
 
     :param divergence: one of :mod:`bayescg.divergences`, or its name.
     :param critic: one of :mod:`bayescg.critics`, or its name.
-    :raises ValueError: for an unknown option.
+    :raises ValueError: for an unknown option, and for Newton's steps with another critic than a linear classifier.
     """
     names = {
         k: v for k, v in {"divergence": divergence, "critic": critic}.items() if isinstance(v, str)
@@ -68,4 +77,6 @@ def arcg(
             "and the divergences relative_entropy, hellinger, bhattacharyya, squared and jensen_shannon."
         )
     newton = chosen.newton(judge.divergence.curvature)
+    # What holds a critic back is that critic's own penalty.
+    chosen = replace(chosen, penalty=judge.critic.penalty)
     return Adversarial(system, data, chosen, "arcg", judge, lambda program: newton)

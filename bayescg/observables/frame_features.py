@@ -1,6 +1,7 @@
 """Numbers of single configurations that a critic is shown (ARCG paper, Appendix D.2)."""
 
 from dataclasses import dataclass
+import math
 from typing import ClassVar
 
 import jax
@@ -106,9 +107,9 @@ class LocalDensity(LiquidObservable):
 
         def step(s: Array, counts: Array) -> Array:
             d = minimum_image(jax.lax.dynamic_slice_in_dim(twice, s, sites, 1) - x, box)
-            # One exponential serves all cut-offs; no box is so large that it overflows.
+            # One exponential serves all cut-offs; where it overflows a pair adds nothing, as it should.
             far = jnp.exp(jnp.sqrt(jnp.sum(d * d, 0)))
-            return counts + jnp.stack([1.0 / (1.0 + np.exp(-c) * far) for c in cutoffs])
+            return counts + jnp.stack([1.0 / (1.0 + math.exp(-c) * far) for c in cutoffs])
 
         none = jnp.zeros((len(cutoffs), *x.shape[1:]), x.dtype)
         counts = jax.lax.fori_loop(1, sites, step, none)

@@ -7,7 +7,6 @@ from bayescg.critics import labelled
 from bayescg.infer.settling import Newton, Settling
 from bayescg.infer.steps import View
 
-RNG = np.random.default_rng(11)
 CHAINS, SAMPLES, FRAMES = 40, 100, 900
 CHAIN = np.repeat(np.arange(CHAINS), SAMPLES)
 
@@ -23,11 +22,12 @@ def stepped(rule: Newton, model: np.ndarray, reference: np.ndarray, **how: float
     """One step from 0; the slope of relative entropy is the difference of the means."""
     slope = model.mean(0) - reference.mean(0)
     seen = view(model, reference, **how)  # type: ignore[arg-type]
-    return rule.advance(rule.start(np.zeros(2)), slope, seen)
+    return rule.advance(rule.start(np.zeros(2)), slope, seen)[0]
 
 
 def drawn(count: int, at: np.ndarray) -> np.ndarray:
-    return at + RNG.normal(size=(count, 2)) * [1.0, 2.0]
+    """Coordinates with standard deviations 1 and 2; other numbers for another count."""
+    return at + np.random.default_rng(count).normal(size=(count, 2)) * [1.0, 2.0]
 
 
 def test_a_step_leads_to_equal_averages_with_the_errors_of_both() -> None:
@@ -65,14 +65,15 @@ def test_a_step_is_cut_where_the_critic_hardly_sees() -> None:
     """Features that are mostly noise for the second coordinate, which then is a long way off: the first arrives."""
     model, reference = drawn(CHAINS * SAMPLES, np.zeros(2)), drawn(FRAMES, np.array([0.2, 2.0]))
     blind = np.array([0.0, 6.0])
-    f, g = (x + blind * RNG.normal(size=x.shape) for x in (model, reference))
+    rng = np.random.default_rng(0)
+    f, g = (x + blind * rng.normal(size=x.shape) for x in (model, reference))
     seen = View(model, labelled(f, g), CHAIN, 0.0, True)
     slope = np.array([-0.2, -2.0 * 4.0 / 40.0])  # of what a critic sees of four, a tenth
     whole, cut = (
-        r.advance(r.start(np.zeros(2)), slope, seen)
+        r.advance(r.start(np.zeros(2)), slope, seen)[0]
         for r in (Newton(longest=100.0), Newton(longest=0.6))
     )
-    assert cut.change[0] > 0.85 * whole.change[0] and cut.change[1] < 0.65 * whole.change[1]
+    assert cut.change[0] > 0.85 * whole.change[0] and cut.change[1] < 0.7 * whole.change[1]
 
 
 def test_what_no_feature_sees_does_not_move() -> None:
@@ -82,8 +83,21 @@ def test_what_no_feature_sees_does_not_move() -> None:
     seen = View(scores, labelled(model[:, :1], reference[:, :1]), CHAIN, 0.0, True)
     rule = Newton(longest=10.0)
     slope = np.array([model[:, 0].mean() - reference[:, 0].mean(), 0.0])
-    found = rule.advance(rule.start(np.zeros(2)), slope, seen)
-    assert found.u[1] == 0.0 and 0.15 < found.u[0] < 0.45
+    found, _ = rule.advance(rule.start(np.zeros(2)), slope, seen)
+    assert abs(found.u[1]) < 1e-6 and 0.15 < found.u[0] < 0.45
+    assert np.isfinite(found.by_data[0]) and found.by_data[1] == found.by_model[1] == np.inf
+
+
+def test_a_search_does_not_settle_where_the_critic_is_blind() -> None:
+    """A feature of the first coordinate and one of nothing: of the second no error is known."""
+    model = drawn(CHAINS * SAMPLES, np.zeros(2))
+    noise = np.random.default_rng(1).normal(size=(len(model), 1))
+    features = np.column_stack([model[:, :1], noise])
+    seen = View(model, labelled(features, features), CHAIN, 0.0, True)
+    rule = Newton(longest=10.0, tolerance=1e9)
+    found, shown = rule.advance(rule.start(np.zeros(2)), np.zeros(2), seen)
+    assert not found.settled and np.isfinite(shown["error_data"][0])
+    assert shown["error_data"][1] == shown["error_model"][1] == np.inf
 
 
 def test_it_settles_when_simulation_is_sure_enough_and_the_slope_is_the_true_one() -> None:
@@ -103,6 +117,6 @@ def test_other_divergences_have_another_curvature() -> None:
     seen = view(model, reference)
     one, other = Newton(longest=10.0), Newton(longest=10.0, unit=0.25)
     np.testing.assert_allclose(
-        one.advance(one.start(np.zeros(2)), slope, seen).u,
-        other.advance(other.start(np.zeros(2)), 0.25 * slope, seen).u,
+        one.advance(one.start(np.zeros(2)), slope, seen)[0].u,
+        other.advance(other.start(np.zeros(2)), 0.25 * slope, seen)[0].u,
     )

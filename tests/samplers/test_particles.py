@@ -266,9 +266,22 @@ def test_adaptation_fades() -> None:
     state = HMC.init(jax.random.key(0), CHAINS)
     prepared = prepare(HMC, FLUID)
     young, _ = run(HMC, state, prepared, 1, jax.random.key(1))
-    late = state._replace(age=jnp.full(CHAINS, 99.0, jnp.float32))
-    old, _ = run(HMC, late, prepared, 1, jax.random.key(1))
-    np.testing.assert_array_equal(young.x, old.x)
-    first, last = (np.asarray(s.log_step - state.log_step) for s in (young, old))
+    ages = (state._replace(age=jnp.full(CHAINS, a, jnp.float32)) for a in (99.0, 9999.0))
+    late, latest = (run(HMC, s, prepared, 1, jax.random.key(1))[0] for s in ages)
+    np.testing.assert_array_equal(young.x, late.x)
+    first, last = (np.asarray(s.log_step - state.log_step) for s in (late, latest))
     np.testing.assert_allclose(last, first / 10.0, atol=1e-6)
-    assert np.all(np.abs(first) > 1e-3)
+    assert np.all(np.abs(first) > 1e-4)
+
+
+def test_a_first_step_that_is_far_too_short_soon_is_not() -> None:
+    """A fifth of the step of a long run: half of that after 15 trajectories, where 0.5/sqrt(1 + n) would need 200."""
+    prepared, key = prepare(LANGEVIN, FLUID), jax.random.key(0)
+    long, _ = run(LANGEVIN, LANGEVIN.init(key, CHAINS), prepared, 400, key)
+    right = float(np.median(long.log_step))
+    short = long._replace(
+        log_step=jnp.full(CHAINS, right - np.log(5.0), jnp.float32),
+        age=jnp.zeros(CHAINS, jnp.float32),
+    )
+    soon, _ = run(LANGEVIN, short, prepared, 15, key)
+    assert np.median(soon.log_step) > right - np.log(2.0)
