@@ -248,6 +248,7 @@ def system(options: Options = Options()) -> cg.System:
 FIT = {
     "free_chains": 64,
     "clamped_chains": 2,
+    "warmup": 100,  # Y put in by hand come to rest first
     "cooling": 0.0,
     "growth": 1.0,
     "sweeps": 16,

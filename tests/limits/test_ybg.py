@@ -57,7 +57,9 @@ def energy(theta_c: Array, basis: PairBasis = SPLINES) -> MolecularPotential:
 @cache
 def frames() -> np.ndarray:
     """``(frame, site, axis)`` by HMC, the frames of one chain after each other."""
-    sampler = particle_sampler(SITES, BOX, Dynamics("hmc", first=0.05, precision="double"))
+    sampler = particle_sampler(
+        SITES, BOX, Dynamics("hmc", first=0.05, longest=0.05, precision="double")
+    )
 
     @jax.jit
     def run(key: Array) -> Array:
