@@ -99,10 +99,10 @@ class DescentOptions:
     rate: float = option(
         0.01,
         "of a step, in the unconstrained coordinate of a parameter; of natural steps, in standard deviations of what "
-        "a configuration says of the parameters",
+        "a configuration says of the parameters (not newton)",
     )
     rates: str = option(
-        "", "of single parameters: name=rate with commas, as epsilon=0.02,sigma=0.005"
+        "", "of single parameters: name=rate with commas, as epsilon=0.02,sigma=0.005 (not newton)"
     )
     window: int = option(
         40, "iterations that a stage is judged by, at least (not newton, nor the next two)"

@@ -121,8 +121,7 @@ def relaxed(
     boltzmann = reader.program.boltzmann(u, x, conditions)
     ready = reader.latent_sampler.prepare(boltzmann.potential, jnp.asarray(boltzmann.beta))
     per_frame = chains.clamped.x.shape[-1] // len(x)
-    pull = reader.program.pull(u, x, conditions)
-    field = jax.tree.map(lambda a: jnp.repeat(a, per_frame, axis=0).T, pull)
+    field = _pulls(reader.program, u, x, conditions, per_frame)
 
     def move(state: Any, k: Array) -> tuple[Any, None]:
         return reader.latent_sampler.step(k, state, *ready, field)[0], None
@@ -135,6 +134,14 @@ def relaxed(
     k = jnp.arange(free)
     order = (k * per_frame + k // len(x)) % held
     return Chains(reader.sampler.at(at_key, clamped.x[..., order]), clamped)
+
+
+def _pulls(
+    program: Program, u: Array, x: Array, conditions: dict[str, Array], per_frame: int
+) -> Any:
+    """The pull of every frame on each of its chains, in the layout of samplers."""
+    pull = program.pull(u, x, conditions)
+    return jax.tree.map(lambda a: jnp.repeat(a, per_frame, axis=0).T, pull)
 
 
 class _Sums(NamedTuple):
@@ -194,8 +201,7 @@ def estimate(
     field: Any = None
     ready, latent_ready = sampler.prepare(potential, beta), latent_sampler.prepare(potential, beta)
     if not observed:
-        pull = program.pull(u, x, conditions)
-        field = jax.tree.map(lambda a: jnp.repeat(a, per_frame, axis=0).T, pull)
+        field = _pulls(program, u, x, conditions, per_frame)
     latent = program.fixed[program.sites.latent] if observed else None
 
     control = latent is None and latent_sampler.force is not None and fine.size > 0
