@@ -69,7 +69,7 @@ class System:
     :param runaway: beta times a coefficient that passes this under a flat or ARD prior is on its way
         to infinity, as on a lattice it can be; None where a search never ends there.
     :param method_defaults: options of methods that suit this system better than their own defaults,
-        by method (``"mcem"``), and by schedule where one needs more (``"mcem, schedule=paper"``).
+        by method (``"mcem"``), and by schedule or steps where one needs more (``"mcem, schedule=paper"``).
     :param box: edges of the periodic box of sites in space, angstrom.
     :param units: of parameters; those not named are pure numbers.
     :param derived: further quantities of one draw of the parameters, for ``posterior``.

@@ -23,7 +23,8 @@ import xarray as xr
 
 import bayescg as cg
 from bayescg.distributions import Boltzmann, flat_positive
-from bayescg.engines.atomic import AtomicRun, simulate
+from bayescg.engines.atomic import AtomicRun
+from bayescg.engines.atomic import simulate as openmm_frames
 from bayescg.mapping import drop_sites
 from bayescg.observables import (
     LiquidObservable,
@@ -42,10 +43,10 @@ from bayescg.potentials import (
     PairClasses,
     classes_of,
 )
-from bayescg.samplers import Dynamics, Sampler, long_run, particle_sampler
+from bayescg.samplers import Dynamics, Sampler, long_run, particle_sampler, simulate
 from bayescg.space import check_cutoff, minimum_image
 from bayescg.topology import Topology
-from bayescg.units import beta_of
+from bayescg.units import beta_of, thermal_speed
 
 SUMMARY = "binary Lennard-Jones fluid with a virtual solvent (ARCG paper, Section IV.C)"
 
@@ -58,6 +59,7 @@ REFERENCE_OPTIONS = (
     "length",
     "spacing",
     "equilibration",
+    "engine",
     "timestep",
 )
 METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = {}
@@ -71,6 +73,9 @@ MASS = 40.0  # g/mol; configurations do not depend on it
 CLOSEST = 1.5  # angstrom; no two particles come that close
 LONGEST = 12.0  # angstrom, of the radial distribution function
 INTERVAL = 0.5  # ps between the frames that it is measured on
+CHAINS = 8  # of a reference
+#: A configuration is forgotten after 25 angstrom of thermal motion, some fifteen of these trajectories.
+DYNAMICS = Dynamics("langevin", steps=50, target=0.7)
 CANDIDATES = 1.5  # angstrom between places where a Y may begin
 
 
@@ -85,10 +90,15 @@ class Options:
     start: str = option("A", "system of Table II that a fit starts from: A or B")
     every: int = option(1, "use every so many-th frame; a liquid takes some 10 ps to forget one")
     frames: int | None = option(None, "use the first so many of them; none: all")
-    length: float = option(1000.0, "length of the simulation, ps (reference)")
+    length: float = option(
+        10000.0, "length of the simulation, of all chains together, ps (reference)"
+    )
     spacing: float = option(5.0, "time between its frames, ps (reference)")
-    equilibration: float = option(200.0, "time before it, ps (reference)")
-    timestep: float = option(5.0, "time step, fs (reference)")
+    equilibration: float = option(300.0, "time before it, of each chain, ps (reference)")
+    engine: str = option(
+        "chains", "chains of the sampler that fits use, or openmm, one chain (reference)"
+    )
+    timestep: float = option(10.0, "time step of openmm, fs; chains find their own (reference)")
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -100,6 +110,8 @@ class Options:
             )
         if self.sites % 2:
             raise ValueError(f"sites must be even, half of them X, got {self.sites}.")
+        if self.engine not in ("chains", "openmm"):
+            raise ValueError(f"engine must be chains or openmm, got {self.engine!r}.")
         if self.start not in ("A", "B"):
             raise ValueError(f"start must be A or B, got {self.start!r}.")
 
@@ -170,7 +182,7 @@ def _mixture(options: Options) -> Mixture:
         box,
         InversePowers(cutoff=options.cutoff),
         beta_of(options.temperature),
-        particle_sampler(sites, box, Dynamics("langevin")),
+        particle_sampler(sites, box, DYNAMICS),
     )
 
 
@@ -238,7 +250,7 @@ def system(options: Options = Options()) -> cg.System:
         start=_values(SYSTEM_A if options.start == "A" else SYSTEM_B),
         runaway=None,
         box=mixture.box,
-        method_defaults={"mcem": FIT, "arcg": SEARCH},
+        method_defaults={"mcem": FIT, "arcg": SEARCH, "arcg, steps=newton": SETTLE},
         units={n: "kcal/mol" if n.startswith("eps") else "angstrom" for n in NAMES},
         derived=partial(_pair_potentials, mixture=mixture),
     )
@@ -272,6 +284,16 @@ SEARCH = {
     "relax": 1,
     "samples": 3,
     "max_iterations": 900,
+}
+#: Its Newton's steps go on from there; they end by what simulation knows, not by slopes.
+SETTLE = {
+    "noise": 0.0,
+    "penalty": 0.03,
+    "chains": 32,
+    "warmup": 30,
+    "samples": 2,
+    "thin": 4,
+    "max_iterations": 300,
 }
 
 
@@ -319,10 +341,35 @@ def _check(data: xr.Dataset, options: Options) -> None:
 def reference(
     options: Options, key: Array, progress: Callable[[str, float], None] | None = None
 ) -> xr.Dataset:
-    """The X of system B by molecular dynamics with OpenMM, started in two slabs.
+    """The X of system B by molecular dynamics, started in two slabs.
 
     :return: ``x``, ``box``, and ``rdf`` and ``slab_density`` over the whole run with their standard errors.
     """
+    real = options.sites // 2
+    if options.engine == "openmm":
+        frames, told = _by_openmm(options, key, progress), f"{options.timestep:g} fs, with OpenMM"
+    else:
+        frames, told = _by_chains(options, key, progress), f"by {CHAINS} chains of bayescg"
+    measured = (rdf(0.1, longest_rdf(options.box, LONGEST)), slab_profile())
+    return cg.reference_frames(
+        frames[:, :real].astype(np.float32),
+        [o.in_box(options.box) for o in measured],
+        box=options.box,
+        mass=np.full(real, MASS),
+        temperature=options.temperature,
+        interval=INTERVAL,
+        spacing=options.spacing,
+        source=(
+            f"bayescg reference binary_lj: {options.length:g} ps of {options.sites} Lennard-Jones particles, system B "
+            f"of Table II, cut-off {options.cutoff:g} angstrom, Langevin thermostat, {told}; particles X"
+        ),
+    )
+
+
+def _by_openmm(
+    options: Options, key: Array, progress: Callable[[str, float], None] | None
+) -> np.ndarray:
+    """All frames, ``(frame, site, axis)``."""
     run = AtomicRun(
         molecules=options.sites,
         temperature=options.temperature,
@@ -337,20 +384,35 @@ def reference(
     )
     seed = int(np.asarray(jax.random.key_data(key)).ravel()[-1])
     truth = {(n[0], n[2]): SYSTEM_B[n] for n in PAIRS}
-    real = options.sites // 2
-    measured = (rdf(0.1, longest_rdf(options.box, LONGEST)), slab_profile())
-    frames = simulate(options.types, truth, run, seed, progress)
-    return cg.reference_frames(
-        np.stack([f[:real].astype(np.float32) for f in frames]),
-        [o.in_box(options.box) for o in measured],
-        box=options.box,
-        mass=np.full(real, MASS),
-        temperature=options.temperature,
-        interval=INTERVAL,
-        spacing=options.spacing,
-        source=(
-            f"bayescg reference binary_lj: {options.length:g} ps of {options.sites} Lennard-Jones particles, system B "
-            f"of Table II, cut-off {options.cutoff:g} angstrom, Langevin thermostat, {options.timestep:g} fs, with "
-            "OpenMM; particles X"
-        ),
+    return np.stack(list(openmm_frames(options.types, truth, run, seed, progress)))
+
+
+def _by_chains(
+    options: Options, key: Array, progress: Callable[[str, float], None] | None
+) -> np.ndarray:
+    """The same, one chain after another."""
+    mixture = _mixture(options)
+    speed = thermal_speed(options.temperature, MASS) * 1e3  # angstrom/ps
+    places, key = jax.random.split(key)
+    runs = simulate(
+        mixture.box,
+        DYNAMICS,
+        key,
+        np.stack([_slabs(k, options) for k in jax.random.split(places, CHAINS)]),
+        mixture.potential({n: jnp.asarray(v) for n, v in _values(SYSTEM_B).items()}),
+        mixture.beta,
+        equilibration=options.equilibration * speed,
+        length=options.length / CHAINS * speed,
+        interval=INTERVAL * speed,
+        progress=progress,
     )
+    frames = np.stack([f.astype(np.float32) for f in runs], 1)
+    return frames.reshape(-1, *frames.shape[2:])
+
+
+def _slabs(key: Array, options: Options) -> np.ndarray:
+    """Sites of a cubic lattice, X in the lower part of the box and Y above, ``(site, axis)``."""
+    edge = int(np.ceil(options.sites ** (1.0 / 3.0) - 1e-9))
+    places = np.stack(np.meshgrid(*[np.arange(edge)] * 3), -1).reshape(-1, 3)
+    spots = np.asarray(jax.random.permutation(key, places))[: options.sites]
+    return spots[np.argsort(spots[:, 2], kind="stable")] * (options.box[0] / edge)

@@ -76,7 +76,7 @@ def _library(compiler: list[str]) -> Path:
     wide = [f"-m{flag}" for flag in WIDE if set(WIDE) <= set(processor.split())]
     command = [*compiler, *FLAGS, *wide, "-isystem", jax.ffi.include_dir()]
     sources = [FOLDER / f"{name}.cc" for name in KERNELS]
-    texts = [path.read_text() for path in (FOLDER / "batch.h", *sources)]
+    texts = [path.read_text() for path in (*sorted(FOLDER.glob("*.h")), *sources)]
     parts = (*texts, *command, jaxlib.__version__, processor)
     name = f"kernels-{sha256('|'.join(parts).encode()).hexdigest()[:16]}.so"
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bayescg"

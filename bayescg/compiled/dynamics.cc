@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "batch.h"
+#include "blocks.h"
 
 using Floats = ffi::Buffer<ffi::F32>;
 using Ints = ffi::Buffer<ffi::S32>;
@@ -45,7 +46,30 @@ struct Model {
   const float* strength;   // of the three-body term, (chain,) or one for all; null where there is none
   bool own_strength;
   float cosine, decay, reach;  // cos(eta_0), gamma sigma and a_3 sigma of it
+#ifdef BAYESCG_BLOCKS
+  blocks::Kinds kinds;                // known where pairs are visited in blocks
+  std::vector<blocks::Curve> curves;  // of each class, where all chains have the same
+#endif
 };
+
+#ifdef BAYESCG_BLOCKS
+constexpr int kFewest = 96;  // sites that are worth blocks
+
+std::vector<blocks::Table> TablesOf(const Model& m, const float* value, const float* slope) {
+  std::vector<blocks::Table> out;
+  for (int c = 0; c < m.classes; ++c)
+    out.push_back({value + int64_t{c} * m.nodes, slope + int64_t{c} * m.nodes, m.nodes, kFirst * kFirst, m.step});
+  return out;
+}
+
+// Curves of all classes but the silent one; none where one cannot be had.
+std::vector<blocks::Curve> CurvesOf(const Model& m, const std::vector<blocks::Table>& tables) {
+  std::vector<blocks::Curve> out(m.classes);
+  for (int c = 0; c < m.classes; ++c)
+    if (c != m.silent && !out[c].Fit(tables[c], m.range)) return {};
+  return out;
+}
+#endif
 
 // Where two sites are so near the end of the three-body weight that it is nothing, angstrom.
 constexpr float kEnd = 1e-3f;
@@ -71,6 +95,14 @@ class Configuration {
       slope_ = m_.slope;
     }
     for (int k = 0; k < 3; ++k) per_box_[k] = 1.0f / m_.box[k];
+#ifdef BAYESCG_BLOCKS
+    if (m_.kinds.known) {
+      tables_ = TablesOf(m_, value_, slope_);
+      if (m_.own_tables) own_curves_ = CurvesOf(m_, tables_);
+      curves_ = m_.own_tables ? &own_curves_ : &m_.curves;
+      in_blocks_ = !curves_->empty();
+    }
+#endif
   }
 
   float* x(int axis) { return x_.data() + axis * n_; }
@@ -79,6 +111,15 @@ class Configuration {
 
   // Lists of sites within the range and the skin, those of a class side by side. Held sites need none of their own.
   void List() {
+#ifdef BAYESCG_BLOCKS
+    if (in_blocks_) {
+      if (!grouped_) blocks_.Sort(m_.kinds, moves_.data(), n_);
+      grouped_ = true;
+      sane_ = blocks_.List(x_.data(), m_.box, m_.range);
+      std::copy(x_.begin(), x_.end(), made_.begin());
+      return;
+    }
+#endif
     while (!TryList()) room_ *= 2;
     std::copy(x_.begin(), x_.end(), made_.begin());
   }
@@ -94,11 +135,22 @@ class Configuration {
       far = d > far ? d : far;
       sane &= d < std::numeric_limits<float>::max();
     }
-    if (!(far < 0.25f * m_.skin * m_.skin) || !sane) List();
+    if (!(far < 0.25f * Skin() * Skin()) || !sane) List();
   }
 
   void Forces() {
     std::fill(f_.begin(), f_.end(), 0.0f);
+#ifdef BAYESCG_BLOCKS
+    if (in_blocks_) {
+      if (!sane_) {  // what blew up must be seen as such
+        std::fill(f_.begin(), f_.end(), std::numeric_limits<float>::quiet_NaN());
+        return;
+      }
+      blocks_.Forces(x_.data(), m_.box, curves_->data(), tables_.data(), m_.silent, f_.data());
+      OnlyMoving();
+      return;
+    }
+#endif
     float *fx = f_.data(), *fy = fx + n_, *fz = fy + n_;
     // Class by class: the tables of all together are larger than the first level of cache.
     EachRow([&](int i, int c, const int* list, int size) {
@@ -119,14 +171,17 @@ class Configuration {
     });
     if (m_.strength != nullptr) {
       ThreeBody(true);
-      const float* moves = moves_.data();
-      for (int k = 0; k < 3; ++k)
-        for (int i = 0; i < n_; ++i) f_[k * n_ + i] *= moves[i];
+      OnlyMoving();
     }
   }
 
   // Of all pairs with a site that moves; others do not change.
   double Energy() {
+#ifdef BAYESCG_BLOCKS
+    if (in_blocks_)
+      return sane_ ? blocks_.Energy(x_.data(), m_.box, curves_->data(), tables_.data(), m_.silent)
+                   : std::numeric_limits<double>::quiet_NaN();
+#endif
     const float* moves = moves_.data();
     double total = 0.0;
     EachRow([&](int i, int c, const int* list, int size) {
@@ -149,6 +204,19 @@ class Configuration {
   }
 
  private:
+  float Skin() const {
+#ifdef BAYESCG_BLOCKS
+    if (in_blocks_) return blocks::kSkin;
+#endif
+    return m_.skin;
+  }
+
+  void OnlyMoving() {
+    const float* moves = moves_.data();
+    for (int k = 0; k < 3; ++k)
+      for (int i = 0; i < n_; ++i) f_[k * n_ + i] *= moves[i];
+  }
+
   typedef int Packed __attribute__((vector_size(32), aligned(4)));
 
   // The list of every site that moves, class by class.
@@ -407,32 +475,72 @@ class Configuration {
   std::vector<float> sorted_;
   std::vector<int> near_, size_, triples_, triple_size_, close_, cell_, first_, order_;
   std::vector<Arm> arm_;
+#ifdef BAYESCG_BLOCKS
+  bool in_blocks_ = false, grouped_ = false, sane_ = true;
+  blocks::Blocks blocks_;
+  std::vector<blocks::Table> tables_;
+  std::vector<blocks::Curve> own_curves_;
+  const std::vector<blocks::Curve>* curves_ = nullptr;
+#endif
 };
 
-// Normal random numbers, four of each call of Philox4x32-10.
+// Two normal numbers of two random words (Box and Muller), with polynomials where libraries have calls: the logarithm of
+// a number in (0, 1], and the cosine and sine of a turn's part, good to a few roundings.
+inline void TwoNormals(uint32_t word, uint32_t other, float& a, float& b) {
+  constexpr float unit = 1.0f / 16777216.0f;
+  const float u = static_cast<float>(static_cast<int32_t>(word >> 8) + 1) * unit;
+  int32_t bits;
+  __builtin_memcpy(&bits, &u, sizeof bits);
+  // u = m 2^e with m from 0.75 to 1.5.
+  const int32_t e = (bits - 0x3F400000) >> 23;
+  bits -= e * 0x800000;
+  float m;
+  __builtin_memcpy(&m, &bits, sizeof m);
+  // log m = 2 artanh((m - 1) / (m + 1)).
+  const float w = (m - 1.0f) / (m + 1.0f), w2 = w * w;
+  const float log_m = 2.0f * w * (1.0f + w2 * (1.0f / 3 + w2 * (1.0f / 5 + w2 * (1.0f / 7 + w2 * (1.0f / 9)))));
+  const float minus = -2.0f * (log_m + 0.693147181f * e);
+  const float r = std::sqrt(minus > 0.0f ? minus : 0.0f);
+  // Of a turn, the quarter and what is past its middle.
+  const int32_t t = static_cast<int32_t>(other >> 8), quarter = (t + 0x200000) >> 22;
+  const float x = 6.2831853071795864f * unit * static_cast<float>(t - (quarter << 22)), x2 = x * x;
+  const float sine = x * (1.0f + x2 * (-1.0f / 6 + x2 * (1.0f / 120 + x2 * (-1.0f / 5040 + x2 * (1.0f / 362880)))));
+  const float cosine = 1.0f + x2 * (-0.5f + x2 * (1.0f / 24 + x2 * (-1.0f / 720 + x2 * (1.0f / 40320))));
+  const bool odd = quarter & 1;
+  const float c = odd ? sine : cosine, s = odd ? cosine : sine;
+  a = (quarter + 1) & 2 ? -r * c : r * c;
+  b = quarter & 2 ? -r * s : r * s;
+}
+
+// Normal random numbers, four of each call of Philox4x32-10; sixteen calls at a time, in loops that become vectors.
 void Normals(uint32_t key0, uint32_t key1, uint32_t chain, uint32_t step, float* out, int count) {
-  const int blocks = (count + 3) / 4;
-  for (int b = 0; b < blocks; ++b) {
-    uint32_t c0 = b, c1 = step, c2 = chain, c3 = 0, k0 = key0, k1 = key1;
+  constexpr int kCalls = 16;
+  for (int first = 0; first < count; first += 4 * kCalls) {
+    uint32_t c0[kCalls], c1[kCalls], c2[kCalls], c3[kCalls], k0 = key0, k1 = key1;
+    for (int l = 0; l < kCalls; ++l) {
+      c0[l] = first / 4 + l;
+      c1[l] = step;
+      c2[l] = chain;
+      c3[l] = 0;
+    }
     for (int round = 0; round < 10; ++round) {
-      const uint64_t p = uint64_t{0xD2511F53u} * c0, q = uint64_t{0xCD9E8D57u} * c2;
-      const uint32_t a = static_cast<uint32_t>(q >> 32) ^ c1 ^ k0, d = static_cast<uint32_t>(p >> 32) ^ c3 ^ k1;
-      c1 = static_cast<uint32_t>(q);
-      c3 = static_cast<uint32_t>(p);
-      c0 = a;
-      c2 = d;
+      for (int l = 0; l < kCalls; ++l) {
+        const uint64_t p = uint64_t{0xD2511F53u} * c0[l], q = uint64_t{0xCD9E8D57u} * c2[l];
+        const uint32_t a = static_cast<uint32_t>(q >> 32) ^ c1[l] ^ k0, d = static_cast<uint32_t>(p >> 32) ^ c3[l] ^ k1;
+        c1[l] = static_cast<uint32_t>(q);
+        c3[l] = static_cast<uint32_t>(p);
+        c0[l] = a;
+        c2[l] = d;
+      }
       k0 += 0x9E3779B9u;
       k1 += 0xBB67AE85u;
     }
-    constexpr float unit = 1.0f / 16777216.0f, turn = 6.2831853071795864f;
-    const float r = std::sqrt(-2.0f * std::log(static_cast<float>(static_cast<int32_t>(c0 >> 8) + 1) * unit));
-    const float q = std::sqrt(-2.0f * std::log(static_cast<float>(static_cast<int32_t>(c1 >> 8) + 1) * unit));
-    const float t = turn * (static_cast<float>(static_cast<int32_t>(c2 >> 8)) * unit);
-    const float u = turn * (static_cast<float>(static_cast<int32_t>(c3 >> 8)) * unit);
-    out[4 * b] = r * std::cos(t);
-    out[4 * b + 1] = r * std::sin(t);
-    out[4 * b + 2] = q * std::cos(u);
-    out[4 * b + 3] = q * std::sin(u);
+    float some[4 * kCalls];
+    for (int l = 0; l < kCalls; ++l) {
+      TwoNormals(c0[l], c2[l], some[l], some[kCalls + l]);
+      TwoNormals(c1[l], c3[l], some[2 * kCalls + l], some[3 * kCalls + l]);
+    }
+    std::copy(some, some + std::min(4 * kCalls, count - first), out + first);
   }
 }
 
@@ -457,6 +565,12 @@ Model ModelOf(Floats x, Floats value, Floats slope, Floats step, Floats box, Int
   m.cosine = cosine;
   m.decay = decay;
   m.reach = reach;
+#ifdef BAYESCG_BLOCKS
+  if (m.strength == nullptr && m.sites >= kFewest && m.kinds.Find(m.of_pair, m.sites) && !m.own_tables) {
+    m.curves = CurvesOf(m, TablesOf(m, m.value, m.slope));
+    m.kinds.known = !m.curves.empty();
+  }
+#endif
   return m;
 }
 

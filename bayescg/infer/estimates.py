@@ -65,6 +65,7 @@ class Reader(NamedTuple):
     complete: Callable[[Array, Array], Array] | None = (
         None  # latents with virtual sites, from (key, x)
     )
+    thin: int = 1  # sweeps from one measurement to the next
 
 
 COOLING = 40  # sweeps from infinite temperature to the model's, for a fresh chain
@@ -180,12 +181,13 @@ def estimate(
     information (Eqs. 40, 45). The Monte Carlo error comes from the spread between chains, which
     is right for autocorrelated chains as well.
 
-    :param sweeps: sweeps to run, a traced integer.
+    :param sweeps: sweeps to run, a traced integer; in whole turns of ``reader.thin``, at least one.
     :param first_frame: where the block of ``reader.block`` frames begins whose latents move.
     :param fresh: groups of ``FRESH`` chains of p_c that are cooled anew first: the number of the
         first group, counted around the chains, and how many.
     """
-    program, sampler, latent_sampler, fine, block, _ = reader
+    program, sampler, latent_sampler, fine, block, _, thin = reader
+    turns = jnp.maximum(sweeps // thin, 1)
     boltzmann = program.boltzmann(u, x, conditions)
     potential, beta = boltzmann.potential, jnp.asarray(boltzmann.beta)
 
@@ -247,20 +249,35 @@ def estimate(
         put = jax.tree.map(lambda a, b: a.at[..., columns].set(b), state, part)
         return put, info
 
-    def sweep(i: Array, carry: tuple[Chains, _Sums]) -> tuple[Chains, _Sums]:
-        chains, sums = carry
+    def sweep(i: Array, carry: tuple[Chains, ChainInfo, ChainInfo]) -> Any:
+        chains, *told = carry
         k_free, k_clamped = jax.random.split(jax.random.fold_in(key, i))
         free, free_info = sampler.step(k_free, chains.free, *ready)
+        if latent is None:
+            clamped, info = step_clamped(k_clamped, chains.clamped)
+        else:
+            clamped, info = chains.clamped, silent
+        new = ((free_info.changed, free_info.failed), (info.changed, info.failed))
+        added = (
+            ChainInfo(t.changed + c, t.failed + f) for t, (c, f) in zip(told, new, strict=True)
+        )
+        return Chains(free, clamped), *added
+
+    silent = ChainInfo(jnp.zeros(()), jnp.zeros(()))
+
+    def turn(i: Array, carry: tuple[Chains, _Sums]) -> tuple[Chains, _Sums]:
+        chains, sums = carry
+        chains, free_info, info = jax.lax.fori_loop(
+            i * thin, (i + 1) * thin, sweep, (chains, silent, silent)
+        )
+        free, clamped = chains
         phi = potential.statistics(free.x).astype(u.dtype)
         # A chain in a place that cannot be measured (too dense for its sums) is left out while it is there.
         usable = jnp.all(jnp.isfinite(phi), 0)
         phi = jnp.where(usable, phi, 0.0)
         lost = jnp.sum(~usable) + free_chains * free_info.failed
         if latent is None:
-            clamped, info = step_clamped(k_clamped, chains.clamped)
             lost = lost + (block or frames) * per_frame * info.failed
-        else:
-            clamped, info = chains.clamped, ChainInfo(jnp.zeros(()))
         z = clamped.x.astype(u.dtype) if latent is None else jnp.repeat(latent, per_frame, axis=0).T
         curvature = -jax.hessian(lambda v: jnp.sum(fine_log_likelihood(v, z.T)))(u[fine])
         both = parts(z)
@@ -300,7 +317,7 @@ def estimate(
         jnp.zeros((), u.dtype),
         jnp.zeros((), u.dtype),
     )
-    chains, sums = jax.lax.fori_loop(0, sweeps, sweep, (chains, zero))
+    chains, sums = jax.lax.fori_loop(0, turns, turn, (chains, zero))
 
     count = jnp.sum(sums.measured)
     mean = jnp.sum(sums.free, 1) / count
@@ -309,16 +326,16 @@ def estimate(
     # The square of an estimated mean is too large by the mean's own error, here and below.
     covariance = sums.free_outer / count - jnp.outer(mean, mean) + free_spread @ free_spread.T
 
-    by_chain = sums.clamped / sweeps  # (score, frame, chain)
+    by_chain = sums.clamped / turns  # (score, frame, chain)
     by_frame = jnp.mean(by_chain, 2)
     spread = (by_chain - by_frame[:, :, None]).reshape(width, -1)
     spread = spread / np.sqrt(per_frame * max(per_frame - 1, 1))
-    within = sums.clamped_outer / (sweeps * per_frame) - by_frame @ by_frame.T + spread @ spread.T
-    curvature = sums.curvature / (sweeps * per_frame)
+    within = sums.clamped_outer / (turns * per_frame) - by_frame @ by_frame.T + spread @ spread.T
+    curvature = sums.curvature / (turns * per_frame)
     if control:
         # What the calm score leaves out is a Stein term of |d|^2 / 4, and its covariance with any f is
         # half the mean slope of f along d: Cov[f, score] = Cov[f, calm] + <d . grad f> / 2.
-        within = within.at[:, terms:].add(0.5 * sums.slopes / (sweeps * per_frame))
+        within = within.at[:, terms:].add(0.5 * sums.slopes / (turns * per_frame))
         within = within.at[terms:, :terms].set(within[:terms, terms:].T)
         # The observed information of the width is -Cov[calm, score].
         cross = within[terms:, terms:]
@@ -334,7 +351,7 @@ def estimate(
     complete = fisher - bend
     root = jnp.concatenate([frames * beta * slope.T @ free_spread, to_u.T @ spread], 1)
     missing = to_u.T @ within @ to_u
-    moved, gap = sums.changed / sweeps, sums.gap / sweeps
+    moved, gap = sums.changed / (turns * thin), sums.gap / turns
     mark = jnp.zeros_like(u).at[fine].set(1.0)
     out = Estimates(score, complete, fisher, missing, root, mean, moved, gap, mark, sums.failed)
     return out, chains

@@ -133,6 +133,7 @@ def run_mcem(
     patience: int = 1,
     information: int = 0,
     warmup: int = 0,
+    thin: int = 1,
     infinity: float = np.inf,
     latent_sampler: Sampler | None = None,
     complete: Callable[[Array, Array], Array] | None = None,
@@ -163,6 +164,7 @@ def run_mcem(
         0: none.
     :param warmup: sweeps of the latents of sites in space before the first iteration, after which chains of p_c begin
         where those are.
+    :param thin: sweeps from one measurement of the chains to the next.
     :param infinity: a coefficient under an improper or an ARD prior (whose tail holds nothing back)
         that, times beta, passes this is on its way to infinity: its member is given up and
         reported as unbounded.
@@ -194,7 +196,7 @@ def run_mcem(
     latent = latent_sampler or sampler
     fine = likelihood_coordinates(program, *first[:2])
     curved = schedule.straight and is_curved(program, *first[:2])
-    reader = Reader(program, sampler, latent, fine, block, complete)
+    reader = Reader(program, sampler, latent, fine, block, complete, thin)
     step = jax.jit(partial(_iterate, reader, schedule, curved))
     init_key, loop_key = jax.random.split(key)
     begin = over_members(

@@ -60,11 +60,11 @@ def options_for(system: System, method: str, base: T, values: Mapping[str, Any])
     """
     own = with_options(base, system.method_defaults.get(method, {}), method)
     chosen = with_options(own, values, method)
-    schedule = getattr(chosen, "schedule", None)
-    special = system.method_defaults.get(f"{method}, schedule={schedule}")
-    if special is None:
-        return chosen
-    return with_options(with_options(own, special, method), values, method)
+    for name in ("schedule", "steps"):
+        special = system.method_defaults.get(f"{method}, {name}={getattr(chosen, name, None)}")
+        if special is not None:
+            return with_options(with_options(own, special, method), values, method)
+    return chosen
 
 
 def check_without_prior(system: System, method: str) -> None:
@@ -96,6 +96,7 @@ class MCEMOptions:
         0,
         "sweeps of latent sites in space before the first iteration; chains of p_c begin where those end",
     )
+    thin: int = option(1, "sweeps from one measurement of the chains to the next")
     information: int = option(
         0, "sweeps at the mode for the Laplace approximation; 0: the last step's averages"
     )
@@ -150,6 +151,7 @@ class MCEMOptions:
             "m_steps",
             "sweeps",
             "growth",
+            "thin",
             "radius",
             "longest",
         ):

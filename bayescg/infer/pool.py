@@ -18,7 +18,7 @@ from scipy.special import logsumexp
 
 __all__ = ["Pool", "Weighted"]
 
-MOST = 64  # iterations kept: what is weighed grows as their square
+MOST = 128  # iterations kept: what is weighed grows as their square
 ROUNDS = 100  # of the self-consistent equations, which begin where they ended before
 SETTLED = 1e-4  # change of a log Z in one of them
 

@@ -108,6 +108,7 @@ class MCEM:
                 patience=options.patience,
                 information=options.information,
                 warmup=options.warmup,
+                thin=options.thin,
                 start=start,
                 fixed={k: v[at] for k, v in fixed.items()},
                 frames_per_step=options.frames_per_step,

@@ -5,6 +5,7 @@ from bayescg.samplers.exact import enumerated_sampler, transfer_matrix_sampler
 from bayescg.samplers.forces import Held, Tether, closest_distance
 from bayescg.samplers.gibbs import lattice_gibbs
 from bayescg.samplers.particles import Dynamics, ParticleState, particle_sampler
+from bayescg.samplers.simulation import simulate
 
 __all__ = [
     "ChainInfo",
@@ -19,5 +20,6 @@ __all__ = [
     "lattice_gibbs",
     "long_run",
     "particle_sampler",
+    "simulate",
     "transfer_matrix_sampler",
 ]

@@ -38,6 +38,12 @@ CHAINS = 3
 CUTOFF = InversePowers(cutoff=5.0)
 
 
+@pytest.fixture(autouse=True)
+def fine_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of sites draw a curve through a table, of which JAX takes the steps: finer ones leave no difference."""
+    monkeypatch.setattr("bayescg.samplers.forces.NODES", 2**17)
+
+
 def waters() -> jax.Array:
     rng = np.random.default_rng(2)
     x = np.stack([liquid(SITES)] * CHAINS, -1)
@@ -95,6 +101,46 @@ def test_forces_and_energies(name: str) -> None:
         assert np.all(np.abs(gained) > 0.1)
     else:
         np.testing.assert_allclose(e, energy(tables, x, near, tether), rtol=1e-4, atol=2e-3)
+
+
+def ripple(tables: Tables, height: float) -> Tables:
+    """With a wave on the potential that is too short for the pieces of a curve."""
+    s = 1.0 + tables.step * jnp.arange(len(tables.value))
+    value = tables.value + height * jnp.sin(20.0 * s).astype(tables.value.dtype)
+    slope = jnp.append(jnp.diff(value) / tables.step, 0.0)
+    return tables._replace(value=value, slope=slope.astype(value.dtype))
+
+
+@needed
+@pytest.mark.parametrize("height", [0.0, 1e-5, 0.05])
+def test_potentials_in_pieces(height: float) -> None:
+    """Where pieces cannot follow a potential the table itself is asked, and where sites are nearer than they begin."""
+    smooth = ParticlePotential((LennardJones(0.4, 2.8, CUTOFF),), BOX)
+    tables = ripple(tabulate(smooth, jnp.asarray(BETA), jnp.float32), height)
+    x = waters()
+    x = x.at[:, 1].set(x[:, 0] + jnp.array([[0.9], [0.3], [0.1]], x.dtype))  # 0.95 angstrom apart
+    f, e = forces_and_energy(tables, x)
+    expected = forces(tables, x, Lists())
+    near = np.asarray([0, 1])
+    np.testing.assert_allclose(f[:, near], expected[:, near], rtol=1e-3)
+    rest, known = np.delete(f, near, 1), np.delete(expected, near, 1)
+    # A wave that pieces leave out may be seen in forces, which are its steepness.
+    unseen = 2.0 * 20.0 * 5.0 * height if height < 1e-3 else 0.0
+    np.testing.assert_allclose(rest, known, atol=1e-3 * np.abs(known).max() + 12.0 * unseen)
+    np.testing.assert_allclose(e, energy(tables, x, Lists()), rtol=1e-4)
+
+
+@needed
+def test_what_blew_up_is_seen() -> None:
+    """A site that is nowhere leaves no number of its chain, and the others as they were."""
+    tables = tabulate(mixture(), jnp.asarray(BETA), jnp.float32)
+    x = waters()
+    f, e = forces_and_energy(tables, x)
+    for place in (jnp.nan, jnp.inf, 1e30):
+        lost, u = forces_and_energy(tables, x.at[1, 5, 1].set(place))
+        assert not np.any(np.isfinite(u[1])) and not np.all(np.isfinite(lost[..., 1]))
+        np.testing.assert_array_equal(lost[..., [0, 2]], f[..., [0, 2]])
+        np.testing.assert_array_equal(u[jnp.array([0, 2])], e[jnp.array([0, 2])])
 
 
 @needed
