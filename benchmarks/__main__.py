@@ -1,6 +1,6 @@
 """``python -m benchmarks NAME ...``, with names from ``BENCHMARKS``.
 
-Without a name all run but those ``ASKED`` for, which take an hour and more, or need VOTCA.
+Without a name all run but those ``ASKED`` for, which take an hour and more, or need VOTCA or OpenMM.
 """
 
 import json
@@ -16,6 +16,7 @@ from benchmarks import (  # noqa: E402
     arcg_critics,
     laplace,
     methods,
+    particles,
     sampler,
     schedules,
     speed,
@@ -33,6 +34,7 @@ BENCHMARKS = {
     "laplace": laplace.run,
     "methods": methods.run,
     "methods-posterior": methods.posterior,
+    "particles": particles.run,
     "sampler": sampler.run,
     "schedules": schedules.run,
     "speed": speed.run,
@@ -47,6 +49,7 @@ ASKED = (
     "arcg-critics",
     "arcg-intervals",
     "methods-posterior",
+    "particles",
     "virtual-solvent",
     "votca",
     "water-frames",

@@ -3,9 +3,10 @@
 Coarse: particles X and as many Y. Fine: the X alone; Y is in no data, a solvent that says how X come together. The
 true parameters, those of system B, separate the two into slabs; a fit starts from A, in which they mix. Table II
 heads its columns sigma, then epsilon; its numbers are epsilon, then sigma (0.7 angstrom would be no particle). The
-paper gives no density; at 0.017 particles in a cubic angstrom both slabs of B are liquids near the density at which
-they coexist with their vapour, 0.79 of their sigma^3 at 0.85 of their epsilon for kT. Lengths are in angstrom,
-energies in kcal/mol, temperatures in K.
+paper gives no density; at 0.0185 particles in a cubic angstrom both slabs of B are liquids, 0.86 of their sigma^3 at
+0.85 of their epsilon for kT, short of freezing. At 0.017, where they coexist with their vapour, a search whose Y are
+too small leaves a void beside them and does not come back. Lengths are in angstrom, energies in kcal/mol, temperatures
+in K.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,6 +28,7 @@ from bayescg.engines.atomic import AtomicRun
 from bayescg.engines.atomic import simulate as openmm_frames
 from bayescg.mapping import drop_sites
 from bayescg.observables import (
+    TABLE_III,
     LiquidObservable,
     local_density,
     longest_rdf,
@@ -65,6 +67,18 @@ REFERENCE_OPTIONS = (
 METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = {}
 
 PAIRS = ("X_X", "X_Y", "Y_Y")
+#: Cut-off (angstrom), offset and scale of soft numbers of neighbours (Eq. D2): Table III, and more of the same kind up
+#: to those of the slab. Table III's are near 1 in all of it, so that they hardly say how sharp its surfaces are, which
+#: is what epsilon of X and Y decides.
+SHAPES = TABLE_III + tuple(
+    (cutoff, float(a), scale)
+    for cutoff, offsets, scale in (
+        (4.0, (2, 3, 4, 5, 6), 1.0),
+        (7.0, (1, 3, 5, 11, 13, 15, 17, 19, 21, 24), 2.0),
+        (10.0, (3, 6, 15, 20, 25, 30, 36, 42, 48, 54, 60), 4.0),
+    )
+    for a in offsets
+)
 #: Table II: epsilon (kcal/mol) and sigma (angstrom) of each pair of types.
 SYSTEM_A = {"X_X": (0.6, 3.5), "Y_Y": (0.6, 3.2), "X_Y": (0.5, 3.1)}
 SYSTEM_B = {"X_X": (0.7, 3.6), "Y_Y": (0.7, 3.6), "X_Y": (0.35, 3.5)}
@@ -84,7 +98,7 @@ class Options:
     """Everything that ``-s`` can set."""
 
     sites: int = option(864, "particles, half of them X")
-    density: float = option(0.017, "particles in a cubic angstrom; the paper gives none")
+    density: float = option(0.0185, "particles in a cubic angstrom; the paper gives none")
     temperature: float = option(300.0, "K")
     cutoff: float = option(10.0, "cut-off, angstrom, smooth over the last one")
     start: str = option("A", "system of Table II that a fit starts from: A or B")
@@ -230,7 +244,7 @@ def system(options: Options = Options()) -> cg.System:
     }
     seen = (
         moments(),
-        local_density(),
+        local_density(SHAPES),
         rdf(0.15, longest_rdf(box, 10.0)),
     )  # D1, D2, D3
     return cg.System(
@@ -258,19 +272,21 @@ def system(options: Options = Options()) -> cg.System:
 
 #: What the mixture needs of MC-EM.
 FIT = {
-    "free_chains": 64,
+    "free_chains": 128,
     "clamped_chains": 2,
-    "warmup": 100,  # Y put in by hand come to rest first
+    "frames_per_step": 64,
+    "warmup": 30,  # Y put in by hand come to rest first
     "cooling": 0.0,
     "growth": 1.0,
-    "sweeps": 16,
-    "max_sweeps": 64,
+    "sweeps": 4,
+    "max_sweeps": 8,
+    "thin": 4,
     "radius": 0.7,
     "longest": 1.0,
     "most_missing": 0.97,
     "max_iterations": 100,
     "tolerance": 0.5,
-    "information": 64,
+    "information": 24,
     "laplace": "observed",
 }
 #: And of ARCG.
@@ -284,16 +300,20 @@ SEARCH = {
     "relax": 1,
     "samples": 3,
     "max_iterations": 900,
+    "polish": True,
 }
-#: Its Newton's steps go on from there; they end by what simulation knows, not by slopes.
+#: Its Newton's steps go on from there. Model and data are still apart, where relative entropy's ratios are wild; many
+#: samples need little to hold a critic back, and it is in what holds it back that Y would be seen.
 SETTLE = {
+    "divergence": "jensen_shannon",
     "noise": 0.0,
-    "penalty": 0.03,
+    "penalty": 0.003,
+    "longest": 1.0,
     "chains": 32,
     "warmup": 30,
     "samples": 2,
     "thin": 4,
-    "max_iterations": 300,
+    "max_iterations": 160,
 }
 
 

@@ -4,7 +4,7 @@
 // it reaches, and what a pair does to one site it does to the other (Pall and Hess, Comput. Phys. Commun.
 // 184, 2641 (2013), have clusters on both sides). A potential is a polynomial of s = r^2 in each of 32 pieces, eight
 // to an octave of s or sixteen, whose coefficients stay in registers: look-ups in a table in memory take several times longer than
-// all of the rest. Nearer than the first piece the table itself is asked.
+// all of the rest. Nearer than the first piece the table itself is asked. (-DBAYESCG_LISTS leaves all this out.)
 
 #ifndef BAYESCG_BLOCKS_H_
 #define BAYESCG_BLOCKS_H_
@@ -15,7 +15,7 @@
 #include <limits>
 #include <vector>
 
-#if defined(__AVX512F__) && defined(__AVX512DQ__) && defined(__AVX512VL__)
+#if defined(__AVX512F__) && defined(__AVX512DQ__) && defined(__AVX512VL__) && !defined(BAYESCG_LISTS)
 #define BAYESCG_BLOCKS 1
 #include <immintrin.h>
 

@@ -236,6 +236,7 @@ class Adversarial:
     :param rule: of the steps, for a program.
     :param judge: what finds a witness.
     :param downhill: as in :func:`~bayescg.infer.adversarial.search`.
+    :param then: what goes on from where this one has converged to.
     """
 
     system: System
@@ -245,6 +246,7 @@ class Adversarial:
     judge: Judge
     rule: Callable[[Program], Steps]
     downhill: Callable[..., np.ndarray] | None = None
+    then: "Adversarial | None" = None
 
     def run(self, key: Array, *, progress: Progress | None = None) -> Fit:
         """Search, from where the system starts.
@@ -265,22 +267,39 @@ class Adversarial:
         fixed = {} if system.pre_map is not None else {"X": x[None]}
         fixed |= {k: np.full(1, v) for k, v in system.dirac.items()}
         program = program_of(system, batch, fixed)
-        conditions = {k: jnp.asarray(v[0], float) for k, v in batch.conditions.items()}
         start = origin(system, program, batch.x, o.start)[0]
+        found, names = self._searched(program, batch, x, run_key, start, progress)
+        if self.then is not None and found.ended == "converged":
+            run_key, _ = jax.random.split(run_key)
+            more, _ = self.then._searched(program, batch, x, run_key, found.u, progress)
+            found = _joined(found, more)
+        return self._fit(found, program, batch, fixed, names, key, began)
+
+    def _searched(
+        self,
+        program: Program,
+        batch: Batch,
+        x: np.ndarray,
+        key: Array,
+        start: np.ndarray,
+        progress: Progress | None,
+    ) -> tuple[Searched, tuple[str, ...]]:
+        """A search from ``start``, with data ``x`` as they are compared; and what its critic saw."""
+        system, o = self.system, self.options
+        conditions = {k: jnp.asarray(v[0], float) for k, v in batch.conditions.items()}
         example = batch.x[0]
         potential = program.boltzmann(
             jnp.asarray(start), jnp.asarray(example[:1], float), conditions
         ).potential
         seen, names = features_of(system, o.features, potential.statistics)
-        reference = over_frames(seen, x)
         g = system.pre_map
         found = search(
             program,
             system.sampler,
             seen if g is None else (lambda X: seen(g(X))),
-            reference,
+            over_frames(seen, x),
             self.judge,
-            run_key,
+            key,
             start,
             example=example,
             conditions=conditions,
@@ -293,7 +312,7 @@ class Adversarial:
             effort=o,
             progress=progress,
         )
-        return self._fit(found, program, batch, fixed, names, key, began)
+        return found, names
 
     def _beginning(self, batch: Batch) -> Callable[[Array, int], Array]:
         """Frames of the data, completed by the sites that they lack, for chains to begin in."""
@@ -384,6 +403,23 @@ class Adversarial:
         )
 
 
+def _joined(first: Searched, then: Searched) -> Searched:
+    """Two searches, one after the other; what only one of them knows is infinite in the other."""
+
+    def rows(part: Searched, name: str) -> np.ndarray:
+        if name in part.trace:
+            return part.trace[name]
+        other = (then if part is first else first).trace[name]
+        return np.full((part.iterations, *other.shape[1:]), np.inf)
+
+    names = list(dict.fromkeys([*first.trace, *then.trace]))
+    return then._replace(
+        iterations=first.iterations + then.iterations,
+        seconds=first.seconds + then.seconds,
+        trace={n: np.concatenate([rows(first, n), rows(then, n)]) for n in names},
+    )
+
+
 MEANING = {
     "u": "parameters, unconstrained",
     "slope": "slope of the divergence by them",
@@ -392,6 +428,7 @@ MEANING = {
     "noise": "standard deviation of the noise on whitened features",
     "rate": "of the steps, relative to the first",
     "failed": "moves that blew up and were taken back",
+    "radius": "longest step that was allowed, in standard deviations of what a configuration says",
     "error_model": "standard errors of the optimum from the samples of the model, unconstrained",
     "error_data": "standard errors of the optimum from the frames of the data, unconstrained",
 }

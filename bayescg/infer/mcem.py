@@ -155,7 +155,7 @@ def run_mcem(
     :param start: where to start, ``(member, u)``; default: the origin of ``u``.
     :param fixed: values the program is conditioned on, each with a leading sweep axis; the latent
         site among them makes the map Dirac (REM).
-    :param frames_per_step: frames whose latents move in one E-step; default all. The others keep
+    :param frames_per_step: frames whose latents move in one E-step, at most all; default all. The others keep
         their last configurations (Section 2.3's remark).
     :param patience: iterations in a row that must meet the stopping rule: a slow drift, each step of
         which is small, meets it once by chance.
@@ -189,10 +189,11 @@ def run_mcem(
     if not program.sites.latent_observed:
         check_factorises(program, *first[:2])
     count, frames = x.shape[:2]
-    if frames_per_step is not None and not 1 <= frames_per_step <= frames:
-        raise ValueError(f"frames_per_step must lie between 1 and {frames}, got {frames_per_step}.")
+    if frames_per_step is not None and frames_per_step < 1:
+        raise ValueError(f"frames_per_step must be positive, got {frames_per_step}.")
 
-    block = None if frames_per_step == frames else frames_per_step
+    whole = frames_per_step is None or frames_per_step >= frames
+    block = None if whole else frames_per_step
     latent = latent_sampler or sampler
     fine = likelihood_coordinates(program, *first[:2])
     curved = schedule.straight and is_curved(program, *first[:2])

@@ -137,7 +137,9 @@ class MCEMOptions:
     )
     rho: float = option(0.75, "decay of Eq. 33 (paper, literal)")
     m: int = option(170, "samples of p_c and of each q_i an iteration (paper, literal)")
-    frames_per_step: int | None = option(None, "frames whose latents move in one E-step; none: all")
+    frames_per_step: int | None = option(
+        None, "frames whose latents move in one E-step; none, or more than there are: all"
+    )
 
     def __post_init__(self) -> None:
         for name in (

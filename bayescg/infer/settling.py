@@ -2,7 +2,8 @@ r"""Newton's steps on the samples of many iterations, and when a search has sett
 
 A step is :math:`-(H + \lambda I)^{-1}` times the slope, with the curvature H that a critic sees and the model's own
 information I (:mod:`bayescg.infer.curvature`); :math:`\lambda` holds its length in the metric of I, at the cost of
-directions that the critic hardly sees, in which a step would be long and mostly noise.
+directions that the critic hardly sees, in which a step would be long and mostly noise. Steps that turn back become
+shorter, those that go on longer: what lies a short way off has most of its samples in common.
 
 The slope is one of averages, over the model's samples and over the data's frames, so that the parameters have an
 error from either,
@@ -26,6 +27,11 @@ from bayescg.observables.blocking import blocked_error
 __all__ = ["Newton", "Settling"]
 
 HALVINGS = 60  # of the interval that lambda lies in
+ON, BACK = (
+    1.25,
+    0.7,
+)  # factors of the length of a step after one that goes on, and one that turns back
+SHORTEST = 0.05  # of the longest
 
 
 class Settling(NamedTuple):
@@ -38,6 +44,7 @@ class Settling(NamedTuple):
     )  # (u,), standard errors of the optimum from the model's samples; inf: the critic sees nothing
     by_data: np.ndarray  # (u,), and from the data's frames
     settled: bool
+    radius: float  # of the next step
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,7 @@ class Newton:
 
     def start(self, u: np.ndarray) -> Settling:
         none = np.full_like(u, np.inf)
-        return Settling(u, np.zeros_like(u), none, none, False)
+        return Settling(u, np.zeros_like(u), none, none, False, self.longest)
 
     def advance(
         self, state: Settling, slope: np.ndarray, view: View
@@ -66,7 +73,10 @@ class Newton:
         weight, features = view.samples.model_weight, view.samples.model
         chains = int(view.chain.max()) + 1
         known = held_out(view.scores, features, view.ridge, weight, view.chain % 2 == 0)
-        change, whole = _within(slope / self.unit, known, self.longest)
+        change, whole = _within(slope / self.unit, known, state.radius)
+        turn = (known.root.T @ change) @ (known.root.T @ state.change)
+        radius = state.radius * (ON if turn > 0.0 else BACK if turn < 0.0 else 1.0)
+        radius = float(np.clip(radius, SHORTEST * self.longest, self.longest))
         # Of u to a change of the features' mean.
         answer = known.solve() @ guess(view.scores, features, view.ridge, weight)
         off = weight[:, None] * ((features - weight @ features) @ answer.T)
@@ -77,8 +87,8 @@ class Newton:
         small = np.all((np.abs(change) <= most) & (by_model <= most))
         settled = whole and view.quiet and bool(small) and not known.unseen.any()
         by_model, by_data = (np.where(known.unseen, np.inf, e) for e in (by_model, by_data))
-        new = Settling(state.u + change, change, by_model, by_data, settled)
-        return new, {"error_model": by_model, "error_data": by_data}
+        new = Settling(state.u + change, change, by_model, by_data, settled, radius)
+        return new, {"error_model": by_model, "error_data": by_data, "radius": state.radius}
 
     def done(self, state: Settling) -> bool:
         return state.settled

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import xarray as xr
 
 from bayescg.critics import Critic, Logistic
-from bayescg.divergences import Classified, Divergence
+from bayescg.divergences import Classified, Divergence, Judge
 from bayescg.infer.adversarial import AdversarialEffort
 from bayescg.infer.adversarial_run import (
     Adversarial,
@@ -37,6 +37,10 @@ class ARCGOptions(AdversarialEffort, CriticOptions, DescentOptions, NewtonOption
         "wasserstein",
         "sobolev",
     ] = option("relative_entropy", "divergence of model and data that is made small")
+    polish: bool = option(
+        False,
+        "go on by Newton's steps, with what the model says of steps=newton, once other steps have converged",
+    )
 
     def __post_init__(self) -> None:
         AdversarialEffort.__post_init__(self)
@@ -64,19 +68,31 @@ def arcg(
         k: v for k, v in {"divergence": divergence, "critic": critic}.items() if isinstance(v, str)
     }
     chosen = options_for(system, "arcg", ARCGOptions(), {**options, **names})
-    judge = judge_of(
-        chosen.divergence if divergence is None else divergence,
-        chosen.critic if critic is None else critic,
-        chosen,
-    )
-    if chosen.steps != "newton":
-        return Adversarial(system, data, chosen, "arcg", judge, chosen.rule)
-    if not isinstance(judge, Classified) or not isinstance(judge.critic, Logistic):
-        raise ValueError(
-            "steps=newton knows the curvature of what a linear classifier finds; allowed with it are critic=logistic "
-            "and the divergences relative_entropy, hellinger, bhattacharyya, squared and jensen_shannon."
+
+    def judged(chosen: ARCGOptions) -> Judge:
+        return judge_of(
+            chosen.divergence if divergence is None else divergence,
+            chosen.critic if critic is None else critic,
+            chosen,
         )
-    newton = chosen.newton(judge.divergence.curvature)
-    # What holds a critic back is that critic's own penalty.
-    chosen = replace(chosen, penalty=judge.critic.penalty)
-    return Adversarial(system, data, chosen, "arcg", judge, lambda program: newton)
+
+    def newton(chosen: ARCGOptions) -> Adversarial:
+        judge = judged(chosen)
+        if not isinstance(judge, Classified) or not isinstance(judge.critic, Logistic):
+            raise ValueError(
+                "steps=newton knows the curvature of what a linear classifier finds; allowed with it are "
+                "critic=logistic and the divergences relative_entropy, hellinger, bhattacharyya, squared and "
+                "jensen_shannon."
+            )
+        rule = chosen.newton(judge.divergence.curvature)
+        # What holds a critic back is that critic's own penalty.
+        kept = replace(chosen, penalty=judge.critic.penalty)
+        return Adversarial(system, data, kept, "arcg", judge, lambda program: rule)
+
+    if chosen.steps == "newton":
+        return newton(chosen)
+    first = Adversarial(system, data, chosen, "arcg", judged(chosen), chosen.rule)
+    if not chosen.polish:
+        return first
+    further = options_for(system, "arcg", ARCGOptions(), {**options, **names, "steps": "newton"})
+    return replace(first, then=newton(further))

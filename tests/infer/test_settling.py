@@ -61,6 +61,19 @@ def test_long_steps_are_cut_in_what_a_configuration_says() -> None:
     assert whole.settled and not cut.settled
 
 
+def test_steps_that_turn_back_become_shorter() -> None:
+    """And those that go on longer again, up to the longest."""
+    model = drawn(CHAINS * SAMPLES, np.zeros(2))
+    seen, rule = view(model, drawn(FRAMES, np.zeros(2))), Newton(longest=0.1)
+    state, radii = rule.start(np.zeros(2)), []
+    for sign in (1.0, -1.0, 1.0, 1.0, 1.0, 1.0):
+        state, shown = rule.advance(state, sign * np.ones(2), seen)
+        said = (model - model.mean(0)) @ state.change
+        assert said.std() == pytest.approx(shown["radius"])
+        radii.append(shown["radius"] / 0.1)
+    np.testing.assert_allclose(radii, [1.0, 1.0, 0.7, 0.49, 0.6125, 0.765625])
+
+
 def test_a_step_is_cut_where_the_critic_hardly_sees() -> None:
     """Features that are mostly noise for the second coordinate, which then is a long way off: the first arrives."""
     model, reference = drawn(CHAINS * SAMPLES, np.zeros(2)), drawn(FRAMES, np.array([0.2, 2.0]))

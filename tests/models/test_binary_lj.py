@@ -30,7 +30,7 @@ def test_reference_data_hold_x_alone(made: xr.Dataset) -> None:
     assert made.attrs["temperature"] == 300.0 and "particles X" in made.attrs["source"]
     system = make_system("binary_lj", ["cutoff=6"], made)
     assert system.options["sites"] == 64
-    np.testing.assert_allclose(system.box, (64 / 0.017) ** (1.0 / 3.0), rtol=1e-5)
+    np.testing.assert_allclose(system.box, (64 / 0.0185) ** (1.0 / 3.0), rtol=1e-5)
     width = made["depth"].values[1] - made["depth"].values[0]
     area = system.box[0] ** 2  # type: ignore[index]
     np.testing.assert_allclose(made["slab_density"].sum() * width * area, 32.0, rtol=1e-6)

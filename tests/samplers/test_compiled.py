@@ -263,6 +263,27 @@ def test_counts_have_the_derivative_of_their_weights() -> None:
     )
 
 
+@needed
+def test_narrow_processors(tmp_path: Path) -> None:
+    """Lists of single sites, which processors without vectors of sixteen numbers have, give the same forces."""
+    code = (
+        "import sys; import numpy as np; import tests.samplers.test_compiled as t;"
+        "import bayescg.samplers.forces as forces; forces.NODES = 2**17;"
+        "tables, tether = t.tables_of('held');"
+        "f, e = t.forces_and_energy(tables, t.waters(), tether); np.savez(sys.argv[1], f=f, e=e)"
+    )
+    compiler = " ".join([*(compiled._compiler() or []), "-DBAYESCG_LISTS"])
+    where = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "CXX": compiler}
+    out = tmp_path / "found.npz"
+    subprocess.run([sys.executable, "-c", code, str(out)], env=where, check=True)
+    assert list(tmp_path.rglob("*.so"))
+    with np.load(out) as found:
+        tables, tether = tables_of("held")
+        f, e = forces_and_energy(tables, waters(), tether)
+        np.testing.assert_allclose(found["f"], f, atol=2e-4 * np.abs(f).max())
+        np.testing.assert_allclose(found["e"], e, rtol=1e-4)
+
+
 # Where there is no compiler
 
 
