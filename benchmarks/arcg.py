@@ -35,7 +35,7 @@ LIMIT = 1800.0  # seconds of a full-size system, on two cores
 SYSTEMS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "lj_fluid": {"arcg": (), "rem": ()},
     "virtual_bond": {"arcg": (), "mcem": (), "nuts": ()},
-    "binary_lj": {"arcg": (), "mcem": ("-s", "frames=40")},
+    "binary_lj": {"arcg": (), "mcem": ("-s", "every=8")},
     "methanol": {"arcg": (), "rem": (), "mcem": ("-s", "frames=20")},
     "spce_water": {
         "arcg": (),

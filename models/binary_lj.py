@@ -28,7 +28,6 @@ from bayescg.engines.atomic import AtomicRun
 from bayescg.engines.atomic import simulate as openmm_frames
 from bayescg.mapping import drop_sites
 from bayescg.observables import (
-    TABLE_III,
     LiquidObservable,
     local_density,
     longest_rdf,
@@ -67,18 +66,6 @@ REFERENCE_OPTIONS = (
 METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = {}
 
 PAIRS = ("X_X", "X_Y", "Y_Y")
-#: Cut-off (angstrom), offset and scale of soft numbers of neighbours (Eq. D2): Table III, and more of the same kind up
-#: to those of the slab. Table III's are near 1 in all of it, so that they hardly say how sharp its surfaces are, which
-#: is what epsilon of X and Y decides.
-SHAPES = TABLE_III + tuple(
-    (cutoff, float(a), scale)
-    for cutoff, offsets, scale in (
-        (4.0, (2, 3, 4, 5, 6), 1.0),
-        (7.0, (1, 3, 5, 11, 13, 15, 17, 19, 21, 24), 2.0),
-        (10.0, (3, 6, 15, 20, 25, 30, 36, 42, 48, 54, 60), 4.0),
-    )
-    for a in offsets
-)
 #: Table II: epsilon (kcal/mol) and sigma (angstrom) of each pair of types.
 SYSTEM_A = {"X_X": (0.6, 3.5), "Y_Y": (0.6, 3.2), "X_Y": (0.5, 3.1)}
 SYSTEM_B = {"X_X": (0.7, 3.6), "Y_Y": (0.7, 3.6), "X_Y": (0.35, 3.5)}
@@ -244,7 +231,7 @@ def system(options: Options = Options()) -> cg.System:
     }
     seen = (
         moments(),
-        local_density(SHAPES),
+        local_density(),
         rdf(0.15, longest_rdf(box, 10.0)),
     )  # D1, D2, D3
     return cg.System(

@@ -31,8 +31,11 @@ class HeldOut(NamedTuple):
     seen: np.ndarray  # (u,), whether it sees, and samples know, anything along it
 
     def solve(self, damping: float = 0.0) -> np.ndarray:
-        """Inverse of H and ``damping`` times the information, ``(u, u)``."""
-        out: np.ndarray = (self.inverse.T / (self.share + damping)) @ self.inverse
+        """Inverse of H and ``damping`` times the information along what is seen, ``(u, u)``.
+
+        What looks like a slope along the rest is noise, over next to nothing.
+        """
+        out: np.ndarray = (self.inverse.T * (self.seen / (self.share + damping))) @ self.inverse
         return out
 
     @property

@@ -100,7 +100,7 @@ class Newton:
 
 def _within(slope: np.ndarray, known: HeldOut, longest: float) -> tuple[np.ndarray, bool]:
     """The step of at most that length, and whether it is Newton's whole one."""
-    along = known.inverse @ slope
+    along = known.seen * (known.inverse @ slope)
 
     def length(damping: float) -> float:
         return float(np.linalg.norm(along / (known.share + damping)))

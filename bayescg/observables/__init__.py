@@ -3,13 +3,7 @@
 from bayescg.observables.base import Observable
 from bayescg.observables.blocking import blocked_error, statistical_inefficiency
 from bayescg.observables.by_name import common_lengths, molecular_observables, usual
-from bayescg.observables.frame_features import (
-    TABLE_III,
-    LocalDensity,
-    Moments,
-    local_density,
-    moments,
-)
+from bayescg.observables.frame_features import LocalDensity, Moments, local_density, moments
 from bayescg.observables.joint import (
     JointDistribution,
     MutualInformation,
@@ -40,7 +34,6 @@ from bayescg.observables.slab import SlabProfile, slab_profile
 
 __all__ = [
     "AXES",
-    "TABLE_III",
     "AngularDistribution",
     "BondedDistribution",
     "Coordination",

@@ -12,7 +12,7 @@ import numpy as np
 from bayescg.observables.liquid import LiquidObservable, _over_pairs
 from bayescg.space import minimum_image
 
-__all__ = ["TABLE_III", "LocalDensity", "Moments", "local_density", "moments"]
+__all__ = ["LocalDensity", "Moments", "local_density", "moments"]
 
 #: Table III: cut-off (angstrom), offset a and scale b.
 TABLE_III = tuple(
