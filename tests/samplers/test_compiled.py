@@ -273,7 +273,7 @@ def test_narrow_processors(tmp_path: Path) -> None:
         "f, e = t.forces_and_energy(tables, t.waters(), tether); np.savez(sys.argv[1], f=f, e=e)"
     )
     compiler = " ".join([*(compiled._compiler() or []), "-DBAYESCG_LISTS"])
-    where = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "CXX": compiler}
+    where = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "CXX": compiler, "JAX_ENABLE_X64": "1"}
     out = tmp_path / "found.npz"
     subprocess.run([sys.executable, "-c", code, str(out)], env=where, check=True)
     assert list(tmp_path.rglob("*.so"))

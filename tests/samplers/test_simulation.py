@@ -18,7 +18,7 @@ def starts() -> np.ndarray:
     """Chains of HMC that have come to rest, ``(chain, site, axis)``."""
     state = HMC.init(jax.random.key(5), CHAINS)
     state, _ = run(HMC, state, prepare(HMC, FLUID), 100, jax.random.key(6))
-    return np.asarray(state.x).T
+    return np.array(state.x).T
 
 
 def test_lengths_and_progress() -> None:
@@ -48,7 +48,7 @@ def test_lengths_and_progress() -> None:
 def test_it_samples_what_hmc_does() -> None:
     """Mean energies, each with the error of its chains' spread (df 15): false failures as in ``check_z``."""
     prepared = prepare(HMC, FLUID)
-    energy = jax.jit(lambda x: FLUID(jnp.asarray(x, float)))
+    energy = jax.jit(jax.vmap(lambda x: FLUID(jnp.asarray(x, float))))
     found = np.stack(
         [
             energy(f)
