@@ -24,7 +24,7 @@ from bayescg_models import binary_lj
 from benchmarks.arcg import _reference
 
 CHAINS, FRAMES = 16, 32  # of the free simulation, and frames whose X are held
-MOVES, FIRST = 1500, 200  # of each chain, and those before it is measured
+MOVES, FIRST = 500, 60  # of each chain, and those before it is measured
 GROUP = 10
 JUDGED = 200  # frames of the data that an estimate has
 RIDGE = 1e-3  # on whitened features

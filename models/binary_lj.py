@@ -359,7 +359,7 @@ def reference(
         frames, told = _by_chains(options, key, progress), f"by {CHAINS} chains of bayescg"
     measured = (rdf(0.1, longest_rdf(options.box, LONGEST)), slab_profile())
     return cg.reference_frames(
-        frames[:, :real].astype(np.float32),
+        frames,
         [o.in_box(options.box) for o in measured],
         box=options.box,
         mass=np.full(real, MASS),
@@ -376,7 +376,7 @@ def reference(
 def _by_openmm(
     options: Options, key: Array, progress: Callable[[str, float], None] | None
 ) -> np.ndarray:
-    """All frames, ``(frame, site, axis)``."""
+    """The X of all frames, ``(frame, site, axis)``."""
     run = AtomicRun(
         molecules=options.sites,
         temperature=options.temperature,
@@ -391,7 +391,9 @@ def _by_openmm(
     )
     seed = int(np.asarray(jax.random.key_data(key)).ravel()[-1])
     truth = {(n[0], n[2]): SYSTEM_B[n] for n in PAIRS}
-    return np.stack(list(openmm_frames(options.types, truth, run, seed, progress)))
+    frames = openmm_frames(options.types, truth, run, seed, progress)
+    real = options.sites // 2
+    return np.stack([f[:real].astype(np.float32) for f in frames])
 
 
 def _by_chains(
@@ -413,7 +415,8 @@ def _by_chains(
         interval=INTERVAL * speed,
         progress=progress,
     )
-    frames = np.stack([f.astype(np.float32) for f in runs], 1)
+    real = options.sites // 2
+    frames = np.stack([f[:, :real] for f in runs], 1)  # chains have single precision
     return frames.reshape(-1, *frames.shape[2:])
 
 

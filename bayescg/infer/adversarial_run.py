@@ -262,7 +262,7 @@ class Adversarial:
             raise ValueError(
                 f"{self.method} fits one data set, not a sweep; choose one of its members."
             )
-        map_key, run_key = jax.random.split(key)
+        map_key, run_key, further_key = jax.random.split(key, 3)
         x = self._compared(batch, map_key)
         fixed = {} if system.pre_map is not None else {"X": x[None]}
         fixed |= {k: np.full(1, v) for k, v in system.dirac.items()}
@@ -270,8 +270,7 @@ class Adversarial:
         start = origin(system, program, batch.x, o.start)[0]
         found, names = self._searched(program, batch, x, run_key, start, progress)
         if self.then is not None and found.ended == "converged":
-            run_key, _ = jax.random.split(run_key)
-            more, _ = self.then._searched(program, batch, x, run_key, found.u, progress)
+            more, _ = self.then._searched(program, batch, x, further_key, found.u, progress)
             found = _joined(found, more)
         return self._fit(found, program, batch, fixed, names, key, began)
 

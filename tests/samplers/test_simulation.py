@@ -1,5 +1,7 @@
 """Simulations of a given length: how much they give, whether it is right, and what blew up."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,22 +23,19 @@ def starts() -> np.ndarray:
     return np.array(state.x).T
 
 
+def simulated(x: np.ndarray, **how: Any) -> list[np.ndarray]:
+    return list(simulate(FLUID_BOX, DYNAMICS, jax.random.key(0), x, FLUID, 1.0, **how))
+
+
 def test_lengths_and_progress() -> None:
     """As many configurations as intervals, an interval of motion apart, and both stages told to their end."""
     told: list[tuple[str, float]] = []
-    frames = list(
-        simulate(
-            FLUID_BOX,
-            DYNAMICS,
-            jax.random.key(0),
-            starts(),
-            FLUID,
-            1.0,
-            equilibration=20.0,
-            length=12.0,
-            interval=3.0,
-            progress=lambda *a: told.append(a),
-        )
+    frames = simulated(
+        starts(),
+        equilibration=20.0,
+        length=12.0,
+        interval=3.0,
+        progress=lambda *a: told.append(a),
     )
     assert len(frames) == 4 and all(f.shape == (CHAINS, FLUID_SITES, 3) for f in frames)
     assert [t for t in told if t[0] == "production"][-1][1] == 1.0
@@ -49,22 +48,8 @@ def test_it_samples_what_hmc_does() -> None:
     """Mean energies, each with the error of its chains' spread (df 15): false failures as in ``check_z``."""
     prepared = prepare(HMC, FLUID)
     energy = jax.jit(jax.vmap(lambda x: FLUID(jnp.asarray(x, float))))
-    found = np.stack(
-        [
-            energy(f)
-            for f in simulate(
-                FLUID_BOX,
-                DYNAMICS,
-                jax.random.key(0),
-                starts(),
-                FLUID,
-                1.0,
-                equilibration=20.0,
-                length=200.0,
-                interval=2.0,
-            )
-        ]
-    )
+    frames = simulated(starts(), equilibration=20.0, length=200.0, interval=2.0)
+    found = np.stack([energy(f) for f in frames])
     state = HMC.init(jax.random.key(7), CHAINS)
     state, _ = run(HMC, state, prepared, 100, jax.random.key(8))
     exact = []
@@ -80,16 +65,4 @@ def test_what_blew_up_is_said() -> None:
     x = starts()
     x[:, 1] = x[:, 0] + 1e-3
     with pytest.raises(FloatingPointError, match="blew up"):
-        list(
-            simulate(
-                FLUID_BOX,
-                DYNAMICS,
-                jax.random.key(0),
-                x,
-                FLUID,
-                1.0,
-                equilibration=0.0,
-                length=10.0,
-                interval=1.0,
-            )
-        )
+        simulated(x, equilibration=0.0, length=10.0, interval=1.0)
