@@ -289,18 +289,18 @@ SEARCH = {
     "max_iterations": 900,
     "polish": True,
 }
-#: Its Newton's steps go on from there. Model and data are still apart, where relative entropy's ratios are wild; many
+#: Its Newton's steps go on from there, at a distance from the optimum that chains take some moves to come to. Many
 #: samples need little to hold a critic back, and it is in what holds it back that Y would be seen.
 SETTLE = {
-    "divergence": "jensen_shannon",
     "noise": 0.0,
     "penalty": 0.003,
-    "longest": 1.0,
     "chains": 32,
     "warmup": 30,
-    "samples": 2,
-    "thin": 4,
-    "max_iterations": 160,
+    "relax": 20,
+    "samples": 6,
+    "thin": 8,
+    "tolerance": 1.0,
+    "max_iterations": 60,
 }
 
 

@@ -24,7 +24,6 @@ import numpy as np
 from bayescg.critics import Annealing, Noise, labelled, noisy, shared, whitened
 from bayescg.divergences import Judge, Judgement
 from bayescg.infer.chains import LEAST_CHAINS, Simulator, told, usual_chains
-from bayescg.infer.pool import Pool
 from bayescg.infer.program import Program
 from bayescg.infer.progress import Progress, Silent
 from bayescg.infer.steps import Steps, View
@@ -86,19 +85,15 @@ def slope_of(
     statistics: np.ndarray,
     jacobian: np.ndarray,
     beta: float,
-    weight: np.ndarray | None = None,
 ) -> np.ndarray:
     r"""Eq. 15, :math:`\beta J^\top\operatorname{Cov}[f, \phi]`, ``(u,)``.
 
     :param witness: f of configurations of the model, ``(sample,)``.
     :param statistics: phi of the same, ``(sample, term)``.
     :param jacobian: of the natural parameters by u, ``(term, u)``.
-    :param weight: of the samples, adding up to one; None: equal.
     """
-    if weight is None:
-        weight = np.full(len(witness), 1.0 / len(witness))
-    off = witness - weight @ witness
-    out: np.ndarray = beta * jacobian.T @ ((weight * off) @ (statistics - weight @ statistics))
+    off = witness - witness.mean()
+    out: np.ndarray = beta * jacobian.T @ (off @ (statistics - statistics.mean(0))) / len(off)
     return out
 
 
@@ -132,7 +127,7 @@ def search(
         sampler's own.
     :param noise: first standard deviation of the noise on whitened features; None: as much as it takes.
     :param penalty: of the critic's weights, which Newton's steps take into account.
-    :param rule: of the steps, which also says when to stop. Newton's uses the samples of earlier iterations again.
+    :param rule: of the steps, which also says when to stop.
     :param downhill: what the rule goes against, from a judgement, statistics ``(sample, term)``, the Jacobian
         and beta; None: the slope of Eq. 15.
     """
@@ -147,7 +142,6 @@ def search(
         return jnp.concatenate([potential.statistics(x), features(x)])
 
     simulator = Simulator(program, sampler, measure, x, conditions)
-    natural = jax.jit(lambda u: beta * program.natural(u, x, conditions))
     jacobian = jax.jit(jax.jacfwd(lambda u: program.natural(u, x, conditions)))
     first, critic_key, key = jax.random.split(key, 3)
     chains = effort.chains or usual_chains(boltzmann.event_shape[0])
@@ -159,7 +153,6 @@ def search(
         state = sampler.at(first, begin(places, chains))
     judging = judge.start(critic_key, reference.shape[1])
     steps = rule.start(np.asarray(start, float))
-    pool = Pool(rule.reuse, terms)
     added = Noise(0.0 if noise is None else noise**2)
     rows: list[dict[str, Any]] = []
     ended, all_apart = "stopped at max_iterations", 0
@@ -178,10 +171,9 @@ def search(
             if np.isfinite(taken).all(1).sum() < 2:
                 ended = "diverged: no configuration of the model can be measured"
                 break
-            eta = np.asarray(natural(u))
-            pool = pool.after(eta, np.moveaxis(taken, 2, 0))
-            flat, weight, chain = pool.at(eta)
-            samples = whitened(labelled(flat[:, terms:], reference, weight))
+            flat, chain = _measured(taken)
+            raw = labelled(flat[:, terms:], reference)
+            samples = whitened(raw)
             if noise is None and iteration == 0:
                 added = _first_noise(judge, judging, jax.random.fold_in(k, 1), samples, annealing)
             judging, said = judge(
@@ -192,7 +184,7 @@ def search(
             )
             by_u = np.asarray(jacobian(u))
             if downhill is None:
-                slope = slope_of(said.witness, flat[:, :terms], by_u, beta, weight)
+                slope = slope_of(said.witness, flat[:, :terms], by_u, beta)
             else:
                 slope = downhill(said, flat[:, :terms], by_u, beta)
             if not (np.isfinite(slope).all() and np.isfinite(said.loss)):
@@ -201,7 +193,7 @@ def search(
             # A mean log-loss has a quarter of the covariance for its curvature.
             ridge = LEAST_RIDGE + 4.0 * penalty + added.variance
             scores = beta * flat[:, :terms] @ by_u
-            view = View(scores, samples, chain, ridge, added.variance == 0.0)
+            view = View(scores, raw, chain, ridge, added.variance == 0.0)
             steps, more = rule.advance(steps, slope, view)
             shown = _shown(said, added, failed)
             rows.append({"u": u, "slope": slope, **shown, **more})
@@ -225,9 +217,19 @@ def search(
         )
     # What a failed search leaves is where it last was, which was good enough to be measured.
     trace = {name: np.array([r[name] for r in rows]) for name in rows[0]}
-    found, distance = rule.found(steps) if ended == "converged" else (rows[-1]["u"], np.inf)
+    last = rows[-1].get("optimum", rows[-1]["u"])
+    found, distance = rule.found(steps) if ended == "converged" else (last, np.inf)
     seconds = time.monotonic() - began
     return Searched(found, ended, len(rows), distance, seconds, trace)
+
+
+def _measured(taken: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of ``(sample, column, chain)`` what could be measured, a row each, and the chain of each."""
+    both = np.moveaxis(taken, 2, 0)
+    chain = np.repeat(np.arange(both.shape[0]), both.shape[1])
+    flat = both.reshape(-1, both.shape[2])
+    good = np.isfinite(flat).all(1)
+    return flat[good], chain[good]
 
 
 def _shown(said: Judgement, noise: Noise, failed: float) -> dict[str, float]:

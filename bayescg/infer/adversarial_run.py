@@ -94,7 +94,7 @@ class DescentOptions:
     steps: Literal["rmsprop", "natural", "newton"] = option(
         "rmsprop",
         "each parameter by itself, or all of them together, in the metric of the model's distribution, or by Newton's "
-        "steps on the samples of many iterations, which end when simulation's error is small beside the data's",
+        "steps on what differs between iterations, which end when simulation's error is small beside the data's",
     )
     rate: float = option(
         0.01,
@@ -155,28 +155,29 @@ class NewtonOptions:
     """How parameters move by Newton's steps."""
 
     longest: float = option(
-        0.5, "longest step, in standard deviations of what a configuration says (newton)"
+        3.0,
+        "longest step of the optimum, in standard deviations of what a configuration says (newton)",
     )
     tolerance: float = option(
         0.5,
         "a search ends when simulation's standard errors and its last step are below this part of the data's (newton)",
     )
-    reuse: float = option(
-        0.5, "part of the iterations so far whose samples are used again, reweighted (newton)"
+    spread: float = option(
+        0.5,
+        "how far from the optimum iterations simulate: change of what a critic sees, in standard deviations (newton)",
+    )
+    reach: float = option(
+        6.0, "of the same at most, in standard deviations of all that a configuration says (newton)"
     )
 
     def __post_init__(self) -> None:
-        if not self.longest > 0.0 or not self.tolerance > 0.0 or not 0.0 <= self.reuse < 1.0:
-            raise ValueError(
-                "longest and tolerance must be positive, reuse at least 0 and below 1."
-            )
+        for name in ("longest", "tolerance", "spread", "reach"):
+            if not getattr(self, name) > 0.0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name):g}.")
 
-    def newton(self, unit: float) -> Newton:
-        """The rule of Newton's steps.
-
-        :param unit: curvature of the divergence at its minimum, relative entropy's being 1.
-        """
-        return Newton(self.longest, self.tolerance, self.reuse, unit)
+    def newton(self) -> Newton:
+        """The rule of Newton's steps."""
+        return Newton(self.longest, self.tolerance, self.spread, self.reach)
 
 
 def judge_of(divergence: str | Divergence, critic: str | Critic, options: Any) -> Judge:
@@ -392,14 +393,20 @@ class Adversarial:
                 "iterations": found.iterations,
                 "distance": found.distance,
                 # Of few samples one wild ratio makes any mean wild.
-                "divergence": float(np.median(found.trace["divergence"][-LAST:])),
-                "critic_accuracy": float(np.mean(found.trace["accuracy"][-LAST:])),
+                "divergence": float(np.median(_there(found.trace, "divergence"))),
+                "critic_accuracy": float(np.mean(_there(found.trace, "accuracy"))),
                 "critic_features": ", ".join(names),
                 **batch.attrs,
             },
             options=self.options,
             key=key,
         )
+
+
+def _there(trace: dict[str, np.ndarray], name: str) -> np.ndarray:
+    """A number of the last iterations, of Newton's those that simulated at the optimum as it was known."""
+    away = trace.get("away", np.zeros(len(trace[name])))
+    return trace[name][away == 0.0][-LAST:]
 
 
 def _joined(first: Searched, then: Searched) -> Searched:
@@ -420,14 +427,16 @@ def _joined(first: Searched, then: Searched) -> Searched:
 
 
 MEANING = {
-    "u": "parameters, unconstrained",
+    "u": "parameters that were simulated, unconstrained",
     "slope": "slope of the divergence by them",
     "divergence": "divergence, as the critic finds it with the noise there is",
     "accuracy": "part of the configurations whose origin the critic guesses right",
     "noise": "standard deviation of the noise on whitened features",
     "rate": "of the steps, relative to the first",
     "failed": "moves that blew up and were taken back",
-    "radius": "longest step that was allowed, in standard deviations of what a configuration says",
+    "optimum": "parameters where the divergence is least, by all iterations so far, unconstrained",
+    "away": "of the parameters that were simulated from the optimum, in widths of the design",
+    "least_seen": "of what a configuration says the part that the critic sees along the axis where that is least",
     "error_model": "standard errors of the optimum from the samples of the model, unconstrained",
     "error_data": "standard errors of the optimum from the frames of the data, unconstrained",
 }

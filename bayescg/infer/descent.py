@@ -76,11 +76,6 @@ class Rule:
     stages: int = 4
     kind: Literal["rmsprop", "natural", "plain"] = "rmsprop"
 
-    @property
-    def reuse(self) -> float:
-        """Nothing: a slope is that of the present samples."""
-        return 0.0
-
     def start(self, u: np.ndarray) -> Descent:
         return replace(Descent.start(u), curvature=Curvature(self.remember))
 

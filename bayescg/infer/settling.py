@@ -1,18 +1,9 @@
-r"""Newton's steps on the samples of many iterations, and when a search has settled.
+r"""Newton's steps of a search with a linear critic, and when it has settled.
 
-A step is :math:`-(H + \lambda I)^{-1}` times the slope, with the curvature H that a critic sees and the model's own
-information I (:mod:`bayescg.infer.curvature`); :math:`\lambda` holds its length in the metric of I, at the cost of
-directions that the critic hardly sees, in which a step would be long and mostly noise. Steps that turn back become
-shorter, those that go on longer: what lies a short way off has most of its samples in common.
-
-The slope is one of averages, over the model's samples and over the data's frames, so that the parameters have an
-error from either,
-
-.. math:: \delta u = H^{-1}\,B\,(\delta\langle f\rangle_{mod} - \delta\langle f\rangle_{ref}),
-          \qquad B = \operatorname{Cov}[s, f]\,(\operatorname{Cov}[f] + \rho)^{-1} .
-
-More simulation makes only the first one less. A search has settled when that, and its last step, are small beside the
-second, which is the standard error of what it finds.
+Each iteration simulates at other parameters, around the optimum as far as it is known: along every axis of the
+information as far away as changes little of what the critic sees (:mod:`bayescg.infer.response`), which is farthest
+where it sees least. The optimum is that of all iterations together. It has errors by simulation and by the data's
+frames, and a search has settled when the first are small beside the second, the standard errors of what it finds.
 """
 
 from dataclasses import dataclass
@@ -20,95 +11,118 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bayescg.infer.curvature import HeldOut, guess, held_out
+from bayescg.infer.response import Answer, Visit, visited
 from bayescg.infer.steps import View
-from bayescg.observables.blocking import blocked_error
 
 __all__ = ["Newton", "Settling"]
 
-HALVINGS = 60  # of the interval that lambda lies in
-ON, BACK = (
-    1.25,
-    0.7,
-)  # factors of the length of a step after one that goes on, and one that turns back
-SHORTEST = 0.05  # of the longest
+#: Along an axis, in its widths, with a variance of 1; three, so that visits also tell what bends.
+LEVELS = (-(1.5**0.5), 0.0, 1.5**0.5)
 
 
 class Settling(NamedTuple):
     """Where a search is, and what is known of that."""
 
-    u: np.ndarray  # (u,)
-    change: np.ndarray  # (u,), the last step
+    u: np.ndarray  # (u,), where the next samples are taken
+    optimum: np.ndarray  # (u,), as it is known
+    change: np.ndarray  # (u,), its last
     by_model: (
         np.ndarray
-    )  # (u,), standard errors of the optimum from the model's samples; inf: the critic sees nothing
+    )  # (u,), its standard errors from the model's samples; inf: the critic sees nothing
     by_data: np.ndarray  # (u,), and from the data's frames
     settled: bool
-    radius: float  # of the next step
+    away: float = 0.0  # from the optimum, in widths of the design, it is to simulate
+    visits: tuple[Visit, ...] = ()
+    design: np.ndarray | None = None  # (u, axis)
+    scale: np.ndarray | None = None  # (feature,), what features are multiplied by
 
 
 @dataclass(frozen=True)
 class Newton:
     """Rule of the steps.
 
-    :param longest: length of a step, in standard deviations of what a configuration of the model says.
-    :param tolerance: of the model's errors, and of a step, in standard errors by the data.
-    :param reuse: part of the iterations so far whose samples are used again, the latest.
-    :param unit: curvature of the divergence at its minimum, relative entropy's being 1.
+    :param longest: change of the optimum, in standard deviations of what a configuration of the model says.
+    :param tolerance: of the model's errors, and of the last change, in standard errors by the data.
+    :param spread: of the parameters that iterations simulate at: change of what a critic sees, in standard deviations.
+    :param reach: of the same: change of a configuration with all its sites, at most.
+    :param least: iterations, before which it does not end.
     """
 
-    longest: float = 0.5
+    longest: float = 3.0
     tolerance: float = 0.5
-    reuse: float = 0.5
-    unit: float = 1.0
+    spread: float = 0.5
+    reach: float = 6.0
+    least: int = 10
 
     def start(self, u: np.ndarray) -> Settling:
+        """Nothing is known, and the first samples are taken at ``u``."""
         none = np.full_like(u, np.inf)
-        return Settling(u, np.zeros_like(u), none, none, False, self.longest)
+        return Settling(u, u, np.zeros_like(u), none, none, False)
 
     def advance(
         self, state: Settling, slope: np.ndarray, view: View
     ) -> tuple[Settling, dict[str, Any]]:
-        """One step down the slope of the divergence, ``(u,)``."""
-        weight, features = view.samples.model_weight, view.samples.model
-        chains = int(view.chain.max()) + 1
-        known = held_out(view.scores, features, view.ridge, weight, view.chain % 2 == 0)
-        change, whole = _within(slope / self.unit, known, state.radius)
-        turn = (known.root.T @ change) @ (known.root.T @ state.change)
-        radius = state.radius * (ON if turn > 0.0 else BACK if turn < 0.0 else 1.0)
-        radius = float(np.clip(radius, SHORTEST * self.longest, self.longest))
-        # Of u to a change of the features' mean.
-        answer = known.solve() @ guess(view.scores, features, view.ridge, weight)
-        off = weight[:, None] * ((features - weight @ features) @ answer.T)
-        sums = np.stack([np.bincount(view.chain, o, chains) for o in off.T])  # (u, chain)
-        by_model = np.sqrt(np.sum(sums**2, 1) * chains / max(chains - 1, 1))
-        by_data = blocked_error(view.samples.reference @ answer.T)
+        """The optimum with one iteration more, and where to go next.
+
+        :param slope: the critic's own, which is not used: it is of this iteration alone.
+        """
+        scale = _scale(view) if state.scale is None else state.scale
+        visits = (*state.visits, visited(state.u, view, scale))
+        known = Answer(
+            visits,
+            state.optimum,
+            state.design,
+            view.samples.reference * scale,
+            view.ridge,
+            self.spread,
+        )
+        optimum, whole = known.optimum(self.longest)
+        change = optimum - state.optimum
+        by_model, by_data = known.errors(optimum)
         most = self.tolerance * by_data
         small = np.all((np.abs(change) <= most) & (by_model <= most))
-        settled = whole and view.quiet and bool(small) and not known.unseen.any()
+        enough = whole and len(visits) >= self.least and not known.unseen.any()
         by_model, by_data = (np.where(known.unseen, np.inf, e) for e in (by_model, by_data))
-        new = Settling(state.u + change, change, by_model, by_data, settled, radius)
-        return new, {"error_model": by_model, "error_data": by_data, "radius": state.radius}
+        design = known.axes(self.reach)
+        excursion = _excursion(len(visits), design.shape[1])
+        new = Settling(
+            optimum + design @ excursion,
+            optimum,
+            change,
+            by_model,
+            by_data,
+            bool(enough and small and view.quiet),
+            float(np.linalg.norm(excursion)),
+            visits,
+            design,
+            scale,
+        )
+        least = float(known.share[0])
+        shown = {"optimum": optimum, "error_model": by_model, "error_data": by_data}
+        return new, {**shown, "least_seen": least, "away": state.away}
 
     def done(self, state: Settling) -> bool:
+        """Whether it has settled."""
         return state.settled
 
     def found(self, state: Settling) -> tuple[np.ndarray, float]:
+        """The optimum, and its last change in standard errors by the data."""
         error = np.where(state.by_data > 0.0, state.by_data, np.inf)
-        return state.u, float(np.max(np.abs(state.change) / error))
+        return state.optimum, float(np.max(np.abs(state.change) / error))
 
 
-def _within(slope: np.ndarray, known: HeldOut, longest: float) -> tuple[np.ndarray, bool]:
-    """The step of at most that length, and whether it is Newton's whole one."""
-    along = known.seen * (known.inverse @ slope)
+def _excursion(visit: int, axes: int) -> np.ndarray:
+    """Where a visit goes, in widths of the design: somewhere, the other side, and the optimum itself, ``(axis,)``.
 
-    def length(damping: float) -> float:
-        return float(np.linalg.norm(along / (known.share + damping)))
+    Opposite ones have the same of what is even, and the difference what is odd.
+    """
+    pair, turn = divmod(visit, 3)
+    somewhere = np.random.default_rng(pair).choice(LEVELS, axes)
+    return (somewhere, -somewhere, np.zeros(axes))[turn]
 
-    low, high = 0.0, 0.0
-    if length(0.0) > longest:
-        high = float(np.linalg.norm(along)) / longest  # enough by itself
-        for _ in range(HALVINGS):
-            middle = 0.5 * (low + high)
-            low, high = (middle, high) if length(middle) > longest else (low, middle)
-    return -known.solve(high) @ slope, high == 0.0
+
+def _scale(view: View) -> np.ndarray:
+    """One over the features' standard deviations, model and data together; 0 for what does not vary."""
+    sd = np.sqrt(0.5 * (view.samples.model.var(0) + view.samples.reference.var(0)))
+    out: np.ndarray = np.where(sd > 0.0, 1.0 / np.where(sd > 0.0, sd, 1.0), 0.0)
+    return out

@@ -13,19 +13,14 @@ class View(NamedTuple):
     """What an iteration of a search knows besides the slope."""
 
     scores: np.ndarray  # beta J^T phi of the model's samples, (sample, u)
-    samples: Labelled  # features of them, weighted, and of the data's frames in the order of time; whitened
+    samples: Labelled  # features of them, and of the data's frames in the order of time, as they were measured
     chain: np.ndarray  # (sample,), which chain each of the model's samples is from
-    ridge: float  # what holds a linear critic back, beside the covariance of the features
+    ridge: float  # what holds a linear critic back, beside the covariance of the features, whitened
     quiet: bool  # whether the slope is that of what is looked for, without noise on features
 
 
 class Steps(Protocol):
     """A rule: where a search goes from a slope, and when it ends."""
-
-    @property
-    def reuse(self) -> float:
-        """Part of the iterations so far whose samples it wants to see, reweighted; 0: the present ones."""
-        ...
 
     def start(self, u: np.ndarray) -> Any:
         """The first state, with parameters ``u``; what it holds is the rule's own, but for ``u``."""

@@ -84,7 +84,7 @@ def arcg(
                 "critic=logistic and the divergences relative_entropy, hellinger, bhattacharyya, squared and "
                 "jensen_shannon."
             )
-        rule = chosen.newton(judge.divergence.curvature)
+        rule = chosen.newton()
         # What holds a critic back is that critic's own penalty.
         kept = replace(chosen, penalty=judge.critic.penalty)
         return Adversarial(system, data, kept, "arcg", judge, lambda program: rule)

@@ -149,24 +149,30 @@ def _named(system: System, model: str) -> System:
 @dataclass(frozen=True)
 class _Method:
     options: Callable[[System | None], Any]  # at their defaults, on a system or in general
-    make: Callable[[System, xr.Dataset, Any], Any]
+    make: Callable[
+        [System, xr.Dataset, Any, dict[str, str]], Any
+    ]  # options, and those that were given
 
 
 METHODS = {
-    "mcem": _Method(lambda _: MCEMOptions(), lambda system, data, o: MCEM(system, data, o)),
-    "nuts": _Method(lambda _: NUTSOptions(), lambda system, data, o: NUTS(system, data, o)),
-    "rem": _Method(rem_options, lambda system, data, o: rem(system, data, **vars(o))),
-    "imc": _Method(lambda _: IMCOptions(), lambda system, data, o: imc(system, data, **vars(o))),
-    "ibi": _Method(lambda _: IBIOptions(), lambda system, data, o: ibi(system, data, **vars(o))),
-    "dbi": _Method(lambda _: DBIOptions(), lambda system, data, o: dbi(system, data, **vars(o))),
+    "mcem": _Method(lambda _: MCEMOptions(), lambda system, data, o, _: MCEM(system, data, o)),
+    "nuts": _Method(lambda _: NUTSOptions(), lambda system, data, o, _: NUTS(system, data, o)),
+    "rem": _Method(rem_options, lambda system, data, o, _: rem(system, data, **vars(o))),
+    "imc": _Method(lambda _: IMCOptions(), lambda system, data, o, _: imc(system, data, **vars(o))),
+    "ibi": _Method(lambda _: IBIOptions(), lambda system, data, o, _: ibi(system, data, **vars(o))),
+    "dbi": _Method(lambda _: DBIOptions(), lambda system, data, o, _: dbi(system, data, **vars(o))),
     "fm": _Method(
-        lambda _: FMOptions(), lambda system, data, o: force_matching(system, data, **vars(o))
+        lambda _: FMOptions(), lambda system, data, o, _: force_matching(system, data, **vars(o))
     ),
-    "arcg": _Method(lambda _: ARCGOptions(), lambda system, data, o: arcg(system, data, **vars(o))),
+    # Its polish has defaults of its own, for all that was not given.
+    "arcg": _Method(
+        lambda _: ARCGOptions(), lambda system, data, _, given: arcg(system, data, **given)
+    ),
     "classifier": _Method(
-        lambda _: ClassifierOptions(), lambda system, data, o: classifier(system, data, **vars(o))
+        lambda _: ClassifierOptions(),
+        lambda system, data, o, _: classifier(system, data, **vars(o)),
     ),
-    "ybg": _Method(lambda _: YBGOptions(), lambda system, data, o: ybg(system, data, **vars(o))),
+    "ybg": _Method(lambda _: YBGOptions(), lambda system, data, o, _: ybg(system, data, **vars(o))),
 }
 
 
@@ -195,6 +201,6 @@ def _check_method(method: str) -> None:
 def run_of(method: str, system: System, data: xr.Dataset, words: Sequence[str] = ()) -> Any:
     """A method's run on a system and data, under ``key=value`` options."""
     _check_method(method)
-    base = METHODS[method].options(system)
-    options = options_for(system, method, base, read_words(words, method))
-    return METHODS[method].make(system, data, options)
+    base, given = METHODS[method].options(system), read_words(words, method)
+    options = options_for(system, method, base, given)
+    return METHODS[method].make(system, data, options, given)

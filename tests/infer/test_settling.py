@@ -1,135 +1,161 @@
-"""Newton's steps on pooled samples: on a normal, whose errors are known, and on features that see only part of it."""
+"""Newton's steps on a normal model with many features, of which a share of what a configuration says can be seen."""
 
 import numpy as np
 import pytest
 
 from bayescg.critics import labelled
+from bayescg.infer.response import Answer, Visit, visited
 from bayescg.infer.settling import Newton, Settling
 from bayescg.infer.steps import View
 
-CHAINS, SAMPLES, FRAMES = 40, 100, 900
-CHAIN = np.repeat(np.arange(CHAINS), SAMPLES)
+CHAINS, FRAMES, FEATURES = 32, 2000, 40
+SHARE = np.array([1.0, 0.1, 0.003])
+TRUTH = np.array([0.3, 1.5, -4.0])
+AXES, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(FEATURES, 3)))
 
 
-def view(
-    model: np.ndarray, reference: np.ndarray, *, ridge: float = 0.0, quiet: bool = True
-) -> View:
-    """Of a model whose scores are its coordinates, and features that are those as well."""
-    return View(model, labelled(model, reference), CHAIN, ridge, quiet)
+def drawn(
+    u: np.ndarray, count: int, rng: np.random.Generator, share: np.ndarray = SHARE
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of a normal with mean ``u`` and unit variance, and features, three of which see the roots of shares."""
+    z = u + rng.normal(size=(count, len(u)))
+    seen = np.sqrt(share) * z + np.sqrt(1.0 - share) * rng.normal(size=z.shape)
+    other = rng.normal(size=(count, FEATURES))
+    return z, other - other @ AXES @ AXES.T + seen @ AXES.T
 
 
-def stepped(rule: Newton, model: np.ndarray, reference: np.ndarray, **how: float) -> Settling:
-    """One step from 0; the slope of relative entropy is the difference of the means."""
-    slope = model.mean(0) - reference.mean(0)
-    seen = view(model, reference, **how)  # type: ignore[arg-type]
-    return rule.advance(rule.start(np.zeros(2)), slope, seen)[0]
+def searched(
+    rule: Newton,
+    iterations: int,
+    *,
+    seed: int = 1,
+    share: np.ndarray = SHARE,
+    samples: int = 5,
+    memory: int = 1,
+    quiet: bool = True,
+) -> list[Settling]:
+    """States of a search from 0, of chains whose samples repeat themselves ``memory`` times."""
+    rng = np.random.default_rng(seed)
+    reference = drawn(TRUTH, FRAMES, rng, share)[1]
+    state, states = rule.start(np.zeros(3)), []
+    for _ in range(iterations):
+        z, f = drawn(state.u, CHAINS * samples, rng, share)
+        z, f = np.repeat(z, memory, 0), np.repeat(f, memory, 0)
+        chain = np.repeat(np.arange(CHAINS), samples * memory)
+        view = View(z, labelled(f, reference), chain, 1e-3, quiet)
+        state, _ = rule.advance(state, np.zeros(3), view)
+        states.append(state)
+    return states
 
 
-def drawn(count: int, at: np.ndarray) -> np.ndarray:
-    """Coordinates with standard deviations 1 and 2; other numbers for another count."""
-    return at + np.random.default_rng(count).normal(size=(count, 2)) * [1.0, 2.0]
+def by_frames(share: np.ndarray = SHARE) -> np.ndarray:
+    """Standard errors of the best guess of the parameters from all frames: features have unit variance."""
+    return 1.0 / np.sqrt(share * FRAMES)
 
 
-def test_a_step_leads_to_equal_averages_with_the_errors_of_both() -> None:
-    """The curvature is the variance, 1 and 4, so that u is off by the means' difference over it.
-
-    Errors are one over sd and root of the number of independent samples, to a fifth: 40 chains know them to 11 %.
-    """
-    at = np.array([0.05, -0.06])
-    model, reference = drawn(CHAINS * SAMPLES, np.zeros(2)), drawn(FRAMES, at * [1.0, 4.0])
-    found = stepped(Newton(longest=10.0), model, reference)
-    expected = (reference.mean(0) - model.mean(0)) / model.var(0)
-    np.testing.assert_allclose(found.u, expected, rtol=0.05, atol=0.003)
-    np.testing.assert_allclose(found.by_data, np.array([1.0, 0.5]) / np.sqrt(FRAMES), rtol=0.2)
-    np.testing.assert_allclose(found.by_model, np.array([1.0, 0.5]) / np.sqrt(4000), rtol=0.4)
+def test_it_finds_what_a_critic_hardly_sees() -> None:
+    """The third parameter has three thousandths of the information. Errors by the frames are the best there are, and
+    the optimum is within four of both errors together; 45 iterations of 160 samples know it nearly as well."""
+    end = searched(Newton(), 45)[-1]
+    np.testing.assert_allclose(end.by_data, by_frames(), rtol=0.15)
+    both = np.hypot(end.by_data, end.by_model)
+    assert np.all(np.abs(end.optimum - TRUTH) < 4.0 * both)
+    assert np.all(end.by_model < 1.2 * end.by_data)
 
 
-def test_chains_that_remember_have_larger_errors() -> None:
-    """All samples of a chain the same: as many as there are chains, whose halves know a variance to 30 %."""
-    once = drawn(CHAINS, np.zeros(2))
-    found = stepped(Newton(), np.repeat(once, SAMPLES, axis=0), drawn(FRAMES, np.zeros(2)))
-    np.testing.assert_allclose(found.by_model, 1.0 / once.std(0) / np.sqrt(CHAINS), rtol=0.6)
+def test_its_errors_are_those_of_many_searches() -> None:
+    """The optimum of sixteen, in their own errors: chi-square of 48 terms, beyond whose bounds one in 1e4 falls."""
+    ends = [searched(Newton(), 24, seed=s)[-1] for s in range(16)]
+    off = [(e.optimum - TRUTH) / np.hypot(e.by_model, e.by_data) for e in ends]
+    assert 19.0 < np.sum(np.square(off)) < 95.0
 
 
-def test_long_steps_are_cut_in_what_a_configuration_says() -> None:
-    """At 0.3 standard deviations; a search that is cut has not settled."""
-    model, reference = drawn(CHAINS * SAMPLES, np.zeros(2)), drawn(FRAMES, np.array([3.0, 3.0]))
-    whole, cut = (stepped(Newton(longest=d, tolerance=1e9), model, reference) for d in (100.0, 0.3))
-    said = (model - model.mean(0)) @ cut.change
-    assert said.std() == pytest.approx(0.3)
-    assert np.all(cut.change * whole.change > 0.0)
-    assert whole.settled and not cut.settled
-
-
-def test_steps_that_turn_back_become_shorter() -> None:
-    """And those that go on longer again, up to the longest."""
-    model = drawn(CHAINS * SAMPLES, np.zeros(2))
-    seen, rule = view(model, drawn(FRAMES, np.zeros(2))), Newton(longest=0.1)
-    state, radii = rule.start(np.zeros(2)), []
-    for sign in (1.0, -1.0, 1.0, 1.0, 1.0, 1.0):
-        state, shown = rule.advance(state, sign * np.ones(2), seen)
-        said = (model - model.mean(0)) @ state.change
-        assert said.std() == pytest.approx(shown["radius"])
-        radii.append(shown["radius"] / 0.1)
-    np.testing.assert_allclose(radii, [1.0, 1.0, 0.7, 0.49, 0.6125, 0.765625])
-
-
-def test_a_step_is_cut_where_the_critic_hardly_sees() -> None:
-    """Features that are mostly noise for the second coordinate, which then is a long way off: the first arrives."""
-    model, reference = drawn(CHAINS * SAMPLES, np.zeros(2)), drawn(FRAMES, np.array([0.2, 2.0]))
-    blind = np.array([0.0, 6.0])
-    rng = np.random.default_rng(0)
-    f, g = (x + blind * rng.normal(size=x.shape) for x in (model, reference))
-    seen = View(model, labelled(f, g), CHAIN, 0.0, True)
-    slope = np.array([-0.2, -2.0 * 4.0 / 40.0])  # of what a critic sees of four, a tenth
-    whole, cut = (
-        r.advance(r.start(np.zeros(2)), slope, seen)[0]
-        for r in (Newton(longest=100.0), Newton(longest=0.6))
-    )
-    assert cut.change[0] > 0.85 * whole.change[0] and cut.change[1] < 0.7 * whole.change[1]
-
-
-def test_what_no_feature_sees_does_not_move() -> None:
-    """A feature of one coordinate alone, and a score that is always the same."""
-    model, reference = drawn(CHAINS * SAMPLES, np.zeros(2)), drawn(FRAMES, np.array([0.3, 0.0]))
-    scores = model * [1.0, 0.0]
-    seen = View(scores, labelled(model[:, :1], reference[:, :1]), CHAIN, 0.0, True)
-    rule = Newton(longest=10.0)
-    slope = np.array([model[:, 0].mean() - reference[:, 0].mean(), 0.0])
-    found, _ = rule.advance(rule.start(np.zeros(2)), slope, seen)
-    assert abs(found.u[1]) < 1e-6 and 0.15 < found.u[0] < 0.45
-    assert np.isfinite(found.by_data[0]) and found.by_data[1] == found.by_model[1] == np.inf
-
-
-def test_a_search_does_not_settle_where_the_critic_is_blind() -> None:
-    """A feature of the first coordinate and one of nothing: of the second no error is known."""
-    model = drawn(CHAINS * SAMPLES, np.zeros(2))
-    noise = np.random.default_rng(1).normal(size=(len(model), 1))
-    features = np.column_stack([model[:, :1], noise])
-    seen = View(model, labelled(features, features), CHAIN, 0.0, True)
-    rule = Newton(longest=10.0, tolerance=1e9)
-    found, shown = rule.advance(rule.start(np.zeros(2)), np.zeros(2), seen)
-    assert not found.settled and np.isfinite(shown["error_data"][0])
-    assert shown["error_data"][1] == shown["error_model"][1] == np.inf
+def test_covariances_alone_would_not_do() -> None:
+    """With all visits in one place the third parameter's error stays what a covariance knows: nothing."""
+    ends = searched(Newton(spread=1e-3), 24)
+    assert np.isinf(ends[-1].by_model[2]) and not ends[-1].settled
 
 
 def test_it_settles_when_simulation_is_sure_enough_and_the_slope_is_the_true_one() -> None:
-    """Of equal averages the last step is nothing; errors by 4000 and by 900 samples are 0.47 of each other."""
-    model = drawn(CHAINS * SAMPLES, np.zeros(2))
-    reference = drawn(FRAMES, np.zeros(2))
-    reference += model.mean(0) - reference.mean(0)
-    assert stepped(Newton(tolerance=0.8), model, reference).settled
-    assert not stepped(Newton(tolerance=0.25), model, reference).settled
-    assert not stepped(Newton(tolerance=0.8), model, reference, quiet=False).settled
+    states = searched(Newton(tolerance=1.0), 45)
+    first = next(k for k, s in enumerate(states) if s.settled)
+    assert 9 <= first < 40
+    end = states[first]
+    assert np.all(end.by_model <= end.by_data) and np.all(np.abs(end.change) <= end.by_data)
+    assert not searched(Newton(tolerance=0.1), 45)[-1].settled
+    assert not searched(Newton(tolerance=1.0), 45, quiet=False)[-1].settled
 
 
-def test_other_divergences_have_another_curvature() -> None:
-    """A slope four times smaller, as Jensen and Shannon's, leads as far."""
-    model, reference = drawn(CHAINS * SAMPLES, np.zeros(2)), drawn(FRAMES, np.array([0.1, 0.1]))
-    slope = model.mean(0) - reference.mean(0)
-    seen = view(model, reference)
-    one, other = Newton(longest=10.0), Newton(longest=10.0, unit=0.25)
-    np.testing.assert_allclose(
-        one.advance(one.start(np.zeros(2)), slope, seen)[0].u,
-        other.advance(other.start(np.zeros(2)), 0.25 * slope, seen)[0].u,
+def test_a_search_does_not_settle_where_the_critic_is_blind() -> None:
+    """Of the second parameter no feature says anything: it has no error, and the others have theirs."""
+    share = np.array([1.0, 0.0, 0.1])
+    end = searched(Newton(tolerance=1e9), 30, share=share)[-1]
+    assert not end.settled and end.by_data[1] == end.by_model[1] == np.inf
+    seen = [0, 2]
+    np.testing.assert_allclose(end.by_data[seen], by_frames(share[seen]), rtol=0.2)
+    assert np.all(
+        np.abs(end.optimum - TRUTH)[seen] < 4.0 * np.hypot(end.by_data, end.by_model)[seen]
     )
+
+
+def test_chains_that_remember_have_larger_errors() -> None:
+    """Four times the same is no more than once: the errors agree to a third, not by a factor of two."""
+    share = np.array([1.0, 0.5, 0.2])
+    once, again = (searched(Newton(), 12, share=share, memory=m)[-1] for m in (1, 4))
+    np.testing.assert_allclose(again.by_model, once.by_model, rtol=0.35)
+
+
+def test_long_steps_are_cut_in_what_a_configuration_says() -> None:
+    """At one standard deviation, of which scores are; a search that is cut has not settled."""
+    share = np.array([1.0, 0.8, 0.5])
+    states = searched(Newton(longest=1.0, tolerance=1e9), 12, share=share)
+    lengths = [np.linalg.norm(s.change) for s in states]
+    np.testing.assert_allclose(lengths[0], 1.0, rtol=0.2)
+    assert max(lengths) < 1.25 and not states[0].settled
+
+
+def test_visits_are_as_far_away_as_little_is_seen_to_change() -> None:
+    """Half a standard deviation of what is seen along each axis, and never more than reach of what there is."""
+    end = searched(Newton(reach=4.0), 30)[-1]
+    length = np.sort(np.linalg.norm(end.design, axis=0))  # scores have unit variance
+    np.testing.assert_allclose(length, [0.5, 0.5 / 0.1**0.5, 4.0], rtol=0.25)
+
+
+def test_a_parameter_that_says_nothing_stays() -> None:
+    """Its score is always the same."""
+    rule, rng = Newton(), np.random.default_rng(3)
+    reference = rng.normal(size=(FRAMES, 1)) + 0.3
+    state = rule.start(np.zeros(2))
+    for _ in range(6):
+        f = state.u[0] + rng.normal(size=(320, 1))
+        scores = np.column_stack([f[:, 0], np.ones(320)])
+        view = View(scores, labelled(f, reference), np.repeat(np.arange(CHAINS), 10), 0.0, True)
+        state, _ = rule.advance(state, np.zeros(2), view)
+    assert state.optimum[0] == pytest.approx(0.3, abs=0.2)
+    assert np.isfinite(state.by_data[0]) and state.by_data[1] == state.by_model[1] == np.inf
+
+
+def bent(u: np.ndarray, rng: np.random.Generator) -> Visit:
+    """Features that answer to the second of two parameters by more than a straight line."""
+    z = u + rng.normal(size=(640, 2))
+    f = 0.3 * rng.normal(size=(640, 3))
+    f[:, 0] += z[:, 0]
+    f[:, 1] += 0.05 * u[1] + 0.01 * u[1] ** 2
+    sample = labelled(f, f)
+    return visited(u, View(z, sample, np.repeat(np.arange(CHAINS), 20), 0.0, True), np.ones(3))
+
+
+def test_what_is_bent_is_taken_as_such() -> None:
+    """At 2 the second feature is 0.14, its slope 0.09, of which covariances know nothing, and by the end of an axis of
+    4 it bends by 0.16. A straight line would miss the level by 0.05, the mean of the bend over the visits."""
+    rng, centre = np.random.default_rng(8), np.array([0.0, 2.0])
+    design = np.array([[0.0, 0.5], [4.0, 0.0]])
+    places = [centre + design @ np.array(p) for p in rng.choice([-1.2, 0.0, 1.2], (20, 2))]
+    reference = np.random.default_rng(9).normal(size=(FRAMES, 3))
+    known = Answer([bent(p, rng) for p in places], centre, design, reference, 0.0, 0.5)
+    level, slope, bend = (0.5 * (a + b) for a, b in zip(*known.surfaces, strict=True))
+    # Of 12800 samples with a standard deviation of 0.3, four errors and what prior means pull.
+    assert level[1] == pytest.approx(0.14, abs=0.02)
+    assert slope[1, 1] == pytest.approx(0.09, abs=0.012)
+    axis = int(np.argmax(np.abs(design[1])))
+    assert bend[1, axis] == pytest.approx(0.16, abs=0.06)

@@ -10,7 +10,7 @@ from bayescg.engines.atomic import AtomicRun, openmm_system
 from bayescg.limits import arcg
 from bayescg.samplers import closest_distance
 from bayescg.units import KCAL
-from bayescg.workflow.registry import make_system
+from bayescg.workflow.registry import make_system, run_of
 from bayescg.workflow.verbs import fit, make_reference
 from bayescg_models import binary_lj
 
@@ -93,6 +93,17 @@ def test_chains_of_arcg_may_begin_in_the_data(made: xr.Dataset) -> None:
         assert np.all(gap.min(1) == 0.0)
         if chains == 8:
             assert len(set(gap.argmin(1))) == chains
+
+
+def test_newton_s_steps_that_polish_have_options_of_their_own(made: xr.Dataset) -> None:
+    """Of the model's for them, but for what was given, which is for both."""
+    system = make_system("binary_lj", ["cutoff=6"], made)
+    run = run_of("arcg", system, made, ["chains=9", "thin=3"])
+    assert run.options.samples == binary_lj.SEARCH["samples"]
+    assert run.then.options.samples == binary_lj.SETTLE["samples"]
+    assert run.then.options.penalty == binary_lj.SETTLE["penalty"] != run.options.penalty
+    for options in (run.options, run.then.options):
+        assert (options.chains, options.thin) == (9, 3)
 
 
 @pytest.mark.slow
