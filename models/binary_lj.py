@@ -92,7 +92,7 @@ class Options:
     every: int = option(1, "use every so many-th frame; a liquid takes some 10 ps to forget one")
     frames: int | None = option(None, "use the first so many of them; none: all")
     length: float = option(
-        10000.0, "length of the simulation, of all chains together, ps (reference)"
+        20000.0, "length of the simulation, of all chains together, ps (reference)"
     )
     spacing: float = option(5.0, "time between its frames, ps (reference)")
     equilibration: float = option(300.0, "time before it, of each chain, ps (reference)")
@@ -293,7 +293,7 @@ SEARCH = {
 #: samples need little to hold a critic back, and it is in what holds it back that Y would be seen.
 SETTLE = {
     "noise": 0.0,
-    "penalty": 0.003,
+    "penalty": 0.0005,
     "chains": 32,
     "warmup": 30,
     "relax": 20,

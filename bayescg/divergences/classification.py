@@ -51,15 +51,6 @@ class FDivergence:
     critical: bool = True
     unit: bool = False  # whether the witness averages to -1 over the model at the optimum
 
-    @property
-    def curvature(self) -> float:
-        r"""At the minimum, by the mean square of :math:`p_{ref}/p_{mod} - 1`; twice the divergence over it.
-
-        :math:`\tfrac12 l'_{mod}` at a logit of 0, since for a proper loss :math:`l'_{ref} = -l'_{mod}` there, and the
-        sum of both second derivatives is :math:`l'_{mod}`.
-        """
-        return 0.5 * float(jax.grad(self.losses.model)(0.0)) * self.transform(0.0)[1]
-
     def by(self, critic: Critic, folds: int = 2) -> "Classified":
         return Classified(self, critic, folds)
 

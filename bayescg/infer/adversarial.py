@@ -85,15 +85,19 @@ def slope_of(
     statistics: np.ndarray,
     jacobian: np.ndarray,
     beta: float,
+    weight: np.ndarray | None = None,
 ) -> np.ndarray:
     r"""Eq. 15, :math:`\beta J^\top\operatorname{Cov}[f, \phi]`, ``(u,)``.
 
     :param witness: f of configurations of the model, ``(sample,)``.
     :param statistics: phi of the same, ``(sample, term)``.
     :param jacobian: of the natural parameters by u, ``(term, u)``.
+    :param weight: of the samples, adding up to one; None: equal.
     """
-    off = witness - witness.mean()
-    out: np.ndarray = beta * jacobian.T @ (off @ (statistics - statistics.mean(0))) / len(off)
+    if weight is None:
+        weight = np.full(len(witness), 1.0 / len(witness))
+    off = witness - weight @ witness
+    out: np.ndarray = beta * jacobian.T @ ((weight * off) @ (statistics - weight @ statistics))
     return out
 
 
@@ -215,7 +219,7 @@ def search(
         raise FloatingPointError(
             f"ARCG {ended} in its first iteration; start elsewhere (-s), or give it more noise (-M noise)."
         )
-    # What a failed search leaves is where it last was, which was good enough to be measured.
+    # What a failed search leaves is where it last was, which was good enough to be measured, or what that led to.
     trace = {name: np.array([r[name] for r in rows]) for name in rows[0]}
     last = rows[-1].get("optimum", rows[-1]["u"])
     found, distance = rule.found(steps) if ended == "converged" else (last, np.inf)

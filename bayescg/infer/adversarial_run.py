@@ -94,7 +94,8 @@ class DescentOptions:
     steps: Literal["rmsprop", "natural", "newton"] = option(
         "rmsprop",
         "each parameter by itself, or all of them together, in the metric of the model's distribution, or by Newton's "
-        "steps on what differs between iterations, which end when simulation's error is small beside the data's",
+        "steps on what differs between iterations, which end when simulation's error is small beside the data's, where "
+        "the means of the features agree best, whatever the divergence; relax should be what a chain remembers",
     )
     rate: float = option(
         0.01,
@@ -167,7 +168,9 @@ class NewtonOptions:
         "how far from the optimum iterations simulate: change of what a critic sees, in standard deviations (newton)",
     )
     reach: float = option(
-        6.0, "of the same at most, in standard deviations of all that a configuration says (newton)"
+        0.12,
+        "of the same at most, change of any parameter in its unconstrained coordinate: of a positive one, the part "
+        "of it (newton)",
     )
 
     def __post_init__(self) -> None:
@@ -271,8 +274,13 @@ class Adversarial:
         start = origin(system, program, batch.x, o.start)[0]
         found, names = self._searched(program, batch, x, run_key, start, progress)
         if self.then is not None and found.ended == "converged":
-            more, _ = self.then._searched(program, batch, x, further_key, found.u, progress)
-            found = _joined(found, more)
+            try:
+                more, _ = self.then._searched(program, batch, x, further_key, found.u, progress)
+                found = _joined(found, more)
+            except KeyboardInterrupt:
+                found = found._replace(ended="interrupted")
+            except FloatingPointError as error:
+                found = found._replace(ended=f"converged, but not polished: {error}")
         return self._fit(found, program, batch, fixed, names, key, began)
 
     def _searched(
@@ -405,8 +413,10 @@ class Adversarial:
 
 def _there(trace: dict[str, np.ndarray], name: str) -> np.ndarray:
     """A number of the last iterations, of Newton's those that simulated at the optimum as it was known."""
-    away = trace.get("away", np.zeros(len(trace[name])))
-    return trace[name][away == 0.0][-LAST:]
+    if "away" not in trace:
+        return trace[name][-LAST:]
+    there = trace[name][trace["away"] == 0.0]
+    return there[len(there) // 2 :][-LAST:]
 
 
 def _joined(first: Searched, then: Searched) -> Searched:

@@ -14,6 +14,9 @@ hundred times more of a parameter than what the critic sees of it, and the covar
 of n samples, the root of the information :math:`I = \operatorname{Cov}[s]` over n. Iterations whose parameters differ
 by h show the same with an error of the root of 2 over n, over h. Both kinds of evidence are weighed by these errors in
 one regression of the features on the parameters, in which the covariances are prior means.
+
+Parameters are taken along axes of the information, x, in standard deviations of what a configuration says; there the
+information is 1. What says nothing has no axis, and stays.
 """
 
 from collections.abc import Sequence
@@ -28,14 +31,17 @@ from bayescg.observables.blocking import blocked_error
 
 __all__ = ["Answer", "Visit", "visited"]
 
-LEAST_KNOWN = 1e-9  # eigenvalue of the information, each parameter's own being 1
-TRUST = 2.0  # standard errors that a share of the information is above, if the critic sees anything
+LEAST_KNOWN = 1e-9  # eigenvalue of the information, each parameter's own being 1, that has an axis
+ROUND_OFF = 1e-10  # of a score or a feature, relative to its size, that does not vary
+TRUST = 3.0  # standard errors that a share of the information is above, if the critic sees anything
+LEAST_SHARE = 1e-6  # that a step is divided by
 LITTLE = 0.01  # of a parameter's variance, if all were seen
 FAR = 1.5  # of the design's own widths along any axis, beyond which an iteration counts little,
 ENOUGH, WIDER = 10, 1.2  # if so many are nearer; else farther by that factor
-LEAST = 1e-6  # and the least that it counts
+LEAST_WEIGHT = 1e-6  # of an iteration that is far away
 BEND = 0.3  # of the change by the end of an axis of the design, what is not straight at most,
 STRAIGHT = 1e-3  # and the part of its square that is at least allowed for
+WIDEST = 8.0  # of a design, in standard deviations of what a configuration says
 HALVINGS = 60  # of the interval that a damping lies in
 
 
@@ -43,8 +49,10 @@ class Visit(NamedTuple):
     """One iteration: where it simulated, and what was seen there."""
 
     u: np.ndarray  # (u,)
-    means: np.ndarray  # (chain, feature)
-    cross: np.ndarray  # (half, feature, u), Cov[f, s] of either half of the chains
+    means: (
+        np.ndarray
+    )  # (chain, feature), all chains' mean for those of which nothing could be measured
+    cross: np.ndarray  # (half, feature, u), Cov[f, s] of the chains with even numbers, and with odd
     own: np.ndarray  # (feature, feature), Cov[f]
     information: np.ndarray  # (u, u), Cov[s]
     samples: int
@@ -53,28 +61,42 @@ class Visit(NamedTuple):
     def memory(self) -> float:
         """Samples of a chain that are worth an independent one, by the features on the average; at least 1."""
         alive = np.diag(self.own) > 0.0
+        if not alive.any():
+            return 1.0
         independent = np.diag(self.own)[alive] * len(self.means) / self.samples
         return max(1.0, float(np.mean(self.means.var(0, ddof=1)[alive] / independent)))
 
 
-def visited(u: np.ndarray, view: View, scale: np.ndarray) -> Visit:
-    """What an iteration has seen at ``u``, of features times ``scale (feature,)``."""
+def visited(u: np.ndarray, view: View, scale: np.ndarray, chains: int) -> Visit | None:
+    """What an iteration has seen at ``u``, of features times ``scale (feature,)``; None: too few chains to say.
+
+    :param chains: how many there are, of which some may have had nothing that could be measured.
+    """
     f, s = view.samples.model * scale, view.scores
-    _, chain, count = np.unique(view.chain, return_inverse=True, return_counts=True)
-    means = np.zeros((len(count), f.shape[1]))
-    np.add.at(means, chain, f)
-    halves = [(f[part], s[part]) for part in (chain % 2 == 0, chain % 2 == 1)]
-    cross = np.stack([(a - a.mean(0)).T @ (b - b.mean(0)) / len(a) for a, b in halves])
-    own, information = (np.atleast_2d(np.cov(a.T)) for a in (f, s))
-    return Visit(u, means / count[:, None], cross, own, information, len(f))
+    count = np.bincount(view.chain, minlength=chains)
+    if min((count[half::2] > 0).sum() for half in (0, 1)) < 2:
+        return None
+    means = np.zeros((chains, f.shape[1]))
+    np.add.at(means, view.chain, f)
+    means = np.where(count[:, None] > 0, means / np.maximum(count, 1)[:, None], f.mean(0))
+    off = s - s.mean(0)
+    off[:, off.std(0) <= ROUND_OFF * np.abs(s).max(0)] = 0.0
+    cross = []
+    for half in (0, 1):
+        a, b = (part[view.chain % 2 == half] for part in (f, off))
+        cross.append((a - a.mean(0)).T @ (b - b.mean(0)) / len(a))
+    own, information = (
+        (part - part.mean(0)).T @ (part - part.mean(0)) / len(f) for part in (f, off)
+    )
+    return Visit(u, means, np.stack(cross), own, information, len(f))
 
 
 class Surface(NamedTuple):
     """Means of features near a point."""
 
     level: np.ndarray  # (feature,)
-    slope: np.ndarray  # (feature, u)
-    bend: np.ndarray  # (feature, axis), by the ends of the design's axes
+    slope: np.ndarray  # (feature, axis), by x
+    bend: np.ndarray  # (feature, axis of the design), at its end
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +123,11 @@ class Answer:
     spread: float
 
     @cached_property
+    def _away(self) -> np.ndarray:
+        """``(visit, u)``"""
+        return np.stack([v.u for v in self.visits]) - self.centre
+
+    @cached_property
     def _forms(self) -> np.ndarray:
         """Linear forms that are 1 at the ends of the design's axes, ``(axis, u)``."""
         if self.design is None:
@@ -110,12 +137,11 @@ class Answer:
     @cached_property
     def _near(self) -> np.ndarray:
         """How much each visit counts, for how near it is."""
-        away = np.stack([v.u for v in self.visits]) - self.centre
-        far = np.max(np.abs(self._forms @ away.T), 0)
+        far = np.max(np.abs(self._forms @ self._away.T), 0, initial=0.0)
         wanted = min(ENOUGH, 0.5 * len(far))
 
         def near(width: float) -> np.ndarray:
-            return np.maximum(np.exp(-0.5 * (far / width) ** 2), LEAST)
+            return np.maximum(np.exp(-0.5 * (far / width) ** 2), LEAST_WEIGHT)
 
         width = FAR
         # A search that has just moved knows little but from farther away.
@@ -138,63 +164,71 @@ class Answer:
         return out
 
     @cached_property
-    def information(self) -> np.ndarray:
-        """What a configuration says, ``(u, u)``."""
-        return self._mean(np.stack([v.information for v in self.visits]))
-
-    @cached_property
-    def _whole(self) -> tuple[np.ndarray, np.ndarray]:
-        """A root of the information, ``(u, axis)``, and its inverse."""
-        size = np.sqrt(np.diag(self.information))
+    def _axes(self) -> tuple[np.ndarray, np.ndarray]:
+        """A root of the information, ``(u, axis)``: x is its transpose times u; and ``(axis, u)``: the other way."""
+        information = self._mean(np.stack([v.information for v in self.visits]))
+        size = np.sqrt(np.diag(information))
         size = np.where(size > 0.0, size, 1.0)
-        values, vectors = np.linalg.eigh(self.information / np.outer(size, size))
-        known = np.sqrt(np.maximum(values, LEAST_KNOWN))
-        return size[:, None] * vectors * known, (vectors / known).T / size
+        values, vectors = np.linalg.eigh(information / np.outer(size, size))
+        said = values > LEAST_KNOWN
+        root, vectors = np.sqrt(values[said]), vectors[:, said]
+        return size[:, None] * vectors * root, (vectors / root).T / size
 
     @property
-    def _linear(self) -> slice:
-        """Of the coefficients, those of the slopes; the level is before them, bends are behind."""
-        return slice(1, 1 + len(self.centre))
+    def root(self) -> np.ndarray:
+        """From u to x, transposed, ``(u, axis)``."""
+        return self._axes[0]
 
     @cached_property
     def metric(self) -> np.ndarray:
         """W, ``(feature, feature)``."""
-        own = self._mean(np.stack([v.own for v in self.visits]))
-        both = 0.5 * (own + np.atleast_2d(np.cov(self.reference.T)))
+        both = 0.5 * (self._own + np.atleast_2d(np.cov(self.reference.T)))
         out: np.ndarray = np.linalg.inv(both + self.ridge * np.eye(len(both)))
         return out
 
     @cached_property
+    def _own(self) -> np.ndarray:
+        return self._mean(np.stack([v.own for v in self.visits]))
+
+    @cached_property
+    def _count(self) -> tuple[float, float]:
+        """Features that the metric counts, and the square sum: traces of W Cov[f] and of its square."""
+        counted = self.metric @ self._own
+        return float(np.trace(counted)), float(np.sum(counted * counted.T))
+
+    @cached_property
     def _regressors(self) -> np.ndarray:
         """``(visit, coefficient)``: level, slopes, bends."""
-        away = np.stack([v.u for v in self.visits]) - self.centre
-        return np.column_stack([np.ones(len(away)), away, (away @ self._forms.T) ** 2])
+        x, bent = self._away @ self._axes[0], (self._away @ self._forms.T) ** 2
+        return np.column_stack([np.ones(len(x)), x, bent])
+
+    @property
+    def _linear(self) -> slice:
+        """Of the coefficients, those of the slopes; the level is before them, bends are behind."""
+        return slice(1, 1 + self._axes[0].shape[1])
 
     def _prior(self, bends: np.ndarray) -> np.ndarray:
-        """Precision of the coefficients before visits are compared, for half of the chains, ``(coefficient,) * 2``.
+        """Precision of the coefficients before visits are compared, for half of the chains, ``(coefficient,)``.
 
         In units of one independent sample of a feature of unit variance.
 
         :param bends: prior variances of one feature's, ``(axis,)``.
         """
-        x, linear, inverse = self._regressors, self._linear, self._whole[1]
-        out = np.zeros((x.shape[1],) * 2)
-        out[linear, linear] = 0.5 * self._weight.sum() * inverse.T @ inverse
-        at = np.arange(linear.stop, len(out))
-        out[at, at] = 1.0 / bends
-        return out
+        linear = self._linear
+        slopes = np.full(linear.stop - linear.start, 0.5 * self._weight.sum())
+        return np.concatenate([[0.0], slopes, 1.0 / bends])
 
     def _fitted(self, prior: np.ndarray) -> tuple[tuple[Surface, Surface], np.ndarray]:
         """Surfaces by either half of the chains, and the precision of the coefficients of one of them."""
-        x, linear = self._regressors, self._linear
+        z, linear, inverse = self._regressors, self._linear, self._axes[1]
         half = 0.5 * self._weight[:, None]
-        precision = (x * half).T @ x + prior
+        precision = (z * half).T @ z + np.diag(prior)
         fits = []
         for part in (0, 1):
             means = np.stack([v.means[part::2].mean(0) for v in self.visits])
-            right = (x * half).T @ means
-            cross = self._mean(np.stack([v.cross[part] for v in self.visits]))
-            right[linear] += prior[linear, linear] @ cross.T
+            right = (z * half).T @ means
+            cross = self._mean(np.stack([v.cross[part] for v in self.visits])) @ inverse.T
+            right[linear] += prior[linear, None] * cross.T
             b = np.linalg.solve(precision, right).T
             fits.append(Surface(b[:, 0], b[:, linear], b[:, linear.stop :]))
         return (fits[0], fits[1]), precision
@@ -202,7 +236,7 @@ class Answer:
     @cached_property
     def _known(self) -> tuple[tuple[Surface, Surface], np.ndarray]:
         """The same, with as much bending as there is: along most axes little, which would only cost certainty."""
-        count = len(self.metric)
+        count = max(self._count[0], 1.0)
         widest = np.full(len(self._forms), (BEND * self.spread) ** 2)
         (one, other), _ = self._fitted(self._prior(widest / count))
         found = np.einsum("fa,fg,ga->a", one.bend, self.metric, other.bend)
@@ -214,28 +248,20 @@ class Answer:
         return self._known[0]
 
     @cached_property
-    def _seen(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Axes' inverse ``(axis, u)``, the share of the information that is seen along each, and its error.
-
-        Shares grow from the first to the last.
-        """
-        one, other = (s.slope for s in self.surfaces)
-        inverse = self._whole[1]
-        h = inverse @ one.T @ self.metric @ other @ inverse.T
-        share, turn = np.linalg.eigh(0.5 * (h + h.T))
-        inverse = turn.T @ inverse
-        slopes = np.linalg.inv(self._known[1])[self._linear, self._linear]
-        # Of one feature's slope, squared.
-        error = np.einsum("au,uv,av->a", inverse, slopes, inverse)
-        return inverse, share, np.sqrt(len(self.metric)) * error
+    def _covariance(self) -> np.ndarray:
+        """Of the coefficients of one feature by half of the chains, ``(coefficient, coefficient)``."""
+        return np.linalg.inv(self._known[1])
 
     @cached_property
-    def _slope_error(self) -> np.ndarray:
-        """Of the slope along axes, for what the features' answer is not known, ``(axis,)``."""
-        one, other = (s.level - self.reference.mean(0) for s in self.surfaces)
-        apart = max(0.0, float(one @ self.metric @ other))
-        out: np.ndarray = np.sqrt(apart * self._seen[2] / np.sqrt(len(self.metric)))
-        return out
+    def _seen(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Axes along which the critic sees by itself ``(axis, axis)``, the share of the information that it sees along
+        each, and its error. Shares grow from the first to the last.
+        """
+        one, other = (s.slope for s in self.surfaces)
+        h = one.T @ self.metric @ other
+        share, turn = np.linalg.eigh(0.5 * (h + h.T))
+        own = np.einsum("xa,xy,ya->a", turn, self._covariance[self._linear, self._linear], turn)
+        return turn, share, np.sqrt(self._count[1]) * own
 
     @property
     def share(self) -> np.ndarray:
@@ -245,14 +271,21 @@ class Answer:
     @cached_property
     def _floor(self) -> np.ndarray:
         """What a share is taken for at least: where next to nothing is seen, a step is not to be long."""
-        return np.maximum(self.share, np.maximum(TRUST * self._seen[2], LEAST))
+        return np.maximum(self.share, np.maximum(TRUST * self._seen[2], LEAST_SHARE))
+
+    @cached_property
+    def _to_u(self) -> np.ndarray:
+        """From those axes to u, ``(u, axis)``."""
+        out: np.ndarray = self._axes[1].T @ self._seen[0]
+        return out
 
     @property
     def unseen(self) -> np.ndarray:
         """Parameters that something depends on of which nothing can be told, ``(u,)``."""
-        inverse, share, error = self._seen
-        part, blind = inverse.T**2, share <= TRUST * error
-        out: np.ndarray = part[:, blind].sum(1) > LITTLE * part.sum(1)
+        _, share, error = self._seen
+        part, blind = self._to_u**2, share <= TRUST * error
+        total = part.sum(1)
+        out: np.ndarray = (part[:, blind].sum(1) > LITTLE * total) | (total == 0.0)
         return out
 
     @cached_property
@@ -263,52 +296,65 @@ class Answer:
             a.slope.T @ self.metric @ (b.level - goal)
             for a, b in (self.surfaces, self.surfaces[::-1])
         ]
-        out: np.ndarray = self._seen[0] @ (0.5 * (parts[0] + parts[1]))
+        out: np.ndarray = self._seen[0].T @ (0.5 * (parts[0] + parts[1]))
         return out
 
-    def optimum(self, longest: float) -> tuple[np.ndarray, bool]:
-        """Where the divergence is least, at most that far in standard deviations of what a configuration says; and
-        whether it is that whole way.
+    @cached_property
+    def _slope_variance(self) -> np.ndarray:
+        """Of the slope along axes, for what the features' answer is not known, ``(axis, axis)``; of both halves."""
+        one, other = (s.level - self.reference.mean(0) for s in self.surfaces)
+        apart = max(0.0, float(one @ self.metric @ other))
+        turn = self._seen[0]
+        out: np.ndarray = 0.5 * apart * turn.T @ self._covariance[self._linear, self._linear] @ turn
+        return out
+
+    def optimum(self, longest: float) -> tuple[np.ndarray, np.ndarray]:
+        """Where the divergence is least, at most that far in standard deviations of what a configuration says; and the
+        whole step there, ``(u,)`` each.
 
         What is known only to be so far away, and of which the slope knows less, is left for later visits: along an axis
-        with share q and a slope with error e the best guess of x is less than slope / q by e^2 / (q longest)^2.
+        with share q and a slope with error e, the step is divided by 1 + (e / (q longest))^2.
         """
-        inverse, *_ = self._seen
-        held = self._slope_error**2 / (self._floor * longest**2)
-        along = self._slope
+        held = np.diag(self._slope_variance) / (self._floor * longest**2)
 
         def step(damping: float) -> np.ndarray:
-            """In axes, whose unit is a standard deviation of what a configuration says."""
-            return -along / (self._floor + held + damping)
+            """Along axes, whose unit is a standard deviation of what a configuration says."""
+            return -self._slope / (self._floor + held + damping)
 
         low, high = 0.0, 0.0
         if np.linalg.norm(step(0.0)) > longest:  # what is hardly seen gives way first
-            high = float(np.linalg.norm(along)) / longest
+            high = float(np.linalg.norm(self._slope)) / longest
             for _ in range(HALVINGS):
                 middle = 0.5 * (low + high)
                 short = np.linalg.norm(step(middle)) <= longest
                 low, high = (low, middle) if short else (middle, high)
-        return self.centre + inverse.T @ step(high), high == 0.0
+        whole = -self._to_u @ (self._slope / self._floor)
+        return self.centre + self._to_u @ step(high), whole
 
     def errors(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Standard errors of an optimum ``u`` from the model's samples and from the data's frames, ``(u,)`` each."""
-        inverse, *_ = self._seen
-        jacobian = 0.5 * (self.surfaces[0].slope + self.surfaces[1].slope)
-        answer = inverse.T @ ((inverse @ jacobian.T @ self.metric) / self._floor[:, None])
+        """Standard errors of an optimum ``u`` from the model's samples and from the data's frames, ``(u,)`` each.
+
+        The first are of what the features are, by the spread between chains, which remember one visit in the next; and
+        of how they answer, where model and data are not the same.
+        """
+        slope = 0.5 * (self.surfaces[0].slope + self.surfaces[1].slope) @ self._seen[0]
+        to_u = self._to_u / self._floor
+        answer = to_u @ slope.T @ self.metric  # (u, feature)
         d = u - self.centre
-        at = np.concatenate([[1.0], d, (self._forms @ d) ** 2])
-        square, freedom = np.zeros(len(u)), 0.0
-        for v, near in zip(self.visits, self._near, strict=True):
-            off = (v.means - v.means.mean(0)) @ answer.T
-            square += near * v.samples / (len(off) * self._memory) * np.sum(off**2, 0)
-            freedom += near * (len(off) - 1)
-        sample = square / freedom  # variance of an independent one
-        # The mean of two halves has half of the variance of each.
-        by_model = np.sqrt(sample * 0.5 * (at @ np.linalg.solve(self._known[1], at)))
-        return by_model, blocked_error(self.reference @ answer.T)
+        at = np.concatenate([[1.0], d @ self._axes[0], (self._forms @ d) ** 2])
+        counts = 0.5 * self._weight * (self._regressors @ (self._covariance @ at))  # of each visit
+        chains = sum(
+            c * (v.means - v.means.mean(0)) for c, v in zip(counts, self.visits, strict=True)
+        )
+        off = np.asarray(chains) @ answer.T  # (chain, u)
+        level = np.sum(off**2, 0) / (len(off) * (len(off) - 1))
+        response = np.einsum("ua,ab,ub->u", to_u, self._slope_variance, to_u)
+        return np.sqrt(level + response), blocked_error(self.reference @ answer.T)
 
     def axes(self, reach: float) -> np.ndarray:
-        """The next design, ``(u, axis)``: as long as changes ``spread`` of what is seen, at most ``reach`` of all."""
-        length = np.minimum(reach, self.spread / np.sqrt(self._floor))
-        out: np.ndarray = self._seen[0].T * length
+        """The next design, ``(u, axis)``: as long as changes ``spread`` of what is seen, and no parameter by more than
+        ``reach``."""
+        most = reach / np.maximum(np.abs(self._to_u).max(0, initial=0.0), 1e-300)
+        length = np.minimum(np.minimum(most, WIDEST), self.spread / np.sqrt(self._floor))
+        out: np.ndarray = self._to_u * length
         return out

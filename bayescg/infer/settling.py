@@ -16,8 +16,9 @@ from bayescg.infer.steps import View
 
 __all__ = ["Newton", "Settling"]
 
-#: Along an axis, in its widths, with a variance of 1; three, so that visits also tell what bends.
-LEVELS = (-(1.5**0.5), 0.0, 1.5**0.5)
+#: Along an axis that a visit leaves the optimum by, in widths: two of three do, so that the variance is 1.
+OUT = 1.5**0.5
+ROUND_OFF = 1e-12  # of a feature, relative to its mean, that does not vary
 
 
 class Settling(NamedTuple):
@@ -25,16 +26,18 @@ class Settling(NamedTuple):
 
     u: np.ndarray  # (u,), where the next samples are taken
     optimum: np.ndarray  # (u,), as it is known
-    change: np.ndarray  # (u,), its last
+    change: np.ndarray  # (u,), what the next one would be changed by if its length were not held
     by_model: (
         np.ndarray
     )  # (u,), its standard errors from the model's samples; inf: the critic sees nothing
     by_data: np.ndarray  # (u,), and from the data's frames
     settled: bool
     away: float = 0.0  # from the optimum, in widths of the design, it is to simulate
+    excursion: np.ndarray | None = None  # (u,), of the last visit that left the optimum
     visits: tuple[Visit, ...] = ()
     design: np.ndarray | None = None  # (u, axis)
     scale: np.ndarray | None = None  # (feature,), what features are multiplied by
+    chains: int = 0
 
 
 @dataclass(frozen=True)
@@ -42,22 +45,23 @@ class Newton:
     """Rule of the steps.
 
     :param longest: change of the optimum, in standard deviations of what a configuration of the model says.
-    :param tolerance: of the model's errors, and of the last change, in standard errors by the data.
+    :param tolerance: of the model's errors, and of what the optimum would still change by, in standard errors by the
+        data.
     :param spread: of the parameters that iterations simulate at: change of what a critic sees, in standard deviations.
-    :param reach: of the same: change of a configuration with all its sites, at most.
+    :param reach: of the same: change of any parameter, at most; of a positive one, the part of it.
     :param least: iterations, before which it does not end.
     """
 
     longest: float = 3.0
     tolerance: float = 0.5
     spread: float = 0.5
-    reach: float = 6.0
+    reach: float = 0.12
     least: int = 10
 
     def start(self, u: np.ndarray) -> Settling:
         """Nothing is known, and the first samples are taken at ``u``."""
         none = np.full_like(u, np.inf)
-        return Settling(u, u, np.zeros_like(u), none, none, False)
+        return Settling(u, u, none, none, none, False)
 
     def advance(
         self, state: Settling, slope: np.ndarray, view: View
@@ -66,63 +70,83 @@ class Newton:
 
         :param slope: the critic's own, which is not used: it is of this iteration alone.
         """
-        scale = _scale(view) if state.scale is None else state.scale
-        visits = (*state.visits, visited(state.u, view, scale))
-        known = Answer(
-            visits,
-            state.optimum,
-            state.design,
-            view.samples.reference * scale,
-            view.ridge,
-            self.spread,
-        )
-        optimum, whole = known.optimum(self.longest)
-        change = optimum - state.optimum
+        if state.scale is None:
+            state = state._replace(scale=_scale(view), chains=int(view.chain.max()) + 1)
+        chains = max(state.chains, int(view.chain.max()) + 1)
+        assert state.scale is not None
+        visit = visited(state.u, view, state.scale, chains) if chains == state.chains else None
+        if visit is None:  # of hardly any chain something could be measured
+            return state._replace(u=state.optimum, away=0.0, settled=False), _shown(state, np.nan)
+        visits = (*state.visits, visit)
+        reference = view.samples.reference * state.scale
+        known = Answer(visits, state.optimum, state.design, reference, view.ridge, self.spread)
+        optimum, change = known.optimum(self.longest)
         by_model, by_data = known.errors(optimum)
         most = self.tolerance * by_data
         small = np.all((np.abs(change) <= most) & (by_model <= most))
-        enough = whole and len(visits) >= self.least and not known.unseen.any()
+        enough = len(visits) >= self.least and not known.unseen.any()
         by_model, by_data = (np.where(known.unseen, np.inf, e) for e in (by_model, by_data))
-        design = known.axes(self.reach)
-        excursion = _excursion(len(visits), design.shape[1])
-        new = Settling(
-            optimum + design @ excursion,
-            optimum,
-            change,
-            by_model,
-            by_data,
-            bool(enough and small and view.quiet),
-            float(np.linalg.norm(excursion)),
-            visits,
-            design,
-            scale,
+        new = state._replace(
+            u=optimum,
+            optimum=optimum,
+            change=change,
+            by_model=by_model,
+            by_data=by_data,
+            settled=bool(enough and small and view.quiet),
+            away=0.0,
+            visits=visits,
+            design=known.axes(self.reach),
         )
-        least = float(known.share[0])
-        shown = {"optimum": optimum, "error_model": by_model, "error_data": by_data}
-        return new, {**shown, "least_seen": least, "away": state.away}
+        shown = _shown(new, float(known.share[0]) if len(known.share) else np.nan)
+        # Under noise the features hardly answer, and the critic is to be judged where the model is.
+        return (_gone(new) if view.quiet else new), {**shown, "away": state.away}
 
     def done(self, state: Settling) -> bool:
         """Whether it has settled."""
         return state.settled
 
     def found(self, state: Settling) -> tuple[np.ndarray, float]:
-        """The optimum, and its last change in standard errors by the data."""
+        """The optimum, and what it would still change by in standard errors by the data."""
         error = np.where(state.by_data > 0.0, state.by_data, np.inf)
         return state.optimum, float(np.max(np.abs(state.change) / error))
 
 
-def _excursion(visit: int, axes: int) -> np.ndarray:
-    """Where a visit goes, in widths of the design: somewhere, the other side, and the optimum itself, ``(axis,)``.
+def _shown(state: Settling, least: float) -> dict[str, Any]:
+    """What a trace keeps."""
+    return {
+        "optimum": state.optimum,
+        "error_model": state.by_model,
+        "error_data": state.by_data,
+        "least_seen": least,
+        "away": state.away,
+    }
 
-    Opposite ones have the same of what is even, and the difference what is odd.
+
+def _gone(state: Settling) -> Settling:
+    """With the next visit somewhere, on the other side, or at the optimum itself, in turn.
+
+    Opposite ones have the same of what is even, and the difference what is odd. Somewhere is a fixed design: of three
+    pairs two leave the optimum along an axis, others along other axes, so that their bends can be told apart.
     """
-    pair, turn = divmod(visit, 3)
-    somewhere = np.random.default_rng(pair).choice(LEVELS, axes)
-    return (somewhere, -somewhere, np.zeros(axes))[turn]
+    assert state.design is not None
+    pair, turn = divmod(len(state.visits) - 1, 3)
+    axes = state.design.shape[1]
+    if turn == 0:
+        signs = np.random.default_rng(pair).choice([-1.0, 1.0], axes)
+        out = np.where((np.arange(axes) + pair) % 3 == 0, 0.0, OUT * signs)
+        excursion = state.design @ out
+        length = float(np.linalg.norm(out))
+        return state._replace(u=state.optimum + excursion, excursion=excursion, away=length)
+    if turn == 1 and state.excursion is not None:
+        length = float(np.linalg.norm(np.linalg.pinv(state.design) @ state.excursion))
+        return state._replace(u=state.optimum - state.excursion, away=length)
+    return state._replace(u=state.optimum, away=0.0)
 
 
 def _scale(view: View) -> np.ndarray:
     """One over the features' standard deviations, model and data together; 0 for what does not vary."""
-    sd = np.sqrt(0.5 * (view.samples.model.var(0) + view.samples.reference.var(0)))
-    out: np.ndarray = np.where(sd > 0.0, 1.0 / np.where(sd > 0.0, sd, 1.0), 0.0)
+    parts = (view.samples.model, view.samples.reference)
+    sd = np.sqrt(0.5 * sum(p.var(0) for p in parts))
+    alive = sd > ROUND_OFF * np.maximum(*(np.abs(p.mean(0)) for p in parts))
+    out: np.ndarray = np.where(alive, 1.0 / np.where(alive, sd, 1.0), 0.0)
     return out

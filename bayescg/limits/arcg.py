@@ -80,7 +80,7 @@ def arcg(
         judge = judged(chosen)
         if not isinstance(judge, Classified) or not isinstance(judge.critic, Logistic):
             raise ValueError(
-                "steps=newton, and polish, know the curvature of what a linear classifier finds; allowed with it are "
+                "steps=newton, and polish, go where a linear classifier tells least; allowed with it are "
                 "critic=logistic and the divergences relative_entropy, hellinger, bhattacharyya, squared and "
                 "jensen_shannon."
             )

@@ -164,7 +164,7 @@ METHODS = {
     "fm": _Method(
         lambda _: FMOptions(), lambda system, data, o, _: force_matching(system, data, **vars(o))
     ),
-    # Its polish has defaults of its own, for all that was not given.
+    # Its polish has defaults of its own, for all that was not given: it reads the same words again.
     "arcg": _Method(
         lambda _: ARCGOptions(), lambda system, data, _, given: arcg(system, data, **given)
     ),
