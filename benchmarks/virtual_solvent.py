@@ -2,16 +2,18 @@
 
 At the true parameters the model itself is simulated, freely and with the X of frames of the data held. A frame's
 information about u is the covariance of the scores less that which is left when its X are known (Louis). Its inverse
-bounds every estimate. MC-EM's slope is a difference of two averages of all that X and Y say, so that n independent
+bounds every estimate. What features D1 to D3 tell is had from simulations at parameters to both sides as well, as in
+Newton's steps of ARCG. MC-EM's slope is a difference of two averages of all that X and Y say, so that n independent
 samples of each leave its estimate with the covariance I^-1 (Cov + left) I^-1 / n. Standard deviations are in per cent
 of the truth. The same simulations tell how many moves a configuration takes to be forgotten, and how long that is.
 """
 
+from collections.abc import Callable
 import os
 from pathlib import Path
 import tempfile
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax import Array
@@ -19,15 +21,21 @@ import jax.numpy as jnp
 import numpy as np
 
 import bayescg as cg
+from bayescg.critics import labelled
+from bayescg.infer.histograms import over_frames
+from bayescg.infer.response import Answer, Visit, visited
+from bayescg.infer.steps import View
 from bayescg.samplers import Held
 from bayescg_models import binary_lj
 from benchmarks.arcg import _reference
 
 CHAINS, FRAMES = 16, 32  # of the free simulation, and frames whose X are held
-MOVES, FIRST = 500, 60  # of each chain, and those before it is measured
+MOVES, FIRST = 300, 60  # of each chain, and those before it is measured
 GROUP = 10
 JUDGED = 2000  # frames of the data that an estimate has
 AIM = 4.0  # per cent
+RIDGE = 3e-3  # of whitened features, that of the polish of binary_lj
+SPREAD, REACH = 0.5, 0.12  # as of Newton's steps
 
 
 def _moved(step: Any, state: Any, measure: Any, key: Array) -> tuple[np.ndarray, float]:
@@ -49,6 +57,73 @@ def _moved(step: Any, state: Any, measure: Any, key: Array) -> tuple[np.ndarray,
             began = time.monotonic()
     seconds = (time.monotonic() - began) / (MOVES - GROUP) / out[0].shape[-1]
     return np.concatenate(out), seconds
+
+
+class Simulated(NamedTuple):
+    """Chains of the mixture at some parameters, after each move."""
+
+    scores: np.ndarray  # (move, u, chain), by the logarithms of the parameters
+    features: np.ndarray  # (move, feature, chain)
+    seconds: float  # a move of one chain
+
+
+def _simulated(
+    mixture: binary_lj.Mixture, system: cg.System, start: Array, u: np.ndarray, key: Array
+) -> Simulated:
+    """From configurations ``start (axis, site, chain)``, with the logarithms ``u`` of the parameters."""
+
+    def potential(u: Array) -> Any:
+        return mixture.potential(dict(zip(binary_lj.NAMES, jnp.exp(u), strict=True)))
+
+    here, slope = (
+        potential(jnp.asarray(u)),
+        mixture.beta * jax.jacfwd(lambda u: potential(u).natural())(jnp.asarray(u)),
+    )
+    ready = mixture.sampler.prepare(here, jnp.asarray(mixture.beta))
+
+    def measure(x: Array) -> Array:
+        real = x[:, : mixture.real]
+        seen = [o(real).reshape(-1, x.shape[2]) for o in system.critic_features]
+        return jnp.concatenate([slope.T @ here.statistics(x), *seen])
+
+    one, two = jax.random.split(key)
+    assert mixture.sampler.at is not None
+    state = mixture.sampler.at(one, start)
+    taken, seconds = _moved(lambda k, s: mixture.sampler.step(k, s, *ready)[0], state, measure, two)
+    taken = taken[FIRST:]
+    return Simulated(taken[:, : len(u)], taken[:, len(u) :], seconds)
+
+
+def _by_features(
+    first: Simulated, simulate: Callable[[np.ndarray], Simulated], u: np.ndarray, data: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Shares of the information that features see, and the standard errors of u by the data's frames.
+
+    :param first: at ``u`` itself.
+    :param simulate: at other parameters.
+    :param data: features of the frames, in the order of time, ``(frame, feature)``.
+    """
+
+    def flat(part: np.ndarray) -> np.ndarray:
+        return np.moveaxis(part, 1, 2).reshape(-1, part.shape[1])
+
+    sd = np.sqrt(0.5 * (flat(first.features).var(0) + data.var(0)))
+    scale = np.where(sd > 0.0, 1.0 / np.where(sd > 0.0, sd, 1.0), 0.0)
+
+    def visit(at: np.ndarray, seen: Simulated) -> Visit:
+        chain = np.tile(np.arange(seen.scores.shape[2]), len(seen.scores))
+        view = View(flat(seen.scores), labelled(flat(seen.features), data), chain, RIDGE, True)
+        made = visited(at, view, scale, seen.scores.shape[2])
+        assert made is not None
+        return made
+
+    visits = [visit(u, first)]
+    design = Answer(visits, u, None, data * scale, RIDGE, SPREAD).axes(REACH)
+    for axis in design.T[:2]:  # the two of which least is seen
+        for at in (u + axis, u - axis):
+            visits.append(visit(at, simulate(at)))
+    known = Answer(visits, u, design, data * scale, RIDGE, SPREAD)
+    return known.share, known.errors(u)[1]
 
 
 def _covariance(a: np.ndarray) -> np.ndarray:
@@ -76,49 +151,54 @@ def run() -> dict[str, Any]:
     options = binary_lj.options_from_data(binary_lj.Options(), data)
     system = cg.system("binary_lj", data)
     mixture = binary_lj._mixture(options)
-    truth = binary_lj._values(binary_lj.SYSTEM_B)
-    values = {n: jnp.asarray(v) for n, v in truth.items()}
-    potential = mixture.potential(values)
-
-    def natural(u: Array) -> Array:
-        return mixture.potential(dict(zip(truth, u, strict=True))).natural()
-
-    slope = mixture.beta * jax.jacfwd(natural)(jnp.asarray(list(truth.values())))
+    true = binary_lj._values(binary_lj.SYSTEM_B)
+    truth = {n: true[n] for n in binary_lj.NAMES}
+    u = np.log(list(truth.values()))
     chosen = np.linspace(0, data.sizes["frame"] - 1, FRAMES).astype(int)
-    assert (
-        system.complete is not None and system.pre_map is not None and system.sampler.at is not None
-    )
+    assert system.complete is not None and system.sampler.at is not None
     whole = system.complete(jax.random.key(0), jnp.asarray(data["x"].values[chosen], float)).T
-    ready = mixture.sampler.prepare(potential, jnp.asarray(mixture.beta))
+
+    def simulate(at: np.ndarray) -> Simulated:
+        return _simulated(mixture, system, whole[..., :CHAINS], at, jax.random.key(1))
+
+    model = simulate(u)
+    values = {n: jnp.asarray(v) for n, v in truth.items()}
+    potential, sampler = mixture.potential(values), mixture.sampler
+    ready = sampler.prepare(potential, jnp.asarray(mixture.beta))
     free = jnp.arange(options.sites)[:, None] >= mixture.real
     held = Held(whole, jnp.broadcast_to(free, (options.sites, FRAMES)).astype(float))
-    sampler = mixture.sampler
 
-    def said(x: Array) -> Array:
-        out: Array = slope.T @ potential.statistics(x)
-        return out
+    def natural(u: Array) -> Array:
+        return mixture.potential(dict(zip(truth, jnp.exp(u), strict=True))).natural()
 
-    start = sampler.at(jax.random.key(1), whole[..., :CHAINS])
-    model, seconds = _moved(
-        lambda k, s: sampler.step(k, s, *ready)[0], start, said, jax.random.key(2)
-    )
-    start = sampler.at(jax.random.key(3), whole)
+    slope = mixture.beta * jax.jacfwd(natural)(jnp.asarray(u))
     clamped, _ = _moved(
-        lambda k, s: sampler.step(k, s, *ready, held)[0], start, said, jax.random.key(4)
+        lambda k, s: sampler.step(k, s, *ready, held)[0],
+        sampler.at(jax.random.key(3), whole),
+        lambda x: slope.T @ potential.statistics(x),
+        jax.random.key(4),
     )
-    scores, within = model[FIRST:], clamped[FIRST:]
+    seen = over_frames(
+        lambda x: jnp.concatenate([o(x).reshape(-1, x.shape[2]) for o in system.critic_features]),
+        np.asarray(data["x"].values, float),
+    )
+    share, by_data = _by_features(model, simulate, u, seen)
+    scores, within = model.scores, clamped[FIRST:]
     everything = _covariance(np.moveaxis(scores, 1, 2).reshape(-1, len(truth)))
     left = np.mean([_covariance(within[:, :, k]) for k in range(FRAMES)], 0)
     bound = np.linalg.inv(everything - left)
     one = bound @ (everything + left) @ bound
 
     def per_cent(variance: np.ndarray) -> dict[str, float]:
-        off = 100.0 * np.sqrt(np.diag(variance)) / np.asarray(list(truth.values()))
-        return dict(zip(truth, off, strict=True))
+        return dict(zip(truth, 100.0 * np.sqrt(np.diag(variance)), strict=True))
 
-    moves = max(forgotten(scores[:, k]) for k in range(len(truth)))
+    moves, seconds = max(forgotten(scores[:, k]) for k in range(len(truth))), model.seconds
     needed = max(v for n, v in per_cent(one).items() if n.startswith("epsilon")) / AIM
     return {
+        "share of the information that features see, axis by axis": share.tolist(),
+        f"standard deviation by features, of the data's {len(seen)} frames, per cent": dict(
+            zip(truth, 100.0 * by_data, strict=True)
+        ),
         f"standard deviation of {JUDGED} independent frames, per cent": {
             "all that the X say": per_cent(bound / JUDGED),
             "X and Y both seen": per_cent(np.linalg.inv(everything) / JUDGED),

@@ -293,14 +293,14 @@ SEARCH = {
 #: samples need little to hold a critic back, and it is in what holds it back that Y would be seen.
 SETTLE = {
     "noise": 0.0,
-    "penalty": 0.0005,
+    "penalty": 0.0002,
     "chains": 32,
     "warmup": 30,
-    "relax": 20,
+    "relax": 32,
     "samples": 6,
     "thin": 8,
     "tolerance": 1.0,
-    "max_iterations": 60,
+    "max_iterations": 56,
 }
 
 

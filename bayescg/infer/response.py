@@ -351,6 +351,11 @@ class Answer:
         response = np.einsum("ua,ab,ub->u", to_u, self._slope_variance, to_u)
         return np.sqrt(level + response), blocked_error(self.reference @ answer.T)
 
+    @property
+    def least_certain(self) -> int:
+        """Axis whose share is known least, relative to it."""
+        return int(np.argmax(self._seen[2] / self._floor))
+
     def axes(self, reach: float) -> np.ndarray:
         """The next design, ``(u, axis)``: as long as changes ``spread`` of what is seen, and no parameter by more than
         ``reach``."""

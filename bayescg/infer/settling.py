@@ -16,8 +16,7 @@ from bayescg.infer.steps import View
 
 __all__ = ["Newton", "Settling"]
 
-#: Along an axis that a visit leaves the optimum by, in widths: two of three do, so that the variance is 1.
-OUT = 1.5**0.5
+OUT = 1.25  # widths of the design that a visit is away from the optimum
 ROUND_OFF = 1e-12  # of a feature, relative to its mean, that does not vary
 
 
@@ -99,7 +98,8 @@ class Newton:
         )
         shown = _shown(new, float(known.share[0]) if len(known.share) else np.nan)
         # Under noise the features hardly answer, and the critic is to be judged where the model is.
-        return (_gone(new) if view.quiet else new), {**shown, "away": state.away}
+        left = _gone(new, known.least_certain) if view.quiet and len(known.share) else new
+        return left, {**shown, "away": state.away}
 
     def done(self, state: Settling) -> bool:
         """Whether it has settled."""
@@ -122,24 +122,19 @@ def _shown(state: Settling, least: float) -> dict[str, Any]:
     }
 
 
-def _gone(state: Settling) -> Settling:
-    """With the next visit somewhere, on the other side, or at the optimum itself, in turn.
+def _gone(state: Settling, axis: int) -> Settling:
+    """With the next visit away along an axis, on the other side of the optimum, or at the optimum itself, in turn.
 
-    Opposite ones have the same of what is even, and the difference what is odd. Somewhere is a fixed design: of three
-    pairs two leave the optimum along an axis, others along other axes, so that their bends can be told apart.
+    Opposite ones have the same of what is even, and the difference what is odd; along one axis at a time there is
+    nothing else that could bend.
     """
     assert state.design is not None
-    pair, turn = divmod(len(state.visits) - 1, 3)
-    axes = state.design.shape[1]
+    turn = (len(state.visits) - 1) % 3
     if turn == 0:
-        signs = np.random.default_rng(pair).choice([-1.0, 1.0], axes)
-        out = np.where((np.arange(axes) + pair) % 3 == 0, 0.0, OUT * signs)
-        excursion = state.design @ out
-        length = float(np.linalg.norm(out))
-        return state._replace(u=state.optimum + excursion, excursion=excursion, away=length)
+        excursion = OUT * state.design[:, axis]
+        return state._replace(u=state.optimum + excursion, excursion=excursion, away=OUT)
     if turn == 1 and state.excursion is not None:
-        length = float(np.linalg.norm(np.linalg.pinv(state.design) @ state.excursion))
-        return state._replace(u=state.optimum - state.excursion, away=length)
+        return state._replace(u=state.optimum - state.excursion, away=OUT)
     return state._replace(u=state.optimum, away=0.0)
 
 

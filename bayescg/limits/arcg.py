@@ -8,13 +8,8 @@ import xarray as xr
 from bayescg.critics import Critic, Logistic
 from bayescg.divergences import Classified, Divergence, Judge
 from bayescg.infer.adversarial import AdversarialEffort
-from bayescg.infer.adversarial_run import (
-    Adversarial,
-    CriticOptions,
-    DescentOptions,
-    NewtonOptions,
-    judge_of,
-)
+from bayescg.infer.adversarial_options import CriticOptions, DescentOptions, NewtonOptions
+from bayescg.infer.adversarial_run import Adversarial, judge_of
 from bayescg.infer.options import options_for
 from bayescg.options import option
 from bayescg.system import System

@@ -16,7 +16,8 @@ import xarray as xr
 
 from bayescg.divergences import Judgement, relative_entropy
 from bayescg.infer.adversarial import AdversarialEffort
-from bayescg.infer.adversarial_run import Adversarial, CriticOptions, DescentOptions
+from bayescg.infer.adversarial_options import CriticOptions, DescentOptions
+from bayescg.infer.adversarial_run import Adversarial
 from bayescg.infer.options import options_for
 from bayescg.options import option
 from bayescg.system import System
