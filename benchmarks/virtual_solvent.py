@@ -111,9 +111,10 @@ def _by_features(
     scale = np.where(sd > 0.0, 1.0 / np.where(sd > 0.0, sd, 1.0), 0.0)
 
     def visit(at: np.ndarray, seen: Simulated) -> Visit:
-        chain = np.tile(np.arange(seen.scores.shape[2]), len(seen.scores))
-        view = View(flat(seen.scores), labelled(flat(seen.features), data), chain, RIDGE, True)
-        made = visited(at, view, scale, seen.scores.shape[2])
+        chains = seen.scores.shape[2]
+        chain = np.tile(np.arange(chains), len(seen.scores))
+        samples = labelled(flat(seen.features), data)
+        made = visited(at, View(flat(seen.scores), samples, chain, chains, RIDGE, True), scale)
         assert made is not None
         return made
 

@@ -197,7 +197,7 @@ def search(
             # A mean log-loss has a quarter of the covariance for its curvature.
             ridge = LEAST_RIDGE + 4.0 * penalty + added.variance
             scores = beta * flat[:, :terms] @ by_u
-            view = View(scores, raw, chain, ridge, added.variance == 0.0)
+            view = View(scores, raw, chain, chains, ridge, added.variance == 0.0)
             steps, more = rule.advance(steps, slope, view)
             shown = _shown(said, added, failed)
             rows.append({"u": u, "slope": slope, **shown, **more})
@@ -219,10 +219,11 @@ def search(
         raise FloatingPointError(
             f"ARCG {ended} in its first iteration; start elsewhere (-s), or give it more noise (-M noise)."
         )
-    # What a failed search leaves is where it last was, which was good enough to be measured, or what that led to.
     trace = {name: np.array([r[name] for r in rows]) for name in rows[0]}
-    last = rows[-1].get("optimum", rows[-1]["u"])
-    found, distance = rule.found(steps) if ended == "converged" else (last, np.inf)
+    if ended == "converged":
+        found, distance = rule.found(steps)
+    else:
+        found, distance = rule.best(steps, rows[-1]["u"]), np.inf
     seconds = time.monotonic() - began
     return Searched(found, ended, len(rows), distance, seconds, trace)
 

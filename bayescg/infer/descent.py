@@ -185,3 +185,7 @@ class Rule:
         error = np.maximum(blocked_error(slopes), 1e-300)
         off = slopes.mean(0) / error
         return np.mean(descent.path, 0), float(np.sqrt(np.mean(off**2)))
+
+    def best(self, descent: Descent, u: np.ndarray) -> np.ndarray:
+        """Where it was last judged: where it would go from there nobody has been."""
+        return u

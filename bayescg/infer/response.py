@@ -67,16 +67,13 @@ class Visit(NamedTuple):
         return max(1.0, float(np.mean(self.means.var(0, ddof=1)[alive] / independent)))
 
 
-def visited(u: np.ndarray, view: View, scale: np.ndarray, chains: int) -> Visit | None:
-    """What an iteration has seen at ``u``, of features times ``scale (feature,)``; None: too few chains to say.
-
-    :param chains: how many there are, of which some may have had nothing that could be measured.
-    """
+def visited(u: np.ndarray, view: View, scale: np.ndarray) -> Visit | None:
+    """What an iteration has seen at ``u``, of features times ``scale (feature,)``; None: too few chains to say."""
     f, s = view.samples.model * scale, view.scores
-    count = np.bincount(view.chain, minlength=chains)
+    count = np.bincount(view.chain, minlength=view.chains)
     if min((count[half::2] > 0).sum() for half in (0, 1)) < 2:
         return None
-    means = np.zeros((chains, f.shape[1]))
+    means = np.zeros((view.chains, f.shape[1]))
     np.add.at(means, view.chain, f)
     means = np.where(count[:, None] > 0, means / np.maximum(count, 1)[:, None], f.mean(0))
     off = s - s.mean(0)

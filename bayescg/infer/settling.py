@@ -1,9 +1,10 @@
 r"""Newton's steps of a search with a linear critic, and when it has settled.
 
-Each iteration simulates at other parameters, around the optimum as far as it is known: along every axis of the
-information as far away as changes little of what the critic sees (:mod:`bayescg.infer.response`), which is farthest
-where it sees least. The optimum is that of all iterations together. It has errors by simulation and by the data's
-frames, and a search has settled when the first are small beside the second, the standard errors of what it finds.
+Two of three iterations simulate at other parameters, to both sides of the optimum as far as it is known: along the axis
+of the information of which the critic's share is least certain, as far away as changes little of what it sees
+(:mod:`bayescg.infer.response`). The optimum is that of all iterations together. It has errors by simulation and by the
+data's frames, and a search has settled when the first are small beside the second, the standard errors of what it
+finds.
 """
 
 from dataclasses import dataclass
@@ -36,7 +37,6 @@ class Settling(NamedTuple):
     visits: tuple[Visit, ...] = ()
     design: np.ndarray | None = None  # (u, axis)
     scale: np.ndarray | None = None  # (feature,), what features are multiplied by
-    chains: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,15 +69,12 @@ class Newton:
 
         :param slope: the critic's own, which is not used: it is of this iteration alone.
         """
-        if state.scale is None:
-            state = state._replace(scale=_scale(view), chains=int(view.chain.max()) + 1)
-        chains = max(state.chains, int(view.chain.max()) + 1)
-        assert state.scale is not None
-        visit = visited(state.u, view, state.scale, chains) if chains == state.chains else None
-        if visit is None:  # of hardly any chain something could be measured
+        scale = _scale(view) if state.scale is None else state.scale
+        visit = visited(state.u, view, scale)
+        if visit is None:
             return state._replace(u=state.optimum, away=0.0, settled=False), _shown(state, np.nan)
         visits = (*state.visits, visit)
-        reference = view.samples.reference * state.scale
+        reference = view.samples.reference * scale
         known = Answer(visits, state.optimum, state.design, reference, view.ridge, self.spread)
         optimum, change = known.optimum(self.longest)
         by_model, by_data = known.errors(optimum)
@@ -95,6 +92,7 @@ class Newton:
             away=0.0,
             visits=visits,
             design=known.axes(self.reach),
+            scale=scale,
         )
         shown = _shown(new, float(known.share[0]) if len(known.share) else np.nan)
         # Under noise the features hardly answer, and the critic is to be judged where the model is.
@@ -109,6 +107,10 @@ class Newton:
         """The optimum, and what it would still change by in standard errors by the data."""
         error = np.where(state.by_data > 0.0, state.by_data, np.inf)
         return state.optimum, float(np.max(np.abs(state.change) / error))
+
+    def best(self, state: Settling, u: np.ndarray) -> np.ndarray:
+        """The optimum as it is known, around which the last visits were."""
+        return state.optimum
 
 
 def _shown(state: Settling, least: float) -> dict[str, Any]:

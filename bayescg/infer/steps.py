@@ -15,6 +15,7 @@ class View(NamedTuple):
     scores: np.ndarray  # beta J^T phi of the model's samples, (sample, u)
     samples: Labelled  # features of them, and of the data's frames in the order of time, as they were measured
     chain: np.ndarray  # (sample,), which chain each of the model's samples is from
+    chains: int  # how many there are; of some nothing may have been measured
     ridge: float  # what holds a linear critic back, beside the covariance of the features, whitened
     quiet: bool  # whether the slope is that of what is looked for, without noise on features
 
@@ -36,4 +37,8 @@ class Steps(Protocol):
 
     def found(self, state: Any) -> tuple[np.ndarray, float]:
         """The parameters that it converged to, and how far they may still be off, in standard errors."""
+        ...
+
+    def best(self, state: Any, u: np.ndarray) -> np.ndarray:
+        """The parameters that it leaves if it ends early, the last ones that it was advanced at being ``u``."""
         ...

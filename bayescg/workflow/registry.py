@@ -16,9 +16,9 @@ from typing import Any
 import xarray as xr
 
 from bayescg import results
-from bayescg.infer.nuts_run import NUTS, NUTSOptions
+from bayescg.infer.nuts_run import NUTSOptions, nuts
 from bayescg.infer.options import options_for
-from bayescg.infer.run import MCEM, MCEMOptions
+from bayescg.infer.run import MCEMOptions, mcem
 from bayescg.io import data_of
 from bayescg.limits.arcg import ARCGOptions, arcg
 from bayescg.limits.classifier import ClassifierOptions, classifier
@@ -149,30 +149,20 @@ def _named(system: System, model: str) -> System:
 @dataclass(frozen=True)
 class _Method:
     options: Callable[[System | None], Any]  # at their defaults, on a system or in general
-    make: Callable[
-        [System, xr.Dataset, Any, dict[str, str]], Any
-    ]  # options, and those that were given
+    make: Callable[..., Any]  # the run, of a system, data, and those options that were given
 
 
 METHODS = {
-    "mcem": _Method(lambda _: MCEMOptions(), lambda system, data, o, _: MCEM(system, data, o)),
-    "nuts": _Method(lambda _: NUTSOptions(), lambda system, data, o, _: NUTS(system, data, o)),
-    "rem": _Method(rem_options, lambda system, data, o, _: rem(system, data, **vars(o))),
-    "imc": _Method(lambda _: IMCOptions(), lambda system, data, o, _: imc(system, data, **vars(o))),
-    "ibi": _Method(lambda _: IBIOptions(), lambda system, data, o, _: ibi(system, data, **vars(o))),
-    "dbi": _Method(lambda _: DBIOptions(), lambda system, data, o, _: dbi(system, data, **vars(o))),
-    "fm": _Method(
-        lambda _: FMOptions(), lambda system, data, o, _: force_matching(system, data, **vars(o))
-    ),
-    # Its polish has defaults of its own, for all that was not given: it reads the same words again.
-    "arcg": _Method(
-        lambda _: ARCGOptions(), lambda system, data, _, given: arcg(system, data, **given)
-    ),
-    "classifier": _Method(
-        lambda _: ClassifierOptions(),
-        lambda system, data, o, _: classifier(system, data, **vars(o)),
-    ),
-    "ybg": _Method(lambda _: YBGOptions(), lambda system, data, o, _: ybg(system, data, **vars(o))),
+    "mcem": _Method(lambda _: MCEMOptions(), mcem),
+    "nuts": _Method(lambda _: NUTSOptions(), nuts),
+    "rem": _Method(rem_options, rem),
+    "imc": _Method(lambda _: IMCOptions(), imc),
+    "ibi": _Method(lambda _: IBIOptions(), ibi),
+    "dbi": _Method(lambda _: DBIOptions(), dbi),
+    "fm": _Method(lambda _: FMOptions(), force_matching),
+    "arcg": _Method(lambda _: ARCGOptions(), arcg),
+    "classifier": _Method(lambda _: ClassifierOptions(), classifier),
+    "ybg": _Method(lambda _: YBGOptions(), ybg),
 }
 
 
@@ -201,6 +191,7 @@ def _check_method(method: str) -> None:
 def run_of(method: str, system: System, data: xr.Dataset, words: Sequence[str] = ()) -> Any:
     """A method's run on a system and data, under ``key=value`` options."""
     _check_method(method)
-    base, given = METHODS[method].options(system), read_words(words, method)
-    options = options_for(system, method, base, given)
-    return METHODS[method].make(system, data, options, given)
+    given = read_words(words, method)
+    # Refuses what no option is, before it would be taken for a keyword of the function.
+    options_for(system, method, METHODS[method].options(system), given)
+    return METHODS[method].make(system, data, **given)

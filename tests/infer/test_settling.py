@@ -52,7 +52,7 @@ def searched(
         z, f = drawn(state.u, CHAINS * samples, rng, share)
         z, f = np.repeat(z, memory, 0), np.repeat(f, memory, 0)
         chain = np.repeat(np.arange(CHAINS), samples * memory)
-        view = View(z, labelled(f + kept[chain], reference), chain, 1e-3, quiet)
+        view = View(z, labelled(f + kept[chain], reference), chain, CHAINS, 1e-3, quiet)
         state, _ = rule.advance(state, np.zeros(3), view)
         states.append(state)
     return states
@@ -176,7 +176,9 @@ def test_a_parameter_that_says_nothing_stays(constant: float) -> None:
     for _ in range(9):
         f = state.u[0] + rng.normal(size=(320, 1))
         scores = np.column_stack([f[:, 0], np.full(320, constant)])
-        view = View(scores, labelled(f, reference), np.repeat(np.arange(CHAINS), 10), 0.0, True)
+        view = View(
+            scores, labelled(f, reference), np.repeat(np.arange(CHAINS), 10), CHAINS, 0.0, True
+        )
         state, _ = rule.advance(state, np.zeros(2), view)
         assert state.u[1] == state.optimum[1] == 0.7
     assert state.optimum[0] == pytest.approx(0.3, abs=0.15)
@@ -194,6 +196,7 @@ def test_two_parameters_that_do_the_same_move_together() -> None:
             np.column_stack([f, f]),
             labelled(f, reference),
             np.repeat(np.arange(CHAINS), 10),
+            CHAINS,
             0.0,
             True,
         )
@@ -210,22 +213,22 @@ def test_what_does_not_vary_tells_nothing() -> None:
         z = state.u[0] + rng.normal(size=320)
         f = np.column_stack([z, np.full(320, 0.1)])
         view = View(
-            z[:, None], labelled(f, reference), np.repeat(np.arange(CHAINS), 10), 1e-3, True
+            z[:, None], labelled(f, reference), np.repeat(np.arange(CHAINS), 10), CHAINS, 1e-3, True
         )
         state, _ = rule.advance(state, np.zeros(1), view)
     assert state.optimum[0] == pytest.approx(0.3, abs=0.1)
 
 
 def test_chains_that_cannot_be_measured_are_left_out() -> None:
-    """Some in every iteration, and once all but one."""
+    """Some in every iteration, the last one in the first, and once all but one."""
     rule, rng = newton(), np.random.default_rng(6)
     reference = rng.normal(size=(FRAMES, 1)) + 0.3
     state = rule.start(np.zeros(1))
     for k in range(12):
         f = state.u[0] + rng.normal(size=(320, 1))
         chain = np.repeat(np.arange(CHAINS), 10)
-        good = chain == 5 if k == 4 else chain % 5 != k % 5
-        view = View(f[good], labelled(f[good], reference), chain[good], 0.0, True)
+        good = chain == 5 if k == 4 else chain % 5 != (k + 1) % 5
+        view = View(f[good], labelled(f[good], reference), chain[good], CHAINS, 0.0, True)
         before, (state, shown) = state, rule.advance(state, np.zeros(1), view)
         assert np.isfinite(state.optimum).all() and (len(state.visits) == len(before.visits)) == (
             k == 4
@@ -250,8 +253,8 @@ def bent(u: np.ndarray, rng: np.random.Generator) -> Visit:
     f[:, 0] += z[:, 0]
     f[:, 1] += 0.05 * u[1] + 0.01 * u[1] ** 2
     sample = labelled(f, f)
-    view = View(z, sample, np.repeat(np.arange(CHAINS), 20), 0.0, True)
-    visit = visited(u, view, np.ones(3), CHAINS)
+    view = View(z, sample, np.repeat(np.arange(CHAINS), 20), CHAINS, 0.0, True)
+    visit = visited(u, view, np.ones(3))
     assert visit is not None
     return visit
 
