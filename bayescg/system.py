@@ -8,6 +8,7 @@ from jax import Array
 import numpy as np
 import xarray as xr
 
+from bayescg.mapping import DropSites, momentum_consistency
 from bayescg.observables.base import Observable
 from bayescg.samplers.base import Sampler
 
@@ -82,6 +83,8 @@ class System:
     :param restriction: fine-to-coarse map R for the methods that need one, or None.
     :param pre_map: map G of configurations of p_c, ``(axis, site, *batch)``, to those that the data hold, where
         p_c has sites that they lack (ARCG paper, Eq. 22); None: the two are of the same sites.
+    :param mass: of the sites of p_c, g/mol: where G is linear, momenta that it maps and those that the data's masses
+        imply are compared (ARCG paper, Eq. 30).
     :param complete: puts the sites that data lack into their configurations, ``complete(key, x (frame, site,
         axis))``: where chains begin.
     :param critic_features: what a critic may see of configurations that are compared, :class:`Observable` each.
@@ -105,6 +108,7 @@ class System:
     known_observables: Mapping[str, Callable[..., Observable]] = field(default_factory=dict)
     restriction: Callable[..., Any] | None = None
     pre_map: Callable[[Array], Array] | None = None
+    mass: tuple[float, ...] | None = None
     complete: Callable[[Array, Array], Array] | None = None
     critic_features: tuple[Observable, ...] = ()
     constants: Mapping[str, tuple[tuple[str, ...], np.ndarray, str, str]] = field(
@@ -162,6 +166,22 @@ class System:
                 raise ValueError(f"the data have neither a coordinate nor an attribute {name!r}.")
             conditions[name] = np.broadcast_to(np.asarray(source, float), values.shape[:1]).copy()
         coords = None if dim is None else np.asarray(data[dim].values)
-        notices = tuple(data.attrs.get("notices", ()))
-        known = {k: data.attrs[k] for k in RECORDED if k in data.attrs}
+        momenta, disagreement = self._momenta(data)
+        notices = (*data.attrs.get("notices", ()), *disagreement)
+        known = {k: data.attrs[k] for k in RECORDED if k in data.attrs} | momenta
         return Batch(values, conditions, dim, coords, notices, known)
+
+    def _momenta(self, data: xr.Dataset) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """Whether G maps the model's momenta to those of the data: for the record, and a notice if not."""
+        linear = getattr(self.pre_map, "linear", None)
+        if linear is None or self.mass is None or "mass" not in data:
+            return {}, ()
+        mass = np.asarray(data["mass"].values, float)
+        same = DropSites(len(mass), tuple(range(len(mass)))).linear
+        found = momentum_consistency(
+            same, mass, pre_map=linear, pre_mass=np.asarray(self.mass, float)
+        )
+        record = {"momentum_consistent": int(found.holds), "momentum_consistency": found.text}
+        return record, () if found.holds else (
+            f"{found.text} Configurations are fitted all the same.",
+        )

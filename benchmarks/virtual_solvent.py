@@ -3,9 +3,11 @@
 At the true parameters the model itself is simulated, freely and with the X of frames of the data held. A frame's
 information about u is the covariance of the scores less that which is left when its X are known (Louis). Its inverse
 bounds every estimate. What features D1 to D3 tell is had from simulations at parameters to both sides as well, as in
-Newton's steps of ARCG. MC-EM's slope is a difference of two averages of all that X and Y say, so that n independent
-samples of each leave its estimate with the covariance I^-1 (Cov + left) I^-1 / n. Standard deviations are in per cent
-of the truth. The same simulations tell how many moves a configuration takes to be forgotten, and how long that is.
+Newton's steps of ARCG; along the axis of which they tell least so is what the X tell: how much less the scores answer
+to the parameters while the X are held. MC-EM's slope is a difference of two averages of all that X and Y say, so that
+n independent samples of each leave its estimate with the covariance I^-1 (Cov + left) I^-1 / n. Standard deviations
+are in per cent of the truth. The same simulations tell how many moves a configuration takes to be forgotten, and how
+long that is.
 """
 
 from collections.abc import Callable
@@ -62,15 +64,24 @@ def _moved(step: Any, state: Any, measure: Any, key: Array) -> tuple[np.ndarray,
 class Simulated(NamedTuple):
     """Chains of the mixture at some parameters, after each move."""
 
+    statistics: np.ndarray  # (move, term, chain)
     scores: np.ndarray  # (move, u, chain), by the logarithms of the parameters
     features: np.ndarray  # (move, feature, chain)
     seconds: float  # a move of one chain
 
 
 def _simulated(
-    mixture: binary_lj.Mixture, system: cg.System, start: Array, u: np.ndarray, key: Array
+    mixture: binary_lj.Mixture,
+    system: cg.System,
+    start: Array,
+    u: np.ndarray,
+    key: Array,
+    held: Held | None = None,
 ) -> Simulated:
-    """From configurations ``start (axis, site, chain)``, with the logarithms ``u`` of the parameters."""
+    """From configurations ``start (axis, site, chain)``, with the logarithms ``u`` of the parameters.
+
+    :param held: sites that do not move.
+    """
 
     def potential(u: Array) -> Any:
         return mixture.potential(dict(zip(binary_lj.NAMES, jnp.exp(u), strict=True)))
@@ -84,20 +95,24 @@ def _simulated(
     def measure(x: Array) -> Array:
         real = x[:, : mixture.real]
         seen = [o(real).reshape(-1, x.shape[2]) for o in system.critic_features]
-        return jnp.concatenate([slope.T @ here.statistics(x), *seen])
+        phi = here.statistics(x)
+        return jnp.concatenate([phi, slope.T @ phi, *seen])
 
     one, two = jax.random.split(key)
     assert mixture.sampler.at is not None
     state = mixture.sampler.at(one, start)
-    taken, seconds = _moved(lambda k, s: mixture.sampler.step(k, s, *ready)[0], state, measure, two)
-    taken = taken[FIRST:]
-    return Simulated(taken[:, : len(u)], taken[:, len(u) :], seconds)
+    more = () if held is None else (held,)
+    taken, seconds = _moved(
+        lambda k, s: mixture.sampler.step(k, s, *ready, *more)[0], state, measure, two
+    )
+    parts = np.split(taken[FIRST:], np.cumsum([len(slope), len(u)]), axis=1)
+    return Simulated(*parts, seconds)
 
 
 def _by_features(
     first: Simulated, simulate: Callable[[np.ndarray], Simulated], u: np.ndarray, data: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Shares of the information that features see, and the standard errors of u by the data's frames.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Shares of the information that features see, the standard errors of u by the data's frames, and the axes.
 
     :param first: at ``u`` itself.
     :param simulate: at other parameters.
@@ -124,7 +139,7 @@ def _by_features(
         for at in (u + axis, u - axis):
             visits.append(visit(at, simulate(at)))
     known = Answer(visits, u, design, data * scale, RIDGE, SPREAD)
-    return known.share, known.errors(u)[1]
+    return known.share, known.errors(u)[1], design
 
 
 def _covariance(a: np.ndarray) -> np.ndarray:
@@ -159,32 +174,43 @@ def run() -> dict[str, Any]:
     assert system.complete is not None and system.sampler.at is not None
     whole = system.complete(jax.random.key(0), jnp.asarray(data["x"].values[chosen], float)).T
 
-    def simulate(at: np.ndarray) -> Simulated:
-        return _simulated(mixture, system, whole[..., :CHAINS], at, jax.random.key(1))
-
-    model = simulate(u)
-    values = {n: jnp.asarray(v) for n, v in truth.items()}
-    potential, sampler = mixture.potential(values), mixture.sampler
-    ready = sampler.prepare(potential, jnp.asarray(mixture.beta))
     free = jnp.arange(options.sites)[:, None] >= mixture.real
     held = Held(whole, jnp.broadcast_to(free, (options.sites, FRAMES)).astype(float))
+    done: dict[tuple[float, ...], Simulated] = {}
+
+    def simulate(at: np.ndarray) -> Simulated:
+        if tuple(at) not in done:
+            some = whole[..., :CHAINS]
+            done[tuple(at)] = _simulated(mixture, system, some, at, jax.random.key(1))
+        return done[tuple(at)]
+
+    def clamped(at: np.ndarray) -> Simulated:
+        return _simulated(mixture, system, whole, at, jax.random.key(3), held)
+
+    model, inner = simulate(u), clamped(u)
 
     def natural(u: Array) -> Array:
         return mixture.potential(dict(zip(truth, jnp.exp(u), strict=True))).natural()
 
-    slope = mixture.beta * jax.jacfwd(natural)(jnp.asarray(u))
-    clamped, _ = _moved(
-        lambda k, s: sampler.step(k, s, *ready, held)[0],
-        sampler.at(jax.random.key(3), whole),
-        lambda x: slope.T @ potential.statistics(x),
-        jax.random.key(4),
-    )
+    slope = mixture.beta * np.asarray(jax.jacfwd(natural)(jnp.asarray(u)))
     seen = over_frames(
         lambda x: jnp.concatenate([o(x).reshape(-1, x.shape[2]) for o in system.critic_features]),
         np.asarray(data["x"].values, float),
     )
-    share, by_data = _by_features(model, simulate, u, seen)
-    scores, within = model.scores, clamped[FIRST:]
+    share, by_data, design = _by_features(model, simulate, u, seen)
+    axis = design[:, 0]  # of which features tell least
+
+    def answer(kind: Callable[[np.ndarray], Simulated]) -> tuple[float, float]:
+        """How the score along the axis answers to it, and the standard error by the chains."""
+        by_chain = [
+            np.einsum("u,mtc,tu->c", axis, kind(u + way * axis).statistics, slope)
+            for way in (1, -1)
+        ]
+        change = 0.5 * (by_chain[0] - by_chain[1]) / len(model.statistics)
+        return float(change.mean()), float(change.std(ddof=1) / np.sqrt(len(change)))
+
+    of_all, of_held = answer(simulate), answer(clamped)
+    scores, within = model.scores, inner.scores
     everything = _covariance(np.moveaxis(scores, 1, 2).reshape(-1, len(truth)))
     left = np.mean([_covariance(within[:, :, k]) for k in range(FRAMES)], 0)
     bound = np.linalg.inv(everything - left)
@@ -197,6 +223,11 @@ def run() -> dict[str, Any]:
     needed = max(v for n, v in per_cent(one).items() if n.startswith("epsilon")) / AIM
     return {
         "share of the information that features see, axis by axis": share.tolist(),
+        "the axis of which they see least": dict(zip(truth, axis.tolist(), strict=True)),
+        "share that X tell of it": 1.0 - of_held[0] / of_all[0],
+        "its standard error": float(
+            np.hypot(of_held[1], of_held[0] / of_all[0] * of_all[1]) / of_all[0]
+        ),
         f"standard deviation by features, of the data's {len(seen)} frames, per cent": dict(
             zip(truth, 100.0 * by_data, strict=True)
         ),

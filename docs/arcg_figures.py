@@ -33,7 +33,7 @@ from bayescg_models import virtual_bond  # noqa: E402
 SHOWN: dict[str, dict[tuple[str, ...], tuple[str, ...]]] = {
     "arcg": {
         ("lj_fluid",): ("arcg3",),
-        ("virtual_bond",): ("arcg4",),
+        ("virtual_bond",): ("arcg4", "arcg-ridge"),
         ("binary_lj",): ("arcg5", "arcg6", "arcg-binary"),
         ("methanol",): ("arcg7", "arcg8"),
         ("spce_water",): ("arcg9", "arcg10"),
@@ -186,11 +186,37 @@ def bond(folder: Path) -> None:
         drawn[label] = (r[r < 8.0], np.asarray(density)[r < 8.0])
     labels = ("distance X-X / Å", "density / Å⁻¹")
     write(lines("arcg4", "Density of the distance between the two X", labels, drawn))
+    found = {k: float(v) for k, v in m.program.constrain(jnp.asarray(m.found)).items()}
+    ridge(folder, found, {k: float(v) for k, v in truth.items()})
+
+
+def ridge(folder: Path, found: dict[str, float], truth: dict[str, float]) -> None:
+    """Draws of the posterior by NUTS, where ARCG ended, and what the data were made with."""
+    draws = results.group(results.load(folder / "virtual_bond-nuts.nc"), "posterior")
+    title = "Posterior of the four parameters of the virtual bond"
+    pairs = (("x_XY", "x_XX", "Å"), ("k_XY", "k_XX", "kcal mol⁻¹ Å⁻²"))
+    with drawing_style():
+        figure = canvas(7.2, 3.4)
+        for ax, (a, b, units) in zip(figure.subplots(1, 2), pairs, strict=True):
+            x, y = (draws[n].values.ravel()[::4] for n in (a, b))
+            ax.scatter(x, y, s=3, color=COLOURS[4], linewidths=0, alpha=0.5, label="NUTS")
+            for label, at, mark in (("ARCG", found, "o"), ("truth", truth, "X")):
+                colour = COLOURS[0] if label == "ARCG" else COLOURS[1]
+                ax.scatter(
+                    at[a], at[b], s=60, color=colour, marker=mark, edgecolors=INK, label=label
+                )
+            ax.set_xlabel(f"{a.replace('_', ' of ')} / {units}")
+            ax.set_ylabel(f"{b.replace('_', ' of ')} / {units}")
+            together = np.corrcoef(np.log(draws[a].values.ravel()), np.log(draws[b].values.ravel()))
+            print(f"correlation of log {a} and log {b}: {together[0, 1]:.3f}")
+        figure.axes[0].legend()
+        write(Figure("arcg-ridge", title, title, svg(figure, "arcg-ridge", title)))
 
 
 def main(page: str, folder: Path) -> None:
     """Make all figures of a page from the fits in a folder."""
     fits = [folder / f"{name}-arcg.nc" for names in SHOWN[page] for name in names]
+    fits.append(folder / "virtual_bond-nuts.nc")
     if lost := [str(path) for path in fits if not path.is_file()]:
         sys.exit(f"no {', '.join(lost)}; docs/{page}.md says which commands make it.")
     fluid("lj_fluid", "arcg3", folder)

@@ -242,6 +242,7 @@ def system(options: Options = Options()) -> cg.System:
         observables=tuple(o().in_box(box) for o in known.values()),
         known_observables=known,
         pre_map=drop_sites(options.types, ["Y"]),
+        mass=(MASS,) * options.sites,
         complete=partial(_complete, box=mixture.box),
         critic_features=tuple(o.in_box(box) for o in seen),
         constants={"box": (("axis",), box, "edges of the periodic box", "angstrom")},

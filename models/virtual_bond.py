@@ -193,6 +193,7 @@ def system(options: Options = Options()) -> cg.System:
         observables=(distribution(),),
         known_observables={"bond_X_X": distribution},
         pre_map=drop_sites(TYPES, ["Y"]),
+        mass=(MASS,) * len(TYPES),
         complete=_complete,
         # Of a single pair the mean power is the power of its distance.
         critic_features=(replace(moments((1.0, 2.0, 3.0, 4.0)), box=box),),

@@ -203,7 +203,9 @@ def search(
             rows.append({"u": u, "slope": slope, **shown, **more})
             numbers = {k: v for k, v in more.items() if np.ndim(v) == 0}
             progress.update("arcg", (iteration + 1) / effort.max_iterations, {**shown, **numbers})
-            all_apart = all_apart + 1 if said.accuracy > 1.0 - ROUNDING else 0
+            # A metric's witness has a slope however far samples are apart; a classifier's then has none.
+            sure = said.logit is not None and said.accuracy > 1.0 - ROUNDING
+            all_apart = all_apart + 1 if sure else 0
             if all_apart >= ALL:
                 ended = "separated"
                 break

@@ -119,7 +119,9 @@ class Adversarial:
         x = self._compared(batch, map_key)
         fixed = {} if system.pre_map is not None else {"X": x[None]}
         fixed |= {k: np.full(1, v) for k, v in system.dirac.items()}
-        program = program_of(system, batch, fixed)
+        program = program_of(system, batch, fixed, any_map=system.pre_map is not None)
+        if system.pre_map is not None:
+            _check_map(system.pre_map, program, batch)
         start = origin(system, program, batch.x, o.start)[0]
         found, names = self._searched(program, batch, x, run_key, start, progress)
         if self.then is not None and found.ended == "converged":
@@ -253,10 +255,46 @@ class Adversarial:
                 "divergence": float(np.median(_there(found.trace, "divergence"))),
                 "critic_accuracy": float(np.mean(_there(found.trace, "accuracy"))),
                 "critic_features": ", ".join(names),
+                **self._polished(),
                 **batch.attrs,
             },
             options=self.options,
             key=key,
+        )
+
+    def _polished(self) -> dict[str, Any]:
+        """For the result: options of what was to go on that are not this search's own."""
+        if self.then is None:
+            return {}
+        ours, other = vars(self.options), vars(self.then.options)
+        return {"polish_options": {k: v for k, v in other.items() if v != ours[k]}}
+
+
+def _check_map(g: Callable[[Array], Array], program: Program, batch: Batch) -> None:
+    """
+    :raises ValueError: unless G takes configurations of the model, one by one, to what the data hold, and to what
+        the program's own map does if that is a deterministic one.
+    """
+    x = batch.x[0][:2]
+    conditions = {k: jnp.asarray(v[0], float) for k, v in batch.conditions.items()}
+    numbers = np.random.default_rng(0).uniform(1.0, 3.0, (len(x), *program.latent_shape))
+    latent = jnp.asarray(numbers)
+    out = g(latent.T)
+    if out.shape != x.T.shape:
+        raise ValueError(
+            f"the pre-CG map gives configurations (axis, site) of shape {out.shape[:-1]}; allowed is that of the "
+            f"data, {x.T.shape[:-1]}."
+        )
+    if not np.isfinite(out).all():
+        raise ValueError("the pre-CG map gives numbers that are not finite.")
+    if not np.allclose(out[..., :1], g(latent[:1].T), rtol=1e-6):
+        raise ValueError(
+            "the pre-CG map mixes configurations; allowed is a map that takes each by itself."
+        )
+    own = program.dirac(latent, jnp.asarray(x, float), conditions)
+    if own is not None and not np.allclose(out, own.T, rtol=1e-6):
+        raise ValueError(
+            "the pre-CG map and the deterministic map of the program differ; allowed is the same map in both."
         )
 
 

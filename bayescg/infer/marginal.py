@@ -29,10 +29,14 @@ def check_exact(program: Program, x: Array, conditions: dict[str, Array]) -> Non
     u = jnp.zeros(program.size)
     strategy = program.boltzmann(u, x, conditions).log_partition
     if not isinstance(strategy, ExactLogPartition):
-        raise ProgramError(
-            f"log Z is not known exactly here; this needs enumeration (at most {ENUMERABLE} coarse sites) or a "
-            "transfer matrix (short range): coarsen further, shorten L2, or use -m mcem."
+        where = (
+            f"it is by enumeration (at most {ENUMERABLE} coarse sites) or a transfer matrix (short range): coarsen "
+            "further, shorten L2, or use -m mcem."
+            if len(program.latent_shape) == 1
+            else "of sites in space it is for a molecule of two sites and one between them alone (virtual_bond): "
+            "use -m mcem, rem or arcg."
         )
+        raise ProgramError(f"log Z is not known exactly here; {where}")
     if program.sites.latent_observed:
         return
     check_factorises(program, x, conditions)

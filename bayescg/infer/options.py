@@ -127,6 +127,10 @@ class MCEMOptions:
     most_missing: float = option(
         0.95, "largest fraction of missing information that a step believes (newton)"
     )
+    drift: float = option(
+        2.0,
+        "error of averages that are carried over a step of 1 posterior sd; the more frames, the less (newton)",
+    )
     cooling: float = option(
         1.0, "sweeps spent on cooling chains anew, as a fraction of those that sample (lattices)"
     )
@@ -156,6 +160,7 @@ class MCEMOptions:
             "thin",
             "radius",
             "longest",
+            "drift",
         ):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}.")
@@ -182,6 +187,7 @@ class MCEMOptions:
                 radius=self.radius,
                 longest=self.longest,
                 most_missing=self.most_missing,
+                drift=self.drift,
                 cooling=self.cooling,
             )
         form: Literal["scaled", "literal"] = "scaled" if self.schedule == "paper" else "literal"

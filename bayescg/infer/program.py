@@ -196,6 +196,12 @@ class Program:
         stiffness = -change[:, 0, 0]
         return Tether(x + force / stiffness[:, None, None], stiffness)
 
+    def dirac(self, latent: Array, x: Array, conditions: dict[str, Array]) -> Array | None:
+        """What a deterministic map gives of latents ``(frame, ...)``, ``(frame, ...)`` too; None of another one."""
+        sites = self._trace(jnp.zeros(self.size), x, conditions, latent)
+        values = [unwrapped(sites[k]["fn"]) for k in self.sites.likelihood]
+        return values[0].v if len(values) == 1 and isinstance(values[0], dist.Delta) else None
+
     def sample_fine(
         self, key: Array, u: Array, latent: Array, conditions: dict[str, Array]
     ) -> Array:
@@ -217,6 +223,8 @@ def read_program(
     x: Array,
     conditions: dict[str, Array],
     fixed: dict[str, Array] | None = None,
+    *,
+    any_map: bool = False,
 ) -> Program:
     """Find the parts of a generative program from its trace.
 
@@ -224,6 +232,8 @@ def read_program(
     :param x: an example data set, ``(frame, ...)``.
     :param conditions: an example of the other arguments.
     :param fixed: values on which the program is conditioned (a Dirac map gives the latent).
+    :param any_map: let a deterministic map of latents to data be any. No latent can be sampled given the data then,
+        which only a method that compares mapped configurations can do without.
     :raises ProgramError: if there is not exactly one Boltzmann site, or no likelihood.
     """
     fixed = dict(fixed or {})
@@ -265,6 +275,12 @@ def read_program(
     supports = {k: sampled[k]["fn"].support for k in parameters}
     blank = {k: jnp.zeros(biject_to(supports[k]).inverse_shape(shapes[k])) for k in parameters}
     flat, unravel = ravel_pytree(blank)
+    try:
+        kept = _kept(function, fixed, latent, likelihood, sampled, x, conditions)
+    except ProgramError:
+        if not any_map:
+            raise
+        kept = None
     return Program(
         function=function,
         sites=_Sites(parameters, latent, latent in fixed, likelihood),
@@ -282,7 +298,7 @@ def read_program(
         unravel=unravel,
         size=flat.size,
         latent_shape=tuple(unwrapped(site["fn"]).event_shape),
-        kept=_kept(function, fixed, latent, likelihood, sampled, x, conditions),
+        kept=kept,
     )
 
 

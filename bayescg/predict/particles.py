@@ -75,17 +75,26 @@ def particle_predictive(
     :param u: unconstrained parameters, ``(draw, u)``.
     :param x: configurations to start from, ``(frame, site, axis)``.
     :param pre_map: from configurations of the model to those that are measured; ``complete`` puts the sites that
-        it drops into ``x``, as :class:`~bayescg.system.System` has them.
+        it drops into ``x``, as :class:`~bayescg.system.System` has them; without it chains start in the sampler's own
+        configurations.
     """
     progress = progress or Silent()
     draws = jnp.asarray(u)
     frames = jnp.asarray(x, float)
-    widths = _widths(program, draws, frames, conditions)
-    nodes = jnp.asarray(_nodes_of(np.asarray(widths)))
     start_key, warm_key, run_key = jax.random.split(key, 3)
-    order = jnp.arange(simulated) % len(x)
-    whole = frames if complete is None else complete(jax.random.fold_in(start_key, 1), frames)
-    state = sampler.at(start_key, whole[order].T)  # type: ignore[misc]
+    latent = jnp.zeros((1, *program.latent_shape))
+    if program.dirac(latent, frames[:1], conditions) is None:
+        widths = _widths(program, draws, frames, conditions)
+    else:
+        widths = jnp.zeros(len(draws))
+    nodes = jnp.asarray(_nodes_of(np.asarray(widths)))
+    if pre_map is not None and complete is None:
+        state = sampler.init(start_key, simulated)
+    else:
+        assert sampler.at is not None
+        order = jnp.arange(simulated) % len(x)
+        whole = frames if complete is None else complete(jax.random.fold_in(start_key, 1), frames)
+        state = sampler.at(start_key, whole[order].T)
 
     def prepare(v: Array) -> Any:
         boltzmann = program.boltzmann(v, frames[:1], conditions)
@@ -163,9 +172,9 @@ def particle_predictive(
         values[name], errors[name] = value.reshape(shape), error.reshape(shape)
     grown = np.concatenate(first), np.concatenate(second)
     beta = float(jnp.asarray(program.boltzmann(draws[0], frames[:1], conditions).beta))
-    volume = float(np.prod(potential.box))
+    volume, sites = float(np.prod(potential.box)), program.latent_shape[0]
     bulk = tuple(
-        pressure(eta[d] / beta, beta, *grown, pooled.weights[d], chain, whole.shape[1], volume)
+        pressure(eta[d] / beta, beta, *grown, pooled.weights[d], chain, sites, volume)
         for d in range(len(u))
     )
     return ParticlePrediction(
@@ -197,9 +206,7 @@ def drifts(energies: np.ndarray) -> bool:
 
 
 def _widths(program: Program, u: Array, x: Array, conditions: dict[str, Array]) -> Array:
-    """Variance of a fine coordinate about its coarse one at each draw, ``(draw,)``; 0 of a Dirac map."""
-    if program.kept is not None:
-        return jnp.zeros(len(u))
+    """Variance of a fine coordinate about its coarse one at each draw, ``(draw,)``."""
     return jax.jit(jax.vmap(lambda v: 1.0 / program.pull(v, x[:1], conditions).stiffness[0]))(u)
 
 

@@ -1,6 +1,7 @@
 """ARCG as a run: it finds what REM finds, says how it ended, and refuses what it cannot do."""
 
 from collections.abc import Callable
+import json
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,8 @@ def by_rem(spins: xr.Dataset) -> np.ndarray:
     ("method", "more"),
     [
         ("arcg", {"rate": 0.02}),
+        ("arcg", {"rate": 0.02, "noise": 4.0}),
+        ("arcg", {"rate": 0.02, "critic": "perceptron", "critic_steps": 20}),
         ("arcg", {"steps": "natural", "rate": 0.1}),
         ("arcg", {"steps": "newton", "tolerance": 0.2}),
         ("arcg", {"rate": 0.02, "polish": "true", "tolerance": 0.2}),
@@ -66,7 +69,16 @@ def test_a_complete_critic_leads_where_rem_does(
     theta = found["posterior"]["theta_c"].values.ravel()
     np.testing.assert_allclose(theta, by_rem, atol=0.12)
     trace = found["em_trace"]
-    assert found.attrs["divergence"] < 0.02 < trace["accuracy"].values[-1]
+    # What a network was fitted to one half of is too sharp for the other, whose estimate is then too low.
+    assert abs(found.attrs["divergence"]) < (0.06 if "critic" in more else 0.02)
+    assert 0.4 < float(trace["accuracy"].values[-10:].mean()) < 0.6
+    if "noise" in more:  # it goes by a factor a time, once the critic errs as often as it should
+        sd = trace["noise"].values.ravel()
+        assert sd[0] == 4.0 and np.all(np.diff(sd) <= 0.0)
+        falls = (sd[1:] > 0.0) & (sd[1:] < sd[:-1])
+        steps = sd[1:][falls] / sd[:-1][falls]
+        assert len(steps) > 5
+        np.testing.assert_allclose(steps, np.sqrt(QUICK["decay"]), rtol=1e-6)
     if "polish" in more:  # a rate while RMSProp goes, an optimum once Newton does
         kinds = [
             np.isfinite(trace[n].values).reshape(len(trace["u"]), -1).all(1)
@@ -75,6 +87,7 @@ def test_a_complete_critic_leads_where_rem_does(
         changed = int(kinds[0].sum())
         assert changed > 40 and kinds[0][:changed].all() and kinds[1][changed:].all()
         assert len(kinds[1]) > changed and not kinds[1][:changed].any()
+        assert json.loads(found.attrs["polish_options"])["steps"] == "newton"
 
 
 def test_newton_s_steps_say_how_well_the_data_know_the_parameters(
@@ -100,7 +113,17 @@ def test_newton_s_steps_say_how_well_the_data_know_the_parameters(
 
 
 @pytest.mark.parametrize(
-    "name", ["hellinger", "jensen_shannon", "squared", "mmd", "energy_distance"]
+    "name",
+    [
+        "hellinger",
+        "bhattacharyya",
+        "jensen_shannon",
+        "squared",
+        "mmd",
+        "energy_distance",
+        pytest.param("wasserstein", marks=pytest.mark.slow),  # networks, a minute each
+        pytest.param("sobolev", marks=pytest.mark.slow),
+    ],
 )
 def test_every_divergence_leads_there(name: str, spins: xr.Dataset, by_rem: np.ndarray) -> None:
     """The model holds the truth, so that all divergences have their minimum near the same place."""
@@ -205,6 +228,24 @@ def test_a_critic_that_tells_all_apart_ends_the_search() -> None:
     )
     assert found.attrs["iterations"] < 20
     assert np.isfinite(found["posterior"]["sigma"].values).all()
+
+
+def test_a_metric_goes_on_where_a_classifier_would_be_at_its_end() -> None:
+    """It has a slope between samples that nobody mistakes for each other: particles of the model become smaller."""
+    found = fit(
+        "lj_fluid",
+        overlapping(),
+        method="arcg",
+        options=["cutoff=6", "sigma=4.5", "epsilon=2"],
+        method_options=words(
+            divergence="energy_distance", noise=0.0, max_iterations=8, chains=8, samples=4
+        ),
+    )
+    assert found.attrs["ended"] == "stopped at max_iterations"
+    trace = found["em_trace"]
+    assert trace["accuracy"].values.min() == 1.0
+    assert np.all(np.abs(trace["slope"].values) > 0.0)
+    assert found["posterior"]["sigma"].values < 4.5
 
 
 def overlapping() -> xr.Dataset:

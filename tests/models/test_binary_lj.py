@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 
 from bayescg.engines.atomic import AtomicRun, openmm_system
+from bayescg.infer.program import ProgramError
 from bayescg.limits import arcg
 from bayescg.samplers import closest_distance
 from bayescg.units import KCAL
@@ -104,6 +105,12 @@ def test_newton_s_steps_that_polish_have_options_of_their_own(made: xr.Dataset) 
     assert run.then.options.penalty == binary_lj.SETTLE["penalty"] != run.options.penalty
     for options in (run.options, run.then.options):
         assert (options.chains, options.thin) == (9, 3)
+
+
+def test_nuts_says_that_it_has_no_integral_for_a_fluid(made: xr.Dataset) -> None:
+    system = make_system("binary_lj", ["cutoff=6"], made, "nuts")
+    with pytest.raises(ProgramError, match=r"of sites in space .* use -m mcem, rem or arcg"):
+        run_of("nuts", system, made, []).run(jax.random.key(0))
 
 
 @pytest.mark.slow

@@ -24,6 +24,7 @@ from bayescg.workflow.mapping import map_trajectory
 DATA = Path(__file__).parents[2] / "data"
 HEXANE, WATER = DATA / "hexane", DATA / "spce_water"
 FRAMES = (HEXANE / "frames.nc", WATER / "frames_512.nc")
+METHANOL = DATA / "methanol"
 TARGETS = (HEXANE / "long_run.nc", WATER / "long_run_512.nc")
 RANGE = 6.0  # angstrom, of the pairs whose virial is looked at
 
@@ -38,20 +39,21 @@ def nearest(d: np.ndarray, data: xr.Dataset) -> np.ndarray:
     return image
 
 
-@pytest.mark.parametrize("path", FRAMES + TARGETS, ids=relative)
+@pytest.mark.parametrize("path", (*FRAMES, *TARGETS, METHANOL / "frames.nc"), ids=relative)
 def test_files_are_labelled(path: Path) -> None:
     data = read_netcdf(path).to_dataset()
     for name, variable in data.variables.items():
         assert variable.attrs.get("units") and variable.attrs.get("long_name"), name
     assert data.attrs["temperature"] == 300.0
-    assert data.attrs["source"].startswith(f"data/{path.parent.name}/make")
+    name = path.parent.name
+    assert data.attrs["source"].startswith((f"data/{name}/make", f"bayescg reference {name}:"))
     assert "sha256" in data.attrs
     paths = [v for k, v in data.attrs.items() if k != "map" and re.search(r"(^|[^\w.])/\w", str(v))]
     assert not paths, "files name no folders of the machine that made them"
     assert path.stat().st_size < 6e6
 
 
-@pytest.mark.parametrize("folder", [HEXANE, WATER], ids=relative)
+@pytest.mark.parametrize("folder", [HEXANE, WATER, METHANOL], ids=relative)
 def test_checksums_in_readme(folder: Path) -> None:
     listed = dict(
         re.findall(r"`([\w.]+)` *\| *`([0-9a-f]{64})`", (folder / "README.md").read_text())
