@@ -8,7 +8,7 @@ from jax import Array
 import numpy as np
 import xarray as xr
 
-from bayescg.mapping import DropSites, momentum_consistency
+from bayescg.mapping import momentum_consistency
 from bayescg.observables.base import Observable
 from bayescg.samplers.base import Sampler
 
@@ -172,16 +172,23 @@ class System:
         return Batch(values, conditions, dim, coords, notices, known)
 
     def _momenta(self, data: xr.Dataset) -> tuple[dict[str, Any], tuple[str, ...]]:
-        """Whether G maps the model's momenta to those of the data: for the record, and a notice if not."""
+        """Whether G maps the model's momenta to those of the data: for the record, and a notice if not.
+
+        Nothing is said of a G or of masses that do not fit: configurations do not depend on them.
+        """
         linear = getattr(self.pre_map, "linear", None)
         if linear is None or self.mass is None or "mass" not in data:
             return {}, ()
-        mass = np.asarray(data["mass"].values, float)
-        same = DropSites(len(mass), tuple(range(len(mass)))).linear
-        found = momentum_consistency(
-            same, mass, pre_map=linear, pre_mass=np.asarray(self.mass, float)
-        )
-        record = {"momentum_consistent": int(found.holds), "momentum_consistency": found.text}
-        return record, () if found.holds else (
-            f"{found.text} Configurations are fitted all the same.",
+        mass, own = np.asarray(data["mass"].values, float), np.asarray(self.mass, float)
+        fits = (linear.sites, linear.atoms) == (len(mass), len(own))
+        if not fits or not np.all(mass > 0.0):
+            return {}, ()
+        found = momentum_consistency(linear, own, mass)
+        record = {"pre_map_momentum_consistent": int(found.holds)}
+        if found.holds:
+            return record, ()
+        text = " ".join(found.reasons).replace("is given", "is that of the data")
+        return record, (
+            f"the pre-CG map does not keep momenta (ARCG paper, Eq. 30): {text} Configurations are fitted all the "
+            "same.",
         )

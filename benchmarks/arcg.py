@@ -39,7 +39,8 @@ PAIRS = tuple(
     for option in ("basis=knots", "three_body=none", "prior=flat", "correlated=ignore")
     for word in ("-s", option)
 )
-#: Fits of every system, each a method and words of its own; sites of binary_lj and virtual_bond are virtual ones.
+#: Fits of every system, each a method and words of its own, in which @arcg is the result of that fit; binary_lj and
+#: virtual_bond have virtual sites.
 SYSTEMS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "lj_fluid": {"arcg": (), "rem": (), "classifier": ()},
     "virtual_bond": {
@@ -48,7 +49,7 @@ SYSTEMS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "mcem": (),
         "nuts": (),
     },
-    "binary_lj": {"arcg": (), "mcem": ("-s", "every=8")},
+    "binary_lj": {"arcg": (), "mcem, from arcg": ("-s", "every=16", "-M", "start=@arcg")},
     "methanol": {
         "arcg": (),
         "rem": (),
@@ -188,6 +189,7 @@ def run() -> dict[str, Any]:
                 for label in SYSTEMS[name]
             }
             for label, words in SYSTEMS[name].items():
+                words = tuple(w.replace("@arcg", str(paths["arcg"])) for w in words)
                 row = one(name, label, words, data, paths[label])
                 if label == "rem" and name in SHIPPED:
                     row["off ARCG's potential, kcal/mol"] = apart(paths["arcg"], paths["rem"], data)

@@ -198,7 +198,7 @@ def ridge(folder: Path, found: dict[str, float], truth: dict[str, float]) -> Non
     with drawing_style():
         figure = canvas(7.2, 3.4)
         for ax, (a, b, units) in zip(figure.subplots(1, 2), pairs, strict=True):
-            x, y = (draws[n].values.ravel()[::4] for n in (a, b))
+            x, y = (draws[n].values.ravel()[::16] for n in (a, b))
             ax.scatter(x, y, s=3, color=COLOURS[4], linewidths=0, alpha=0.5, label="NUTS")
             for label, at, mark in (("ARCG", found, "o"), ("truth", truth, "X")):
                 colour = COLOURS[0] if label == "ARCG" else COLOURS[1]

@@ -258,23 +258,23 @@ def system(options: Options = Options()) -> cg.System:
     )
 
 
-#: What the mixture needs of MC-EM.
+#: What the mixture needs of MC-EM. Y of all frames move in every step: those that stay where earlier parameters put
+#: them answer for a slope of their own, and steps are taken back for it. Frames are best few, -s every=16.
 FIT = {
-    "free_chains": 128,
+    "free_chains": 512,
     "clamped_chains": 2,
-    "frames_per_step": 64,
-    "warmup": 30,  # Y put in by hand come to rest first
+    "warmup": 60,  # Y put in by hand come to rest first
     "cooling": 0.0,
-    "growth": 1.0,
-    "sweeps": 4,
-    "max_sweeps": 8,
-    "thin": 4,
-    "radius": 0.7,
+    "drift": 0.2,
+    "sweeps": 2,
+    "max_sweeps": 2,
+    "thin": 2,
+    "radius": 0.5,
     "longest": 1.0,
     "most_missing": 0.97,
-    "max_iterations": 100,
-    "tolerance": 0.5,
-    "information": 24,
+    "max_iterations": 60,
+    "tolerance": 0.7,
+    "information": 8,
     "laplace": "observed",
 }
 #: And of ARCG.

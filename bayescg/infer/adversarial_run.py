@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 import time
 from typing import Any
 
@@ -29,6 +30,9 @@ __all__ = ["Adversarial", "features_of", "judge_of"]
 LAST = (
     40  # iterations, over which the divergence and the accuracy that a search ended with are taken
 )
+
+TRIED = 3  # configurations that a pre-CG map is tried on
+SHIFT = 0.1  # angstrom, between their sites
 
 
 def judge_of(divergence: str | Divergence, critic: str | Critic, options: Any) -> Judge:
@@ -121,7 +125,7 @@ class Adversarial:
         fixed |= {k: np.full(1, v) for k, v in system.dirac.items()}
         program = program_of(system, batch, fixed, any_map=system.pre_map is not None)
         if system.pre_map is not None:
-            _check_map(system.pre_map, program, batch)
+            _check_map(system, program, batch)
         start = origin(system, program, batch.x, o.start)[0]
         found, names = self._searched(program, batch, x, run_key, start, progress)
         if self.then is not None and found.ended == "converged":
@@ -179,6 +183,11 @@ class Adversarial:
         if system.sampler.at is None:
             raise ValueError(
                 f"begin=data is for sites in space, not for {system.name}; allowed is apart."
+            )
+        if system.pre_map is not None and system.complete is None:
+            raise ValueError(
+                f"begin=data needs what puts the sites that data lack into them (complete), and {system.name} has "
+                "none; allowed is apart."
             )
 
         def places(key: Array, chains: int) -> Array:
@@ -270,29 +279,40 @@ class Adversarial:
         return {"polish_options": {k: v for k, v in other.items() if v != ours[k]}}
 
 
-def _check_map(g: Callable[[Array], Array], program: Program, batch: Batch) -> None:
+def _check_map(system: System, program: Program, batch: Batch) -> None:
     """
     :raises ValueError: unless G takes configurations of the model, one by one, to what the data hold, and to what
         the program's own map does if that is a deterministic one.
     """
-    x = batch.x[0][:2]
+    g, x = system.pre_map, batch.x[0]
+    assert g is not None
     conditions = {k: jnp.asarray(v[0], float) for k, v in batch.conditions.items()}
-    numbers = np.random.default_rng(0).uniform(1.0, 3.0, (len(x), *program.latent_shape))
-    latent = jnp.asarray(numbers)
-    out = g(latent.T)
-    if out.shape != x.T.shape:
+    key, shift = jax.random.split(jax.random.key(0))
+    drawn = system.sampler.init(key, TRIED).x.astype(float)
+    if drawn.ndim == 3:  # in space, where a sampler may begin all chains in one configuration
+        drawn = drawn + SHIFT * jax.random.normal(shift, drawn.shape)
+    atoms = getattr(getattr(g, "linear", None), "atoms", drawn.shape[-2])
+    if atoms != drawn.shape[-2]:
+        raise ValueError(
+            f"the pre-CG map is of {atoms} sites; allowed is one of the model's {drawn.shape[-2]}."
+        )
+    out = np.asarray(g(drawn))
+    if out.shape != (*x.T.shape[:-1], TRIED):
         raise ValueError(
             f"the pre-CG map gives configurations (axis, site) of shape {out.shape[:-1]}; allowed is that of the "
             f"data, {x.T.shape[:-1]}."
         )
     if not np.isfinite(out).all():
         raise ValueError("the pre-CG map gives numbers that are not finite.")
-    if not np.allclose(out[..., :1], g(latent[:1].T), rtol=1e-6):
+    near = partial(np.allclose, rtol=1e-5, atol=1e-5 * np.abs(out).max())
+    single = np.concatenate([g(drawn[..., k : k + 1]) for k in range(TRIED)], -1)
+    if not near(out, single):
         raise ValueError(
             "the pre-CG map mixes configurations; allowed is a map that takes each by itself."
         )
-    own = program.dirac(latent, jnp.asarray(x, float), conditions)
-    if own is not None and not np.allclose(out, own.T, rtol=1e-6):
+    example = jnp.broadcast_to(jnp.asarray(x[:1], float), (TRIED, *x.shape[1:]))
+    own = program.dirac(drawn.T, example, conditions)
+    if own is not None and not near(out, np.asarray(own).T):
         raise ValueError(
             "the pre-CG map and the deterministic map of the program differ; allowed is the same map in both."
         )

@@ -34,7 +34,7 @@ def check_exact(program: Program, x: Array, conditions: dict[str, Array]) -> Non
             "further, shorten L2, or use -m mcem."
             if len(program.latent_shape) == 1
             else "of sites in space it is for a molecule of two sites and one between them alone (virtual_bond): "
-            "use -m mcem, rem or arcg."
+            "use -m mcem or arcg."
         )
         raise ProgramError(f"log Z is not known exactly here; {where}")
     if program.sites.latent_observed:

@@ -275,12 +275,7 @@ def read_program(
     supports = {k: sampled[k]["fn"].support for k in parameters}
     blank = {k: jnp.zeros(biject_to(supports[k]).inverse_shape(shapes[k])) for k in parameters}
     flat, unravel = ravel_pytree(blank)
-    try:
-        kept = _kept(function, fixed, latent, likelihood, sampled, x, conditions)
-    except ProgramError:
-        if not any_map:
-            raise
-        kept = None
+    kept = _kept(function, fixed, latent, likelihood, sampled, x, conditions, any_map)
     return Program(
         function=function,
         sites=_Sites(parameters, latent, latent in fixed, likelihood),
@@ -310,12 +305,14 @@ def _kept(
     sampled: Mapping[str, Any],
     x: Array,
     conditions: dict[str, Array],
+    any_map: bool,
 ) -> np.ndarray | None:
     """The latent's sites that a Dirac map, ``Delta(X[..., sites, :])``, hands on; None for other likelihoods.
 
     Found by handing it numbers that are no simple function of each other.
 
-    :raises ProgramError: for a Dirac map that does anything else.
+    :raises ProgramError: for a Dirac map that does anything else, unless ``any_map``, and one to other configurations
+        than those of the data.
     """
     if len(likelihood) != 1 or not isinstance(unwrapped(sampled[likelihood[0]]["fn"]), dist.Delta):
         return None
@@ -331,6 +328,8 @@ def _kept(
     kept = found.argmax(1)
     once = found.any(1).all() and len(set(kept.tolist())) == len(kept) > 0
     if not once or not np.array_equal(out, numbers[:, kept]):
+        if any_map:
+            return None
         raise ProgramError(
             "a deterministic map of latents to data must keep some of their sites, each once, and drop the others, "
             "Delta(X[..., sites, :], event_dim=2)."

@@ -92,9 +92,10 @@ def particle_predictive(
         state = sampler.init(start_key, simulated)
     else:
         assert sampler.at is not None
-        order = jnp.arange(simulated) % len(x)
-        whole = frames if complete is None else complete(jax.random.fold_in(start_key, 1), frames)
-        state = sampler.at(start_key, whole[order].T)
+        places = frames[jnp.arange(simulated) % len(x)]
+        if complete is not None:
+            places = complete(jax.random.fold_in(start_key, 1), places)
+        state = sampler.at(start_key, places.T)
 
     def prepare(v: Array) -> Any:
         boltzmann = program.boltzmann(v, frames[:1], conditions)

@@ -125,8 +125,9 @@ def _elsewhere(
             raise ValueError(f"{name} must be positive, got {value:g}.")
     new = restored_system(result, model, **conditions)
     if "sites" in conditions or "box" in conditions:
-        state = new.sampler.init(jax.random.key(seed), FEWEST_CHAINS)
-        batch = batch._replace(x=np.asarray(state.x, float).T[None])
+        x = new.sampler.init(jax.random.key(seed), FEWEST_CHAINS).x.astype(float)
+        seen = x if new.pre_map is None else new.pre_map(x)
+        batch = batch._replace(x=np.asarray(seen).T[None])
     return new, batch
 
 

@@ -28,7 +28,7 @@ from bayescg_models.virtual_bond import BOX, MIDDLE, NAMES, TYPES
 from tests.triangles import TARGET, potential, triangle
 
 ONE = triangle()
-#: The bonds to Y are the data's, so that a minute is enough.
+#: The bonds to Y are the data's, so that a short search is enough.
 HELD = dict(zip(NAMES[:2], TARGET, strict=False))
 FRAMES = 4000
 SEARCH = {
@@ -120,8 +120,10 @@ def mapped(g: Any, seen: Any, **more: Any) -> tuple[System, xr.Dataset]:
     ],
 )
 def test_a_search_finds_what_the_mapped_data_were_made_with(g: Any, seen: Any) -> None:
-    """The bond X-X is fitted from the middle of the prior. What is left of the difference is a tenth of the first one;
-    both means and widths are of 4000 configurations, errors of which are a hundredth of a width."""
+    """The bond X-X is fitted from the middle of the prior. Of the first difference of mean and width less than a third
+    is left. The same random numbers draw what both are measured on, so that what divides them is the search, with 512
+    configurations an iteration: a hundredth or two of a width, as `benchmarks.arcg_critics` has it.
+    """
     system, data = mapped(g, seen)
     fit = arcg(system, data, **SEARCH, divergence="hellinger").run(jax.random.key(0))
     assert fit.converged.all(), fit.ended
@@ -129,8 +131,8 @@ def test_a_search_finds_what_the_mapped_data_were_made_with(g: Any, seen: Any) -
     ended = (*TARGET[:2], float(found["x_XX"]), float(found["k_XX"]))
     started = (*TARGET[:2], *(MIDDLE[n] for n in NAMES[2:]))
     true = seen_by(g, whole())
-    off, before = (np.abs(seen_by(g, whole(v, 6)) - true) / true[1] for v in (ended, started))
-    assert np.all(before > 0.15) and np.all(off < 0.06), (before, off)
+    off, before = (np.abs(seen_by(g, whole(v)) - true) / true[1] for v in (ended, started))
+    assert np.all(before > 0.15) and np.all(off < 0.3 * before), (before, off)
 
 
 def test_a_prediction_of_it_is_measured_on_mapped_configurations() -> None:
@@ -156,8 +158,10 @@ def test_a_prediction_of_it_is_measured_on_mapped_configurations() -> None:
     [
         (lambda x: x, r"of shape \(3, 3\); allowed is that of the data, \(3, 2\)"),
         (lambda x: x[:, :1], r"of shape \(3, 1\); allowed is that of the data, \(3, 2\)"),
-        (FeatureMap(drop_sites(TYPES, ["X"])), r"of shape \(3, 1\)"),
+        (drop_sites(TYPES, ["X"]), r"of shape \(3, 1\)"),
+        (drop_sites((*TYPES, "Y"), ["Y"]), "is of 4 sites; allowed is one of the model's 3"),
         (lambda x: jnp.log(-x[:, :2]), "not finite"),
+        (lambda x: jnp.cumsum(x[:, ::2], -1), "mixes configurations"),
         (lambda x: x[:, ::2] - x[:, ::2].mean(-1, keepdims=True), "mixes configurations"),
         (lambda x: x[:, :2], "the deterministic map of the program differ"),
         (lambda x: x[:, ::-2], "the deterministic map of the program differ"),
@@ -169,6 +173,12 @@ def test_a_map_that_is_none_is_refused(g: Any, says: str) -> None:
     system = replace(make_system("virtual_bond", (), data, "arcg"), pre_map=g)
     with pytest.raises(ValueError, match=says):
         arcg(system, data).run(jax.random.key(0))
+
+
+def test_chains_cannot_begin_in_data_that_nothing_completes() -> None:
+    system, data = mapped(MEAN, replace(moments((1.0,)), box=(BOX,) * 3))
+    with pytest.raises(ValueError, match="begin=data needs what puts the sites"):
+        arcg(system, data, begin="data").run(jax.random.key(0))
 
 
 def test_other_methods_refuse_a_map_that_no_latent_can_be_held_by() -> None:
@@ -187,9 +197,9 @@ def test_shipped_maps_keep_momenta(name: str) -> None:
     data = make_reference(name, words[name], 0)
     system = make_system(name, words[name][:1], data)
     batch = system.batch(data)
-    assert batch.attrs["momentum_consistent"] == 1 and not batch.notices
+    assert batch.attrs["pre_map_momentum_consistent"] == 1 and not batch.notices
     heavier = data.assign(mass=2.0 * data["mass"])
     batch = system.batch(heavier)
-    assert batch.attrs["momentum_consistent"] == 0
+    assert batch.attrs["pre_map_momentum_consistent"] == 0
     (notice,) = batch.notices
-    assert "not momentum consistent" in notice and "is implied by G (Eq. 30)" in notice
+    assert "does not keep momenta" in notice and "g/mol is that of the data" in notice

@@ -9,8 +9,10 @@ import xarray as xr
 from bayescg.engines.atomic import AtomicRun, openmm_system
 from bayescg.infer.program import ProgramError
 from bayescg.limits import arcg
+from bayescg.predict.particles import Production
 from bayescg.samplers import closest_distance
 from bayescg.units import KCAL
+from bayescg.workflow.prediction import predict
 from bayescg.workflow.registry import make_system, run_of
 from bayescg.workflow.verbs import fit, make_reference
 from bayescg_models import binary_lj
@@ -109,7 +111,7 @@ def test_newton_s_steps_that_polish_have_options_of_their_own(made: xr.Dataset) 
 
 def test_nuts_says_that_it_has_no_integral_for_a_fluid(made: xr.Dataset) -> None:
     system = make_system("binary_lj", ["cutoff=6"], made, "nuts")
-    with pytest.raises(ProgramError, match=r"of sites in space .* use -m mcem, rem or arcg"):
+    with pytest.raises(ProgramError, match=r"of sites in space .* use -m mcem or arcg"):
         run_of("nuts", system, made, []).run(jax.random.key(0))
 
 
@@ -150,3 +152,13 @@ def test_other_data_are_refused(made: xr.Dataset) -> None:
     system = make_system("binary_lj", ["cutoff=6"], made)
     with pytest.raises(ValueError, match="allowed are the model's"):
         system.batch(made.isel(site=slice(30)))
+
+
+def test_a_prediction_of_more_particles_is_of_x_alone(made: xr.Dataset) -> None:
+    """Chains begin in the sampler's own places, of which the X are taken and completed again."""
+    short = ["max_iterations=1", "chains=8", "samples=2", "warmup=2", "noise=0", "polish=false"]
+    found = fit("binary_lj", made, method="arcg", options=["cutoff=6"], method_options=short)
+    few = Production(warmup=4, measurements=2, thin=1)
+    more = predict(found, ["rdf"], conditions={"sites": 128}, production=few)
+    g = more["posterior_predictive"]["rdf"].values.ravel()
+    assert np.all(np.isfinite(g)) and 0.5 < g[-5:].mean() < 1.5
