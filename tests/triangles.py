@@ -3,12 +3,16 @@
 from collections.abc import Callable
 from functools import cache
 
+from jax import Array
 import jax.numpy as jnp
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
 
+from bayescg.distributions import Boltzmann
 from bayescg.potentials import MolecularPotential
 from bayescg_models import virtual_bond
-from bayescg_models.virtual_bond import CENTRE, Options, Triangle
+from bayescg_models.virtual_bond import CENTRE, NAMES, Options, Triangle
 
 #: Lengths and stiffnesses of X-Y, then of X-X.
 TARGET = (2.0, 2.7, 2.3, 0.4)
@@ -71,3 +75,21 @@ def shells(values: tuple[float, ...], stiffer: float) -> float:
     """Integral of 4 pi r^2 Z(r)."""
     r, w = nodes(np.linspace(0.0, FARTHEST, 11), 6)
     return float(sum(b * shell(a, values, stiffer) for a, b in zip(r, w, strict=True)))
+
+
+def mapped_program(
+    x: Array | None = None, *, take: Callable[[Array], Array], frames: int = 1
+) -> None:
+    """The molecule as a program whose data are what ``take`` makes of ``(frame, site, axis)``."""
+    values = {n: numpyro.sample(n, dist.LogNormal()) for n in NAMES}
+    with numpyro.plate("frame", frames if x is None else len(x)):
+        one = triangle()
+        p_c = Boltzmann(
+            one.potential(**values),
+            one.beta,
+            log_partition=one.exact,
+            event_shape=(3, 3),
+            support=dist.constraints.real,
+        )
+        X = numpyro.sample("X", p_c)
+        numpyro.sample("x", dist.Delta(take(X), event_dim=2), obs=x)

@@ -123,7 +123,7 @@ class Adversarial:
         x = self._compared(batch, map_key)
         fixed = {} if system.pre_map is not None else {"X": x[None]}
         fixed |= {k: np.full(1, v) for k, v in system.dirac.items()}
-        program = program_of(system, batch, fixed, any_map=system.pre_map is not None)
+        program = program_of(system, batch, fixed)
         if system.pre_map is not None:
             _check_map(system, program, batch)
         start = origin(system, program, batch.x, o.start)[0]
@@ -280,7 +280,8 @@ class Adversarial:
 
 
 def _check_map(system: System, program: Program, batch: Batch) -> None:
-    """
+    """Try the pre-CG map on a few configurations of the model.
+
     :raises ValueError: unless G takes configurations of the model, one by one, to what the data hold, and to what
         the program's own map does if that is a deterministic one.
     """

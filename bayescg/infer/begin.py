@@ -16,21 +16,15 @@ __all__ = ["is_exact", "origin", "program_of"]
 
 
 def program_of(
-    system: System,
-    batch: Batch,
-    fixed: Mapping[str, np.ndarray] | None = None,
-    *,
-    any_map: bool = False,
+    system: System, batch: Batch, fixed: Mapping[str, np.ndarray] | None = None
 ) -> Program:
     """The system's program, read on the first member of the data.
 
     :param fixed: values that it is conditioned on, with a leading member axis.
-    :param any_map: as in :func:`~bayescg.infer.program.read_program`.
     """
     first = {k: jnp.asarray(v[0], float) for k, v in batch.conditions.items()}
     held = {k: jnp.asarray(v[0], float) for k, v in (fixed or {}).items()}
-    x = jnp.asarray(batch.x[0], float)
-    return read_program(system.program, x, first, held, any_map=any_map)
+    return read_program(system.program, jnp.asarray(batch.x[0], float), first, held)
 
 
 def origin(system: System, program: Program, x: np.ndarray, path: str | None = None) -> np.ndarray:

@@ -76,6 +76,11 @@ def _check_tethers(program: Program, x: Array, conditions: dict[str, Array]) -> 
     """Raise ``ProgramError`` unless each frame's likelihood is an isotropic normal of its latents, or holds them."""
     if program.kept is not None:
         return
+    if program.dirac(jnp.zeros((len(x), *program.latent_shape)), x, conditions) is not None:
+        raise ProgramError(
+            "a deterministic map of latents to data must keep some of their sites, each once, and drop the others, "
+            "Delta(X[..., sites, :], event_dim=2); of another no latent can be sampled, and arcg alone can fit it."
+        )
     if x.shape[1:] != program.latent_shape:
         raise ProgramError(
             f"latent sites have shape {program.latent_shape}, the data {x.shape[1:]} a frame: sites in space "

@@ -223,8 +223,6 @@ def read_program(
     x: Array,
     conditions: dict[str, Array],
     fixed: dict[str, Array] | None = None,
-    *,
-    any_map: bool = False,
 ) -> Program:
     """Find the parts of a generative program from its trace.
 
@@ -232,8 +230,6 @@ def read_program(
     :param x: an example data set, ``(frame, ...)``.
     :param conditions: an example of the other arguments.
     :param fixed: values on which the program is conditioned (a Dirac map gives the latent).
-    :param any_map: let a deterministic map of latents to data be any. No latent can be sampled given the data then,
-        which only a method that compares mapped configurations can do without.
     :raises ProgramError: if there is not exactly one Boltzmann site, or no likelihood.
     """
     fixed = dict(fixed or {})
@@ -275,7 +271,6 @@ def read_program(
     supports = {k: sampled[k]["fn"].support for k in parameters}
     blank = {k: jnp.zeros(biject_to(supports[k]).inverse_shape(shapes[k])) for k in parameters}
     flat, unravel = ravel_pytree(blank)
-    kept = _kept(function, fixed, latent, likelihood, sampled, x, conditions, any_map)
     return Program(
         function=function,
         sites=_Sites(parameters, latent, latent in fixed, likelihood),
@@ -293,7 +288,7 @@ def read_program(
         unravel=unravel,
         size=flat.size,
         latent_shape=tuple(unwrapped(site["fn"]).event_shape),
-        kept=kept,
+        kept=_kept(function, fixed, latent, likelihood, sampled, x, conditions),
     )
 
 
@@ -305,14 +300,12 @@ def _kept(
     sampled: Mapping[str, Any],
     x: Array,
     conditions: dict[str, Array],
-    any_map: bool,
 ) -> np.ndarray | None:
-    """The latent's sites that a Dirac map, ``Delta(X[..., sites, :])``, hands on; None for other likelihoods.
+    """The latent's sites that a Dirac map, ``Delta(X[..., sites, :])``, hands on; None for others.
 
     Found by handing it numbers that are no simple function of each other.
 
-    :raises ProgramError: for a Dirac map that does anything else, unless ``any_map``, and one to other configurations
-        than those of the data.
+    :raises ProgramError: for sites that are not as many as those of the data.
     """
     if len(likelihood) != 1 or not isinstance(unwrapped(sampled[likelihood[0]]["fn"]), dist.Delta):
         return None
@@ -328,12 +321,7 @@ def _kept(
     kept = found.argmax(1)
     once = found.any(1).all() and len(set(kept.tolist())) == len(kept) > 0
     if not once or not np.array_equal(out, numbers[:, kept]):
-        if any_map:
-            return None
-        raise ProgramError(
-            "a deterministic map of latents to data must keep some of their sites, each once, and drop the others, "
-            "Delta(X[..., sites, :], event_dim=2)."
-        )
+        return None
     if out.shape[1:] != x.shape[1:]:
         raise ProgramError(
             f"the program's map gives {out.shape[1]} sites a frame, the data hold {x.shape[1]}."

@@ -70,13 +70,12 @@ def predict(
     batch = _batch_of(result, system)
     posterior = results.group(result, "posterior")
     held = {k: np.full(len(batch.x), v) for k, v in system.dirac.items() if k not in posterior}
-    any_map = system.pre_map is not None
-    program = program_of(system, batch, held, any_map=any_map)
+    program = program_of(system, batch, held)
     if conditions:
         system, batch = _elsewhere(system, batch, result, conditions, model, seed)
         production = production._replace(warmup=4 * production.warmup)
     picked = _pick(result, program, batch, draws)
-    program = program_of(system, batch, held, any_map=any_map)
+    program = program_of(system, batch, held)
     chosen = choose_observables(
         observables, system.known_observables, system.name, batch.x.shape[2], system.box
     ) or list(system.observables)

@@ -19,7 +19,7 @@ from bayescg.distributions import Boltzmann
 from bayescg.infer.begin import origin, program_of
 from bayescg.infer.estimates import Estimates, Reader, estimate, relaxed, start_chains
 from bayescg.infer.fit import Fit
-from bayescg.infer.marginal import log_marginal, log_posterior
+from bayescg.infer.marginal import check_factorises, log_marginal, log_posterior
 from bayescg.infer.program import Program, ProgramError, read_program
 from bayescg.infer.run import _all_seen, mcem
 from bayescg.samplers.forces import Held
@@ -29,7 +29,7 @@ from bayescg.workflow.registry import make_system, run_of
 from bayescg.workflow.verbs import fit, make_reference
 from bayescg_models.virtual_bond import BOX, NAMES, UNITS
 from tests.statistical import check_mean, check_z
-from tests.triangles import INITIAL, TARGET, shell, shells, triangle
+from tests.triangles import INITIAL, TARGET, mapped_program, shell, shells, triangle
 
 FRAMES = 500
 FEW = 200  # frames of the fits
@@ -62,24 +62,9 @@ def at(program: Program, values: tuple[float, ...]) -> jax.Array:
 # The program
 
 
-def other(x: jax.Array, *, take: Callable[[jax.Array], jax.Array]) -> None:
-    """The program with another deterministic map."""
-    values = {n: numpyro.sample(n, dist.LogNormal()) for n in NAMES}
-    with numpyro.plate("frame", len(x)):
-        p_c = Boltzmann(
-            ONE.potential(**values),
-            ONE.beta,
-            log_partition=ONE.exact,
-            event_shape=(3, 3),
-            support=dist.constraints.real,
-        )
-        X = numpyro.sample("X", p_c)
-        numpyro.sample("x", dist.Delta(take(X), event_dim=2), obs=x)
-
-
 def read(take: Callable[[jax.Array], jax.Array], sites: int) -> Program:
     x = jax.random.uniform(jax.random.key(0), (4, sites, 3), maxval=BOX)
-    return read_program(partial(other, take=take), x, {})
+    return read_program(partial(mapped_program, take=take), x, {})
 
 
 def test_the_data_hold_the_ends() -> None:
@@ -119,10 +104,14 @@ def test_sites_are_held_in_the_order_of_the_data(sites: tuple[int, ...]) -> None
 def test_other_deterministic_maps_are_refused(
     take: Callable[[jax.Array], jax.Array], sites: int
 ) -> None:
+    """By what samples latents given the data; a critic compares whatever the map gives."""
+    program = read(take, sites)
+    assert program.kept is None
+    x = jax.random.uniform(jax.random.key(0), (4, sites, 3), maxval=BOX)
     with pytest.raises(
         ProgramError, match="must keep some of their sites, each once, and drop the others"
     ):
-        read(take, sites)
+        check_factorises(program, x, {})
 
 
 def test_a_map_that_does_not_fit_the_data_is_refused() -> None:
@@ -136,7 +125,7 @@ def test_data_of_all_sites_are_the_latent() -> None:
     x = np.random.default_rng(0).uniform(0.0, BOX, (5, 3, 3))
     frames = xr.Dataset({"x": (("frame", "site", "axis"), x)})
     system = System(
-        "all", partial(other, take=lambda X: X[..., order, :]), ONE.sampler, box=(BOX,) * 3
+        "all", partial(mapped_program, take=lambda X: X[..., order, :]), ONE.sampler, box=(BOX,) * 3
     )
     batch = system.batch(frames)
     fixed = _all_seen(system, batch)
@@ -449,8 +438,9 @@ def test_maps_that_look_like_keeping_sites_are_refused(handed_on: Callable[..., 
             numpyro.sample("x", dist.Delta(handed_on(X), event_dim=2), obs=x)
 
     sites = handed_on(jnp.ones((1, 3, 3))).shape[1]
+    x = jnp.ones((2, sites, 3))
     with pytest.raises(ProgramError, match="each once"):
-        read_program(program, jnp.ones((2, sites, 3)), {})
+        check_factorises(read_program(program, x, {}), x, {})
 
 
 def test_ends_too_far_apart_for_the_quadrature_are_refused() -> None:

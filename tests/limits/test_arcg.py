@@ -214,15 +214,20 @@ def test_a_classifier_s_verdict_is_added_exactly() -> None:
     np.testing.assert_allclose(classifier_step(said, statistics, jacobian, 0.7), -change, rtol=1e-8)
 
 
-def test_a_critic_that_tells_all_apart_ends_the_search() -> None:
-    """Particles of another size are seen at a glance: without noise no guess is wrong."""
-    found = fit(
+def far_off(**options: Any) -> Any:
+    """A search from particles much larger than the data's, without noise."""
+    return fit(
         "lj_fluid",
         overlapping(),
         method="arcg",
         options=["cutoff=6", "sigma=4.5", "epsilon=2"],
-        method_options=words(noise=0.0, max_iterations=20, chains=8, samples=4),
+        method_options=words(noise=0.0, chains=8, samples=4, **options),
     )
+
+
+def test_a_critic_that_tells_all_apart_ends_the_search() -> None:
+    """Particles of another size are seen at a glance: without noise no guess is wrong."""
+    found = far_off(max_iterations=20)
     assert found.attrs["converged"] == 0 and found.attrs["ended"] == "separated"
     assert "noise" in str(found.attrs["messages"]) and "start nearer" in str(
         found.attrs["messages"]
@@ -233,15 +238,7 @@ def test_a_critic_that_tells_all_apart_ends_the_search() -> None:
 
 def test_a_metric_goes_on_where_a_classifier_would_be_at_its_end() -> None:
     """It has a slope between samples that nobody mistakes for each other: particles of the model become smaller."""
-    found = fit(
-        "lj_fluid",
-        overlapping(),
-        method="arcg",
-        options=["cutoff=6", "sigma=4.5", "epsilon=2"],
-        method_options=words(
-            divergence="energy_distance", noise=0.0, max_iterations=8, chains=8, samples=4
-        ),
-    )
+    found = far_off(divergence="energy_distance", max_iterations=8)
     assert found.attrs["ended"] == "stopped at max_iterations"
     trace = found["em_trace"]
     assert trace["accuracy"].values.min() == 1.0

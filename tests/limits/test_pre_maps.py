@@ -1,6 +1,5 @@
 """Pre-CG maps in a search: means and functions of sites beside dropped ones, and maps that are refused."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -9,15 +8,12 @@ import jax
 from jax import Array
 import jax.numpy as jnp
 import numpy as np
-import numpyro
-import numpyro.distributions as dist
 import pytest
 import xarray as xr
 
 from bayescg import System
-from bayescg.distributions import Boltzmann
-from bayescg.infer.begin import program_of
 from bayescg.infer.program import ProgramError
+from bayescg.infer.run import mcem
 from bayescg.limits import arcg
 from bayescg.mapping import FeatureMap, LinearMap, LinearPreMap, drop_sites
 from bayescg.observables import moments
@@ -25,38 +21,11 @@ from bayescg.workflow.prediction import predict
 from bayescg.workflow.registry import make_system
 from bayescg.workflow.verbs import make_reference
 from bayescg_models.virtual_bond import BOX, MIDDLE, NAMES, TYPES
-from tests.triangles import TARGET, potential, triangle
+from benchmarks.arcg_critics import HELD, SEARCH
+from tests.triangles import TARGET, mapped_program, potential, triangle
 
 ONE = triangle()
-#: The bonds to Y are the data's, so that a short search is enough.
-HELD = dict(zip(NAMES[:2], TARGET, strict=False))
 FRAMES = 4000
-SEARCH = {
-    "chains": 64,
-    "samples": 8,
-    "rate": 0.05,
-    "window": 24,
-    "drift": 0.3,
-    "stages": 3,
-    "max_iterations": 300,
-}
-
-
-def program(x: Array | None = None, *, g: Callable[[Array], Array], frames: int = 1) -> None:
-    """X-Y-X, of which the data hold what ``g`` makes of it."""
-    values = {
-        n: numpyro.sample(n, dist.ImproperUniform(dist.constraints.positive, (), ())) for n in NAMES
-    }
-    with numpyro.plate("frame", frames if x is None else len(x)):
-        p_c = Boltzmann(
-            ONE.potential(**values),
-            ONE.beta,
-            log_partition=ONE.exact,
-            event_shape=(3, 3),
-            support=dist.constraints.real,
-        )
-        X = numpyro.sample("X", p_c)
-        numpyro.sample("x", dist.Delta(g(X.T).T, event_dim=2), obs=x)
 
 
 @dataclass(frozen=True)
@@ -101,7 +70,7 @@ def mapped(g: Any, seen: Any, **more: Any) -> tuple[System, xr.Dataset]:
     shipped = make_system("virtual_bond", ["start=middle"], None, "arcg")
     system = replace(
         shipped,
-        program=partial(program, g=g),
+        program=partial(mapped_program, take=lambda X: g(X.T).T),
         pre_map=g,
         critic_features=(seen,),
         check=lambda data: None,
@@ -184,7 +153,7 @@ def test_chains_cannot_begin_in_data_that_nothing_completes() -> None:
 def test_other_methods_refuse_a_map_that_no_latent_can_be_held_by() -> None:
     system, data = mapped(MEAN, replace(moments((1.0,)), box=(BOX,) * 3))
     with pytest.raises(ProgramError, match="must keep some of their sites"):
-        program_of(system, system.batch(data), None)
+        mcem(system, data).run(jax.random.key(0))
 
 
 @pytest.mark.parametrize("name", ["virtual_bond", "binary_lj"])
