@@ -63,7 +63,8 @@ REFERENCE_OPTIONS = (
     "engine",
     "timestep",
 )
-METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = {}
+#: MC-EM holds all the X of a frame, two chains each; a liquid takes some 10 ps to forget one.
+METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"mcem": {"most": 250}}
 
 PAIRS = ("X_X", "X_Y", "Y_Y")
 #: Table II: epsilon (kcal/mol) and sigma (angstrom) of each pair of types.
@@ -89,8 +90,10 @@ class Options:
     temperature: float = option(300.0, "K")
     cutoff: float = option(10.0, "cut-off, angstrom, smooth over the last one")
     start: str = option("A", "system of Table II that a fit starts from: A or B")
-    every: int = option(1, "use every so many-th frame; a liquid takes some 10 ps to forget one")
-    frames: int | None = option(None, "use the first so many of them; none: all")
+    most: int | None = option(
+        None, "use every so many-th frame, so that they are no more than that; none: all"
+    )
+    frames: int | None = option(None, "use the first so many of these; none: all")
     length: float = option(
         20000.0, "length of the simulation, of all chains together, ps (reference)"
     )
@@ -247,7 +250,7 @@ def system(options: Options = Options()) -> cg.System:
         critic_features=tuple(o.in_box(box) for o in seen),
         constants={"box": (("axis",), box, "edges of the periodic box", "angstrom")},
         check=partial(_check, options=options),
-        select=lambda data: data.isel(frame=slice(None, None, options.every)),
+        select=partial(_thinned, most=options.most),
         frames=options.frames,
         start=_values(SYSTEM_A if options.start == "A" else SYSTEM_B),
         runaway=None,
@@ -259,7 +262,7 @@ def system(options: Options = Options()) -> cg.System:
 
 
 #: What the mixture needs of MC-EM. Y of all frames move in every step: those that stay where earlier parameters put
-#: them answer for a slope of their own, and steps are taken back for it. Frames are best few, -s every=16.
+#: them answer for a slope of their own, and steps are taken back for it.
 FIT = {
     "free_chains": 512,
     "clamped_chains": 2,
@@ -303,6 +306,12 @@ SETTLE = {
     "tolerance": 1.0,
     "max_iterations": 56,
 }
+
+
+def _thinned(data: xr.Dataset, most: int | None) -> xr.Dataset:
+    """Frames equally far apart, no more than ``most``."""
+    every = 1 if most is None else -(-data.sizes["frame"] // most)
+    return data.isel(frame=slice(None, None, every))
 
 
 def _values(pairs: Mapping[str, tuple[float, float]]) -> dict[str, float]:

@@ -170,7 +170,9 @@ def _starts() -> np.ndarray:
 def _complete(key: Array, x: Array) -> Array:
     """Y beside the middle of the two X, an angstrom away in some direction."""
     side = jax.random.normal(key, (len(x), 3))
-    middle = 0.5 * (x[:, 0] + x[:, 1]) + side / jnp.linalg.norm(side, axis=1, keepdims=True)
+    apart = x[:, 1] - x[:, 0]
+    apart = apart - BOX * jnp.round(apart / BOX)  # frames may be wrapped
+    middle = x[:, 0] + 0.5 * apart + side / jnp.linalg.norm(side, axis=1, keepdims=True)
     return jnp.stack([x[:, 0], middle, x[:, 1]], 1)
 
 

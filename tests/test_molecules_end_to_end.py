@@ -145,6 +145,7 @@ def test_matched_distributions_give_much_of_the_potentials_back(fits: dict[str, 
             assert value < 0.3, (method, label)
 
 
+@pytest.mark.slow
 def test_all_are_compared(predicted: dict[str, Done]) -> None:
     """A row each, with numbers; with the true potentials, which FM has, only noise is left.
 

@@ -123,6 +123,7 @@ def test_lengths_are_stored_in_angstrom(here: Any) -> None:
     assert predicted["bulk_modulus_mcse"].attrs["units"] == "bar"
 
 
+@pytest.mark.slow
 def test_the_same_model_elsewhere(posterior: Fit) -> None:
     """Fewer, warmer sites in a larger box, from random places of a lattice."""
     other = {"sites": 20, "temperature": 450.0, "box": 11.0}

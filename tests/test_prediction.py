@@ -146,6 +146,7 @@ def test_another_system_s_reference_is_refused(fit: Fit, change, text: str) -> N
         cg.predict(fit, draws=4, reference=change(data("0.5:1.5:2")))
 
 
+@pytest.mark.slow
 def test_one_field_takes_its_own_from_a_sweep(system) -> None:
     from dataclasses import replace
 

@@ -130,6 +130,7 @@ def test_hostile_strings_are_escaped(fitted: Path, tmp_path: Path) -> None:
     assert "Did NOT converge" in html
 
 
+@pytest.mark.slow
 def test_one_field_needs_no_sweep(folder: Path, tmp_path: Path) -> None:
     one = io.load(folder / "data.nc").isel(mu=2)
     one = one.drop_vars("mu").assign_attrs(mu=1.0)

@@ -191,20 +191,21 @@ def search(
                 slope = slope_of(said.witness, flat[:, :terms], by_u, beta)
             else:
                 slope = downhill(said, flat[:, :terms], by_u, beta)
-            if not (np.isfinite(slope).all() and np.isfinite(said.loss)):
+            # A metric's witness has a slope however far samples are apart; a classifier's then has none.
+            sure = said.logit is not None and said.accuracy > 1.0 - ROUNDING
+            if not (np.isfinite(said.loss) and (sure or np.isfinite(slope).all())):
                 ended = "diverged: the critic's loss is not a number"
                 break
             # A mean log-loss has a quarter of the covariance for its curvature.
             ridge = LEAST_RIDGE + 4.0 * penalty + added.variance
             scores = beta * flat[:, :terms] @ by_u
             view = View(scores, raw, chain, chains, ridge, added.variance == 0.0)
-            steps, more = rule.advance(steps, slope, view)
+            went, more = rule.advance(steps, np.where(np.isfinite(slope), slope, 0.0), view)
+            steps = steps if sure else went
             shown = _shown(said, added, failed)
             rows.append({"u": u, "slope": slope, **shown, **more})
             numbers = {k: v for k, v in more.items() if np.ndim(v) == 0}
             progress.update("arcg", (iteration + 1) / effort.max_iterations, {**shown, **numbers})
-            # A metric's witness has a slope however far samples are apart; a classifier's then has none.
-            sure = said.logit is not None and said.accuracy > 1.0 - ROUNDING
             all_apart = all_apart + 1 if sure else 0
             if all_apart >= ALL:
                 ended = "separated"

@@ -8,7 +8,7 @@ import numpy as np
 from bayescg.critics import Annealing, Critic, Logistic, Perceptron
 from bayescg.infer.descent import Rule
 from bayescg.infer.program import Program
-from bayescg.infer.settling import Newton
+from bayescg.infer.settling import Excursions
 from bayescg.options import option
 
 __all__ = ["CriticOptions", "DescentOptions", "NewtonOptions"]
@@ -151,6 +151,6 @@ class NewtonOptions:
             if not getattr(self, name) > 0.0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name):g}.")
 
-    def newton(self) -> Newton:
+    def newton(self) -> Excursions:
         """The rule of Newton's steps."""
-        return Newton(self.longest, self.tolerance, self.spread, self.reach)
+        return Excursions(self.longest, self.tolerance, self.spread, self.reach)

@@ -15,7 +15,7 @@ import numpy as np
 from bayescg.infer.response import Answer, Visit, visited
 from bayescg.infer.steps import View
 
-__all__ = ["Newton", "Settling"]
+__all__ = ["Excursions", "Settling"]
 
 OUT = 1.25  # widths of the design that a visit is away from the optimum
 ROUND_OFF = 1e-12  # of a feature, relative to its mean, that does not vary
@@ -40,7 +40,7 @@ class Settling(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Newton:
+class Excursions:
     """Rule of the steps.
 
     :param longest: change of the optimum, in standard deviations of what a configuration of the model says.

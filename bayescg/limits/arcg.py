@@ -16,6 +16,9 @@ from bayescg.system import System
 
 __all__ = ["ARCGOptions", "arcg"]
 
+#: What only a classifier has.
+OF_CRITICS = frozenset({"critic", "critic_steps", "hidden", "penalty", "folds"})
+
 
 @dataclass(frozen=True)
 class ARCGOptions(AdversarialEffort, CriticOptions, DescentOptions, NewtonOptions):
@@ -65,11 +68,21 @@ def arcg(
     chosen = options_for(system, "arcg", ARCGOptions(), {**options, **names})
 
     def judged(chosen: ARCGOptions) -> Judge:
-        return judge_of(
+        judge = judge_of(
             chosen.divergence if divergence is None else divergence,
             chosen.critic if critic is None else critic,
             chosen,
         )
+        asked = sorted(OF_CRITICS & {*options, *({"critic"} if critic is not None else ())})
+        if asked and not isinstance(judge, Classified):
+            named = (
+                chosen.divergence if divergence is None else getattr(divergence, "name", divergence)
+            )
+            raise ValueError(
+                f"{', '.join(asked)}: {named} has a witness of its own and needs no critic; allowed is that with the "
+                "divergences relative_entropy, hellinger, bhattacharyya, squared and jensen_shannon."
+            )
+        return judge
 
     def newton(chosen: ARCGOptions) -> Adversarial:
         judge = judged(chosen)

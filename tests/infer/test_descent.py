@@ -179,8 +179,7 @@ STIFF = np.array([[1.0, 0.9, 0.0], [0.9, 1.0, 0.0], [0.0, 0.0, 4.0]])
 def test_natural_steps_have_one_length_in_the_metric() -> None:
     """Of one slope just the rate, whatever its size, and against the slope in the metric; by hand, damping included."""
     slope = np.array([1.0, -0.2, 3.0])
-    own = np.sqrt(np.diag(STIFF))
-    damped = STIFF + 1e-3 * np.diag(own**2)
+    damped = STIFF + 1e-3 * np.diag(np.diag(STIFF)) + 0.04 * np.eye(3)
     expected = np.linalg.solve(damped, slope)
     expected *= -0.3 / np.sqrt(slope @ expected)
     for size in (1e-6, 1.0, 1e6):
@@ -190,7 +189,7 @@ def test_natural_steps_have_one_length_in_the_metric() -> None:
 
 def test_natural_steps_do_not_depend_on_the_units_of_parameters() -> None:
     slopes, units = np.random.default_rng(0).normal(size=(20, 3)), np.array([1e-3, 1.0, 50.0])
-    rule = Rule(np.ones(3), kind="natural")
+    rule = Rule(np.ones(3), kind="natural", floor=0.0)
     plain = natural(rule, slopes, STIFF)
     other = natural(rule, slopes / units, STIFF / np.outer(units, units))
     np.testing.assert_allclose(other, plain * units, rtol=1e-9)
@@ -201,6 +200,17 @@ def test_a_parameter_without_information_stays() -> None:
     slopes = np.random.default_rng(0).normal(size=(20, 3)) * [1.0, 0.0, 1.0]
     steps = natural(Rule(np.ones(3), kind="natural"), slopes, metric)
     assert np.all(steps[:, 1] == 0.0) and np.all(steps[:, 0] != 0.0)
+
+
+def test_a_single_configuration_digs_no_hole() -> None:
+    """One of ten thousand tells of a second parameter, in an iteration whose slope it makes up. Its standard deviation
+    is a hundred units; with the floor a step goes five times the rate."""
+    metric, slopes = np.diag([4.0, 1e-4]), np.array([[1.0, 0.0], [-1.0, 0.0]] * 5 + [[0.0, 0.3]])
+    allowed, free = (
+        natural(Rule(np.full(2, 0.06), kind="natural", floor=f), slopes, metric)[-1, 1]
+        for f in (0.04, 0.0)
+    )
+    assert abs(free) > 6.0 and abs(allowed) < 4.0 * 0.3
 
 
 def test_natural_steps_reach_what_single_ones_do_not() -> None:
@@ -236,3 +246,15 @@ def test_many_parameters_that_go_nowhere_end_a_stage() -> None:
         if rule.done(descent):
             break
     assert rule.done(descent)
+
+
+@pytest.mark.parametrize(("own", "ends"), [(1e-3, True), (0.5, False)])
+def test_what_no_configuration_tells_of_holds_up_nothing(own: float, ends: bool) -> None:
+    """A slope of one sign moves a parameter all the time. Only where that changes nothing a stage may end."""
+    rng = np.random.default_rng(4)
+    rule, descent = Rule(np.full(2, 0.1), window=20, kind="natural"), Descent.start(np.zeros(2))
+    for _ in range(60):
+        slope = np.array([rng.normal(), -own])
+        descent = rule.step(descent, slope, settled=True, metric=np.diag([1.0, own**2]))
+    assert descent.u[1] > 0.0
+    assert (descent.stage > 0) is ends

@@ -111,6 +111,7 @@ def test_each_member_is_approximated_under_its_own_prior() -> None:
     np.testing.assert_allclose(found.precision[1] - found.precision[0], expected, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_an_interrupted_fit_starts_nothing_new() -> None:
     """Neither the look for infinity, nor a second search, nor weights, once the user asks for an end."""
 

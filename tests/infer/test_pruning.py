@@ -15,9 +15,8 @@ from models import ising
 MU = {"mu": jnp.asarray(0.4)}
 
 
-@pytest.mark.parametrize(
-    ("up", "back"), [pytest.param(0.7, True, marks=pytest.mark.slow), (0.5, False)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("up", "back"), [(0.7, True), (0.5, False)])
 def test_a_coefficient_stays_away_only_where_the_exact_posterior_gains(
     up: float, back: bool
 ) -> None:

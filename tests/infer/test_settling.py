@@ -5,7 +5,7 @@ import pytest
 
 from bayescg.critics import labelled
 from bayescg.infer.response import Answer, Visit, visited
-from bayescg.infer.settling import Newton, Settling
+from bayescg.infer.settling import Excursions, Settling
 from bayescg.infer.steps import View
 
 CHAINS, FRAMES, FEATURES = 32, 2000, 40
@@ -25,7 +25,7 @@ def drawn(
 
 
 def searched(
-    rule: Newton,
+    rule: Excursions,
     iterations: int,
     *,
     seed: int = 1,
@@ -58,9 +58,9 @@ def searched(
     return states
 
 
-def newton(reach: float = 6.0, **how: float) -> Newton:
+def newton(reach: float = 6.0, **how: float) -> Excursions:
     """The rule; parameters have standard deviations of 1 here, and features bend nowhere."""
-    return Newton(reach=reach, **how)  # type: ignore[arg-type]
+    return Excursions(reach=reach, **how)  # type: ignore[arg-type]
 
 
 def by_frames(share: np.ndarray = SHARE) -> np.ndarray:

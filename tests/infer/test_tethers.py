@@ -108,6 +108,7 @@ def test_another_likelihood_of_sites_is_refused(frames: np.ndarray) -> None:
         check_factorises(p, x, {})
 
 
+@pytest.mark.slow
 def test_the_width_s_score_by_stein_s_identity(frames: np.ndarray) -> None:
     """The same mean as the plain one, and far less noise; the same information, and far less noise.
 

@@ -233,7 +233,13 @@ def test_a_critic_that_tells_all_apart_ends_the_search() -> None:
         found.attrs["messages"]
     )
     assert found.attrs["iterations"] < 20
-    assert np.isfinite(found["posterior"]["sigma"].values).all()
+    trace = found["em_trace"]
+    assert np.all(trace["accuracy"].values[-3:] == 1.0)
+    # Where no guess is wrong nothing moves.
+    assert np.ptp(trace["u"].values[-3:], axis=0).max() == 0.0
+    np.testing.assert_allclose(
+        found["posterior"]["sigma"].values.ravel(), trace["sigma"].values[-1]
+    )
 
 
 def test_a_metric_goes_on_where_a_classifier_would_be_at_its_end() -> None:
@@ -363,6 +369,10 @@ def test_bad_options_are_refused(options: dict[str, Any], said: str, spins: xr.D
         ({"rate": -1.0}, "positive"),
         ({"begin": "data"}, "sites in space"),
         ({"steps": "sideways"}, "natural"),
+        (
+            {"divergence": "mmd", "folds": 1, "critic": "perceptron"},
+            "critic, folds: mmd has a witness",
+        ),
         ({"steps": "newton", "divergence": "mmd"}, "allowed with it are critic=logistic"),
         ({"steps": "newton", "critic": "perceptron"}, "allowed with it are critic=logistic"),
         ({"polish": True, "divergence": "mmd"}, "allowed with it are critic=logistic"),

@@ -85,7 +85,7 @@ def mapped(g: Any, seen: Any, **more: Any) -> tuple[System, xr.Dataset]:
     ("g", "seen"),
     [
         pytest.param(MEAN, replace(moments((1.0, 2.0, 3.0, 4.0)), box=(BOX,) * 3), id="mean"),
-        pytest.param(FeatureMap(ends), Powers(), id="function"),
+        pytest.param(FeatureMap(ends), Powers(), id="function", marks=pytest.mark.slow),
     ],
 )
 def test_a_search_finds_what_the_mapped_data_were_made_with(g: Any, seen: Any) -> None:

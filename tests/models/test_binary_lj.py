@@ -148,12 +148,22 @@ def test_bad_options_are_refused(options: list[str], said: str) -> None:
         make_system("binary_lj", options)
 
 
+def test_mcem_takes_no_more_frames_than_it_can_hold(made: xr.Dataset) -> None:
+    """Equally far apart, 250 of many; other methods take all."""
+    assert make_system("binary_lj", ["cutoff=6"], made, "mcem").options["most"] == 250
+    assert make_system("binary_lj", ["cutoff=6"], made, "arcg").options["most"] is None
+    for most, expected in ((7, 7), (9, 7), (20, 20), (250, 20)):
+        system = make_system("binary_lj", ["cutoff=6", f"most={most}"], made, "mcem")
+        assert system.batch(made).x.shape[1] == expected
+
+
 def test_other_data_are_refused(made: xr.Dataset) -> None:
     system = make_system("binary_lj", ["cutoff=6"], made)
     with pytest.raises(ValueError, match="allowed are the model's"):
         system.batch(made.isel(site=slice(30)))
 
 
+@pytest.mark.slow
 def test_a_prediction_of_more_particles_is_of_x_alone(made: xr.Dataset) -> None:
     """Chains begin in the sampler's own places, of which the X are taken and completed again."""
     short = ["max_iterations=1", "chains=8", "samples=2", "warmup=2", "noise=0", "polish=false"]
