@@ -53,6 +53,7 @@ SYSTEMS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "methanol": {
         "arcg": (),
         "rem": (),
+        "arcg, 29 knots": ("-s", "knots=29"),
         "rem, 29 knots": ("-s", "knots=29"),
         "classifier": (),
         "arcg, D1 to D3": D1_TO_D3,

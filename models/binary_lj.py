@@ -64,7 +64,7 @@ REFERENCE_OPTIONS = (
     "timestep",
 )
 #: MC-EM holds all the X of a frame, two chains each; a liquid takes some 10 ps to forget one.
-METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"mcem": {"most": 250}}
+METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"mcem": {"most": 125}}
 
 PAIRS = ("X_X", "X_Y", "Y_Y")
 #: Table II: epsilon (kcal/mol) and sigma (angstrom) of each pair of types.
@@ -264,9 +264,9 @@ def system(options: Options = Options()) -> cg.System:
 #: What the mixture needs of MC-EM. Y of all frames move in every step: those that stay where earlier parameters put
 #: them answer for a slope of their own, and steps are taken back for it.
 FIT = {
-    "free_chains": 512,
+    "free_chains": 256,
     "clamped_chains": 2,
-    "warmup": 60,  # Y put in by hand come to rest first
+    "warmup": 40,  # Y put in by hand come to rest first
     "cooling": 0.0,
     "drift": 0.2,
     "sweeps": 2,

@@ -354,6 +354,7 @@ def test_a_fit_that_is_interrupted_early(number: int, folder: Path) -> None:
     assert set(os.listdir()) - {"__pycache__"} == {"data.nc", "fit.nc", "model.py"}
 
 
+@pytest.mark.slow
 def test_a_fit_that_is_interrupted_in_its_iterations_keeps_what_it_had(folder: Path) -> None:
     endless = ["-M", "tolerance=1e-9", "-M", "max_iterations=1000000"]
     cheap = ["-s", "prior=normal", "-M", "weights=false", "-M", "draws=20"]

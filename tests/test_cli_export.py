@@ -189,6 +189,7 @@ def test_bad_input(stored: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_molecules(tmp_path: Path) -> None:
     """Every potential of the shipped model of molecules, as its own program has it."""
     model = chains(excluded=2)

@@ -196,6 +196,7 @@ def peak(name: str) -> int:
     return most
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_length(folder: Path) -> None:
     """Ten times the frames: their mapped positions alone would be 6 MB more, the atoms' 39."""
     x, _ = trajectories.molecules(10, 150)

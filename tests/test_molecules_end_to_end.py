@@ -18,6 +18,8 @@ from bayescg.cli import cli
 from bayescg.predict import Production
 from tests.small_liquid import FRAMES, frames, truth
 
+pytestmark = pytest.mark.slow  # every method on a liquid, by commands: three minutes together
+
 TABLES = ("core=3", "cutoff=7", "width=0.2", "bond_width=0.05", "angle_width=6")
 SPLINES = ("core=3", "cutoff=7", "knots=0.6", "bond=harmonic", "angle=harmonic")
 EFFORT = ("chains=16", "samples=20", "relax=10", "warmup=10", "max_iterations=3")
@@ -145,7 +147,6 @@ def test_matched_distributions_give_much_of_the_potentials_back(fits: dict[str, 
             assert value < 0.3, (method, label)
 
 
-@pytest.mark.slow
 def test_all_are_compared(predicted: dict[str, Done]) -> None:
     """A row each, with numbers; with the true potentials, which FM has, only noise is left.
 

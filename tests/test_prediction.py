@@ -103,6 +103,7 @@ def fit(system) -> Fit:
     return stand_in(system, batch, program, np.asarray(draws), key=jax.random.key(2**40 + 3))
 
 
+@pytest.mark.slow
 def test_draws_keep_their_labels(fit: Fit) -> None:
     """Each prediction is that of the posterior draw of the same chain and draw: ten t-values of 31
     degrees of freedom below 6, a false failure is rarer than 2e-5."""

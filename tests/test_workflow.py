@@ -220,6 +220,7 @@ def test_wrong_files_and_words(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data.nc", "text.nc"]
 
 
+@pytest.mark.slow
 def test_a_fit_that_does_not_converge_exits_1_and_keeps_what_it_had(
     folder: Path, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ import jax
 from jax import Array
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from bayescg.infer.estimates import (
     Chains,
@@ -140,6 +141,7 @@ def test_the_oracle_agrees_with_autodiff() -> None:
     np.testing.assert_allclose(found[1], -observed, rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_score_and_information() -> None:
     """Runs are so long that the small-sample bias of a covariance, relatively one over the number
     of samples, is far below its Monte Carlo error."""
@@ -177,6 +179,7 @@ def test_noise_is_honest_and_chains_persist() -> None:
     np.testing.assert_allclose(runs.estimates.latent_change, changed, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_fixed_latent_misses_nothing() -> None:
     """REM: the score of the completed data is known but for <phi> of the model."""
     r = reader({"X": majority(X, 2)})

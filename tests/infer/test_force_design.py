@@ -5,6 +5,7 @@ from functools import cache
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from bayescg.infer.force_design import NormalEquations, design, normal_equations
 from bayescg.potentials import (
@@ -60,6 +61,7 @@ def every_kind(seed: int = 0) -> MolecularPotential:
     )
 
 
+@pytest.mark.slow
 def test_the_design_is_the_gradient() -> None:
     """Forces to round-off, for several sets of coefficients."""
     topology, x = molecules()
@@ -81,6 +83,7 @@ def sums_of_frames() -> tuple[NormalEquations, np.ndarray]:
     return normal_equations(every_kind(), x, forces, blocks=3, curved=True), forces
 
 
+@pytest.mark.slow
 def test_sums_over_blocks_are_those_of_the_frames() -> None:
     _, x = molecules()
     sums, forces = sums_of_frames()

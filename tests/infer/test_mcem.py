@@ -59,6 +59,7 @@ def exact_mode(result: MCEMResult, batch, m: int) -> tuple[np.ndarray, np.ndarra
 
 
 @pytest.mark.parametrize("ratio", [8, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_the_map_is_the_exact_one(ratio: int) -> None:
     """Within 0.1 posterior sd in every coordinate: five standard errors of the stopping rule."""
     result, batch = fitted(ratio)
@@ -89,6 +90,7 @@ def test_the_observed_information_is_the_exact_one() -> None:
     )
 
 
+@pytest.mark.slow
 def test_an_unfinished_fit_says_so() -> None:
     system = ising.system(ising.Options(ratio=8, prior="normal", prior_scale=1.0))
     fit = MCEM(system, data(8), MCEMOptions(max_iterations=2, draws=20)).run(jax.random.key(0))

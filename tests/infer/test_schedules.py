@@ -51,6 +51,7 @@ def relative_entropy(e: Estimates) -> np.ndarray:
     return np.outer(coarse, coarse) * np.asarray(e.complete) / len(X) + 0.25 * np.eye(len(coarse))
 
 
+@pytest.mark.slow
 def test_the_printed_schedule_is_eq_31_with_eq_33() -> None:
     p = program()
     u = jnp.asarray(np.random.default_rng(2).normal(size=p.size))

@@ -275,6 +275,7 @@ def test_information_lost_in_noise_is_bounded_not_given_up(frames: np.ndarray) -
     assert np.isfinite(normal.draw(jax.random.key(0), 3)).all()
 
 
+@pytest.mark.slow
 def test_a_chain_that_cannot_be_measured_is_left_out(frames: np.ndarray) -> None:
     """A position that is no number: no sums, no move; the estimate is that of the other chains, and it is told.
 

@@ -212,6 +212,7 @@ def test_the_data_s_frames_are_completed_where_chains_begin() -> None:
     np.testing.assert_allclose(aside, 1.0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_chains_of_p_c_begin_where_the_latents_have_come_to_rest() -> None:
     """The data's ends are held, every middle has moved, and chains of p_c begin in all of them."""
     system, _, program, x = case(6)
@@ -284,6 +285,7 @@ def climbed() -> Fit:
     return replace(mcem(case(FEW).system, data(), **few), point=True).run(jax.random.key(0))
 
 
+@pytest.mark.slow
 def test_mcem_climbs_the_exact_posterior() -> None:
     """Four fifths of the way up, which is 300 nats."""
     system, batch, program, _ = case(FEW)

@@ -125,6 +125,7 @@ def test_newton_s_steps_say_how_well_the_data_know_the_parameters(
         pytest.param("sobolev", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_every_divergence_leads_there(name: str, spins: xr.Dataset, by_rem: np.ndarray) -> None:
     """The model holds the truth, so that all divergences have their minimum near the same place."""
     found = fit(
@@ -310,6 +311,7 @@ def test_an_interrupted_search_keeps_what_it_had(spins: xr.Dataset) -> None:
     assert 0 < found.attrs["iterations"] <= 6  # type: ignore[operator]
 
 
+@pytest.mark.slow
 def test_noise_begins_with_what_it_takes() -> None:
     """A model that is nearly right needs none; one that is far off some."""
     effort = words(max_iterations=1)
@@ -406,6 +408,7 @@ def test_a_fit_begins_where_another_ended(
     np.testing.assert_allclose(first, mean, atol=0.01)
 
 
+@pytest.mark.slow
 def test_a_start_that_is_no_result_of_the_model_is_refused(
     spins: xr.Dataset, tmp_path: Path
 ) -> None:

@@ -217,6 +217,7 @@ def check_moments(draws: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -
     check_z(products.reshape(-1, len(i)).mean(0), covariance[i, j], error)
 
 
+@pytest.mark.slow
 def test_the_conjugate_posterior_is_that_of_the_program() -> None:
     """NUTS on the program with a normal prior and a known residual variance, against the closed form."""
     variance, scale = 0.6, 0.8
@@ -342,6 +343,7 @@ def test_draws_have_the_errors_that_are_stated() -> None:
         assert fit.attrs["errors"] == form
 
 
+@pytest.mark.slow
 def test_held_out_coverage_is_told() -> None:
     """0.9 of the coefficients in 20 data sets of independent frames, for errors of either form.
 

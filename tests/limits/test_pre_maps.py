@@ -88,6 +88,7 @@ def mapped(g: Any, seen: Any, **more: Any) -> tuple[System, xr.Dataset]:
         pytest.param(FeatureMap(ends), Powers(), id="function", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_a_search_finds_what_the_mapped_data_were_made_with(g: Any, seen: Any) -> None:
     """The bond X-X is fitted from the middle of the prior. Of the first difference of mean and width less than a third
     is left. The same random numbers draw what both are measured on, so that what divides them is the search, with 512
@@ -136,6 +137,7 @@ def test_a_prediction_of_it_is_measured_on_mapped_configurations() -> None:
         (lambda x: x[:, ::-2], "the deterministic map of the program differ"),
     ],
 )
+@pytest.mark.slow
 def test_a_map_that_is_none_is_refused(g: Any, says: str) -> None:
     """Before anything is simulated, by what it makes of configurations."""
     data = make_reference("virtual_bond", ["frames=20"], 0)

@@ -125,6 +125,7 @@ def fitted() -> Fit:
     return ybg(system(), dataset(), block=PER_CHAIN).run(jax.random.key(1))
 
 
+@pytest.mark.slow
 def test_a_liquids_coefficients_come_back() -> None:
     """Within their sandwich errors over 48 independent chains (1e-5: a false failure), which say enough: the well
     of 0.5 kcal/mol is found to a fifth."""

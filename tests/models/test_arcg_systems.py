@@ -34,12 +34,12 @@ def test_a_critic_finds_the_bond_s_distribution() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "most"), [("methanol", 1.3), ("spce_water", 1.0)])
-def test_a_critic_finds_the_rdf(name: str, most: float) -> None:
-    """Within 0.03 + 3 standard errors + 0.002 angstrom times the slope; methanol's 15 knots miss it at its peak, as
-    REM's optimum with them does (1.1)."""
-    found = fit(name, SHIPPED[name], method="arcg")
+@pytest.mark.parametrize(("name", "options"), [("methanol", ["knots=29"]), ("spce_water", [])])
+def test_a_critic_finds_the_rdf(name: str, options: list[str]) -> None:
+    """Within 0.03 + 3 standard errors + 0.002 angstrom times the slope. Methanol's 15 knots are at that bar by REM's
+    optimum already, and noise decides on which side of it."""
+    found = fit(name, SHIPPED[name], method="arcg", options=options)
     assert found.attrs["converged"] == 1
     predicted = predict(found, ["rdf:width=0.05"], reference=SHIPPED[name])
     both = (results.group(predicted, g) for g in ("posterior_predictive", "reference"))
-    assert over_tolerance(*both)["RDF over its tolerance"] < most
+    assert over_tolerance(*both)["RDF over its tolerance"] < 1.0

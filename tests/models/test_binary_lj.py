@@ -149,8 +149,8 @@ def test_bad_options_are_refused(options: list[str], said: str) -> None:
 
 
 def test_mcem_takes_no_more_frames_than_it_can_hold(made: xr.Dataset) -> None:
-    """Equally far apart, 250 of many; other methods take all."""
-    assert make_system("binary_lj", ["cutoff=6"], made, "mcem").options["most"] == 250
+    """Equally far apart, 125 of many; other methods take all."""
+    assert make_system("binary_lj", ["cutoff=6"], made, "mcem").options["most"] == 125
     assert make_system("binary_lj", ["cutoff=6"], made, "arcg").options["most"] is None
     for most, expected in ((7, 7), (9, 7), (20, 20), (250, 20)):
         system = make_system("binary_lj", ["cutoff=6", f"most={most}"], made, "mcem")

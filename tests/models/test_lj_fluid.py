@@ -29,6 +29,7 @@ def test_reference_data_hold_what_a_fit_needs(made: xr.Dataset) -> None:
     np.testing.assert_allclose(system.box, (32 / 0.012) ** (1.0 / 3.0), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_with_nothing_latent_mcem_is_rem() -> None:
     """The same program, data and key: every parameter of every iteration is the same number."""
     rng = np.random.default_rng(0)

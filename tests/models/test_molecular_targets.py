@@ -100,6 +100,7 @@ def test_given_potentials_are_felt_and_not_fitted(targets: Path, fitted: Any) ->
     np.testing.assert_allclose(posterior["pair_potential_B_B"][0, 0], expected, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_result_knows_what_was_given(tmp_path: Path, targets: Path, fitted: Any) -> None:
     results.save(fitted, tmp_path / "result.nc")
     stored = results.load(tmp_path / "result.nc")

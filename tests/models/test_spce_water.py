@@ -189,6 +189,7 @@ def test_the_core_is_that_of_the_frames_which_thinning_leaves() -> None:
     assert system.options["core"] == pytest.approx(np.floor(100 * closest) / 100)
 
 
+@pytest.mark.slow
 def test_correlated_frames_are_thinned_and_counted() -> None:
     """Shipped frames, each four times: a quarter of them is used; unless that is not wanted."""
     data = water(40)
@@ -342,6 +343,7 @@ def test_what_is_sampled_is_the_potential() -> None:
         pytest.param(["basis=spline", "three_body=none"], "mcem", {}, marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_every_choice_of_potential_and_schedule_runs(
     words: list[str], method: str, how: dict[str, Any]
 ) -> None:

@@ -170,6 +170,7 @@ def reference_of(source: Path | xr.Dataset, *observables: str) -> xr.Dataset:
 
 
 @pytest.mark.usefixtures("unsimulated")
+@pytest.mark.slow
 def test_targets_without_frames_leave_joint_distributions_to_the_fitted_ones() -> None:
     given = measured(2).drop_vars([NAME, f"{NAME}_se"])
     found = reference_of(given, NAME, "bond_AB")

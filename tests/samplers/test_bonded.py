@@ -79,6 +79,7 @@ K_BOND, K_ANGLE = 60.0, 12.0
 
 
 @pytest.mark.parametrize("kind", ["langevin", "hmc"])
+@pytest.mark.slow
 def test_isolated_molecules_against_quadrature(kind: str) -> None:
     """Means of r, theta and cos(phi), with the Jacobians r^2 and sin(theta).
 

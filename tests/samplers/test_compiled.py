@@ -83,6 +83,7 @@ def tables_of(name: str) -> tuple[Tables, Tether | Held | None]:
 
 @needed
 @pytest.mark.parametrize("name", CASES)
+@pytest.mark.slow
 def test_forces_and_energies(name: str) -> None:
     """As JAX has them, but for the energy that only held sites have."""
     tables, tether = tables_of(name)
@@ -179,6 +180,7 @@ def test_many_cells_and_crowded_rows(place) -> None:  # type: ignore[no-untyped-
 
 @needed
 @pytest.mark.parametrize("name", CASES)
+@pytest.mark.slow
 def test_newton_s_equations(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One HMC trajectory is JAX's, as far as rounding lets both go together."""
     potential, tether = CASES[name]
@@ -264,6 +266,7 @@ def test_counts_have_the_derivative_of_their_weights() -> None:
 
 
 @needed
+@pytest.mark.slow
 def test_narrow_processors(tmp_path: Path) -> None:
     """Lists of single sites, which processors without vectors of sixteen numbers have, give the same forces."""
     code = (
@@ -318,6 +321,7 @@ def test_a_compiler_that_fails(tmp_path: Path, compiler: str) -> None:
 
 
 @needed
+@pytest.mark.slow
 def test_kernels_are_kept_for_the_next_run(tmp_path: Path) -> None:
     assert said(tmp_path)[0] == "True"
     (kept,) = tmp_path.rglob("*.so")

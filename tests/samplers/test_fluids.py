@@ -77,6 +77,7 @@ def check_physics(name: str, kind: str, hot: float, **settings: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["hmc", "langevin"])
+@pytest.mark.slow
 def test_physical_validation_of_a_fluid(kind: str) -> None:
     check_physics("fluid", kind, 1.4)
 

@@ -68,6 +68,7 @@ def curvature(p: ParticlePotential) -> np.ndarray:
     return np.append(1.05 * size, 0.0)
 
 
+@pytest.mark.slow
 def test_as_near_to_the_exact_potential_as_the_table_is_fine() -> None:
     """A piece of length h in s = r^2 is off by h^2/8 u'' in energy, by h u'' in its slope.
 

@@ -77,6 +77,7 @@ def test_a_wrong_kernel_is_caught(wrong: Callable[[Step], Step]) -> None:
         check_stationary(sampler, potential(), BETA, jax.random.key(0), FIELDS)
 
 
+@pytest.mark.slow
 def test_single_precision_is_enough() -> None:
     """The probability of every flip, in 32 bits as in 64, strong couplings included."""
     x = jnp.asarray(brute_force.spins(8).T, float)

@@ -68,6 +68,7 @@ def history(kind: str, free: tuple[int, ...] | None = (0, 1, 0)) -> tuple[np.nda
 
 
 @every_kind
+@pytest.mark.slow
 def test_virtual_sites_have_the_conditional_distribution(kind: str) -> None:
     """Means of the distances of Y from both X, their squares and their product, given X-X.
 

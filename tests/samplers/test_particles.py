@@ -43,6 +43,7 @@ every_kind = pytest.mark.parametrize("sampler", [HMC, LANGEVIN], ids=["hmc", "la
 
 
 @every_kind
+@pytest.mark.slow
 def test_protocol(sampler: Sampler) -> None:
     """Form and type stay, the key decides all, and the chain axis is the last."""
     assert list(inspect.signature(sampler.init).parameters) == ["key", "chains"]
@@ -104,6 +105,7 @@ def tables_of(scales: list[float]) -> tuple[Tables, Array]:
     return jax.vmap(one, out_axes=axes)(jnp.asarray(scales)), jnp.ones(())
 
 
+@pytest.mark.slow
 def test_trajectories_can_be_gone_back() -> None:
     """Without a thermostat, in double precision: velocities turned round lead to where they came from."""
     state = FREE.init(jax.random.key(0), 3)
@@ -143,6 +145,7 @@ def test_chains_of_a_sweep_each_have_their_potential() -> None:
         pytest.param(Dynamics("langevin", friction=1.0, first=0.02, target=0.99), id="langevin"),
     ],
 )
+@pytest.mark.slow
 def test_distance_of_two_sites(dynamics: Dynamics) -> None:
     """Against quadrature of 4 pi r^2 exp(-u); all that is beyond the cut-off is one outcome.
 
@@ -175,6 +178,7 @@ def lennard_jones(r: float) -> float:
 
 
 @pytest.mark.parametrize("kind", ["hmc", "langevin"])
+@pytest.mark.slow
 def test_tethered_sites_are_normal(kind: str) -> None:
     """Free but for harmonic tethers of stiffness k: variance 1/k, and velocities of variance 1.
 
@@ -229,6 +233,7 @@ def test_a_chain_that_blows_up_is_put_back(sampler: Sampler) -> None:
     assert np.all(np.isfinite(ill.v))
 
 
+@pytest.mark.slow
 def test_a_list_that_runs_over_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     """More neighbours than it holds, though nothing is infinite; lists are made for all together.
 

@@ -27,6 +27,7 @@ def simulated(x: np.ndarray, **how: Any) -> list[np.ndarray]:
     return list(simulate(FLUID_BOX, DYNAMICS, jax.random.key(0), x, FLUID, 1.0, **how))
 
 
+@pytest.mark.slow
 def test_lengths_and_progress() -> None:
     """As many configurations as intervals, an interval of motion apart, and both stages told to their end."""
     told: list[tuple[str, float]] = []
