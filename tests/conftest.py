@@ -1,7 +1,6 @@
 """What holds for every test: double precision, no window, nothing random from run to run."""
 
 from importlib.util import find_spec
-import shutil
 import signal
 import tempfile
 from typing import Any
@@ -27,15 +26,15 @@ FOLDER = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """One store of compiled programs for all workers of a run: many tests fit the same ones.
+    """One store of compiled programs for all workers of a run, and for the next run: many tests fit the same ones.
 
     Not by the environment: commands that tests start would say on stderr where they found a program.
     """
     given = getattr(config, "workerinput", None)
-    folder = tempfile.mkdtemp(prefix="bayescg-compiled-") if given is None else given[COMPILED]
     if given is None:
-        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
-        config.stash[FOLDER] = folder
+        kept = getattr(config, "cache", None)  # none under -p no:cacheprovider
+        config.stash[FOLDER] = str(kept.mkdir(COMPILED)) if kept else tempfile.mkdtemp()
+    folder = config.stash[FOLDER] if given is None else given[COMPILED]
     jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
