@@ -48,7 +48,7 @@ demo: $(VENV)/.installed
 demo-ising: $(VENV)/.installed
 	$(BIN)/bayescg demo ising -o demo/ising
 
-# Compiling is most of what the tests do: they have it done lightly, which halves them. The slow lane compiles as users do.
+# Compiling is most of what the tests do: they have it done lightly. The slow lane compiles as users do.
 test: export XLA_FLAGS := $(or $(XLA_FLAGS),--xla_backend_optimization_level=1)
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

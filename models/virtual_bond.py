@@ -35,6 +35,7 @@ from bayescg.potentials import (
     classes_of,
 )
 from bayescg.samplers import Dynamics, Sampler, particle_sampler
+from bayescg.space import minimum_image
 from bayescg.topology import Bonded, Topology
 from bayescg.units import beta_of
 
@@ -170,8 +171,7 @@ def _starts() -> np.ndarray:
 def _complete(key: Array, x: Array) -> Array:
     """Y beside the middle of the two X, an angstrom away in some direction."""
     side = jax.random.normal(key, (len(x), 3))
-    apart = x[:, 1] - x[:, 0]
-    apart = apart - BOX * jnp.round(apart / BOX)  # frames may be wrapped
+    apart = minimum_image((x[:, 1] - x[:, 0]).T, (BOX,) * 3).T  # frames may be wrapped
     middle = x[:, 0] + 0.5 * apart + side / jnp.linalg.norm(side, axis=1, keepdims=True)
     return jnp.stack([x[:, 0], middle, x[:, 1]], 1)
 

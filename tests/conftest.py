@@ -33,7 +33,10 @@ def pytest_configure(config: pytest.Config) -> None:
     given = getattr(config, "workerinput", None)
     if given is None:
         kept = getattr(config, "cache", None)  # none under -p no:cacheprovider
-        config.stash[FOLDER] = str(kept.mkdir(COMPILED)) if kept else tempfile.mkdtemp()
+        if kept is None:
+            spare = tempfile.TemporaryDirectory()
+            config.add_cleanup(spare.cleanup)
+        config.stash[FOLDER] = spare.name if kept is None else str(kept.mkdir(COMPILED))
     folder = config.stash[FOLDER] if given is None else given[COMPILED]
     jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

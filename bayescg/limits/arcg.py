@@ -18,6 +18,7 @@ __all__ = ["ARCGOptions", "arcg"]
 
 #: What only a classifier has.
 OF_CRITICS = frozenset({"critic", "critic_steps", "hidden", "penalty", "folds"})
+CLASSIFIED = "relative_entropy, hellinger, bhattacharyya, squared and jensen_shannon"
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def arcg(
             )
             raise ValueError(
                 f"{', '.join(asked)}: {named} has a witness of its own and needs no critic; allowed is that with the "
-                "divergences relative_entropy, hellinger, bhattacharyya, squared and jensen_shannon."
+                f"divergences {CLASSIFIED}."
             )
         return judge
 
@@ -89,8 +90,7 @@ def arcg(
         if not isinstance(judge, Classified) or not isinstance(judge.critic, Logistic):
             raise ValueError(
                 "steps=newton, and polish, go where a linear classifier tells least; allowed with it are "
-                "critic=logistic and the divergences relative_entropy, hellinger, bhattacharyya, squared and "
-                "jensen_shannon."
+                f"critic=logistic and the divergences {CLASSIFIED}."
             )
         rule = chosen.newton()
         # What holds a critic back is that critic's own penalty.

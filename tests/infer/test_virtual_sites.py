@@ -8,14 +8,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro
-import numpyro.distributions as dist
 import pytest
 from scipy.optimize import minimize
 import xarray as xr
 
 from bayescg import results
-from bayescg.distributions import Boltzmann
 from bayescg.infer.begin import origin, program_of
 from bayescg.infer.estimates import Estimates, Reader, estimate, relaxed, start_chains
 from bayescg.infer.fit import Fit
@@ -413,6 +410,13 @@ def test_methods_that_cannot_see_virtual_sites_are_refused(method: str, says: st
         run_of(method, case(FEW).system, data())
 
 
+def test_a_site_is_put_in_beside_the_nearest_images() -> None:
+    """Ends on two sides of the box's edge: an angstrom from the middle of the bond, not of the box."""
+    x = jnp.asarray([[[0.5, 1.0, 1.0], [BOX - 1.5, 1.0, 1.0]]])
+    y = case(FEW).system.complete(jax.random.key(0), x)[0, 1]
+    np.testing.assert_allclose(jnp.linalg.norm(y - jnp.asarray([-0.5, 1.0, 1.0])), 1.0)
+
+
 @pytest.mark.parametrize(
     "handed_on",
     [
@@ -425,24 +429,10 @@ def test_methods_that_cannot_see_virtual_sites_are_refused(method: str, says: st
     ],
 )
 def test_maps_that_look_like_keeping_sites_are_refused(handed_on: Callable[..., Any]) -> None:
-    def program(x: Any = None, *, frames: int = 1) -> None:
-        k = numpyro.sample("k", dist.LogNormal(0.0, 1.0))
-        with numpyro.plate("frame", frames if x is None else len(x)):
-            potential = ONE.potential(jnp.asarray(2.0), k, jnp.asarray(2.0), k)
-            p_c = Boltzmann(
-                potential,
-                ONE.beta,
-                log_partition=ONE.exact,
-                event_shape=(3, 3),
-                support=dist.constraints.real,
-            )
-            X = numpyro.sample("X", p_c)
-            numpyro.sample("x", dist.Delta(handed_on(X), event_dim=2), obs=x)
-
     sites = handed_on(jnp.ones((1, 3, 3))).shape[1]
     x = jnp.ones((2, sites, 3))
     with pytest.raises(ProgramError, match="each once"):
-        check_factorises(read_program(program, x, {}), x, {})
+        check_factorises(read_program(partial(mapped_program, take=handed_on), x, {}), x, {})
 
 
 def test_ends_too_far_apart_for_the_quadrature_are_refused() -> None:
