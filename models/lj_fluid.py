@@ -184,7 +184,7 @@ FIT = {
     "longest": 3.0,
     "max_iterations": 150,
     "max_sweeps": 64,
-    "tolerance": 0.25,
+    "tolerance": 1.0,
 }
 #: And of ARCG.
 SEARCH = {

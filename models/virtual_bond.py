@@ -205,11 +205,14 @@ def system(options: Options = Options()) -> cg.System:
         start=PAPER if options.start == "paper" else MIDDLE,
         runaway=None,
         box=box,
-        method_defaults={"mcem": FIT, "arcg": SEARCH, "nuts": {"mass": "dense"}},
+        method_defaults={"mcem": FIT, "arcg": SEARCH, "nuts": RIDGE},
         units=UNITS,
         derived=partial(_distribution, triangle=triangle),
     )
 
+
+#: What the posterior's ridge needs of NUTS to mix along it: short steps, and many.
+RIDGE = {"mass": "dense", "target_accept": 0.97, "warmup": 1500, "samples": 3000}
 
 #: What three sites need of MC-EM.
 FIT = {

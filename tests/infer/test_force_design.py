@@ -100,6 +100,7 @@ def test_sums_over_blocks_are_those_of_the_frames() -> None:
     np.testing.assert_array_equal(sums.met, np.any(g != 0.0, 1).sum(0))
 
 
+@pytest.mark.slow
 def test_laplacians_are_divergences_of_the_design() -> None:
     """Of each function in the last block, one frame, by central differences; linear tables have none."""
     one, x = every_kind(), molecules()[1][6]

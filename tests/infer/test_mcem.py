@@ -70,6 +70,7 @@ def test_the_map_is_the_exact_one(ratio: int) -> None:
         assert np.abs((result.u[m] - mode) / sd).max() < 0.1
 
 
+@pytest.mark.slow
 def test_the_observed_information_is_the_exact_one() -> None:
     """Louis' identity, in units of the exact posterior sd, within 0.1: the estimates are those of the
     last step, up to 0.04 sd from the mode, whose Monte Carlo errors other keys showed to be 0.01."""
@@ -189,6 +190,7 @@ def test_rem_ends_at_its_stationary_point() -> None:
         assert np.abs(step / np.sqrt(np.diag(inverse))).max() < 0.4
 
 
+@pytest.mark.slow
 def test_a_member_that_is_not_finite_is_given_up_alone() -> None:
     system = ising.system(ising.Options(ratio=8, prior="normal", prior_scale=1.0))
     batch = system.batch(data(8))

@@ -67,6 +67,7 @@ def test_the_printed_schedule_is_eq_31_with_eq_33() -> None:
     assert not step.rejected
 
 
+@pytest.mark.slow
 def test_the_scaled_schedule_takes_ard_implicitly_and_starts_with_a_newton_step() -> None:
     """theta <- (theta + eta D G) / (1 + eta D tau); D is one over a block's largest eigenvalue."""
     p = program()

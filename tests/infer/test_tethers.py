@@ -202,6 +202,7 @@ def test_a_step_is_straight_in_natural_parameters(frames: np.ndarray) -> None:
     assert there[at] - u[at] == pytest.approx(np.log(1.0 - 0.75), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_noise_of_the_score_does_not_bend_the_posterior(frames: np.ndarray) -> None:
     """What the data have of the statistics beyond the model, r, is known at a mode from the prior.
 

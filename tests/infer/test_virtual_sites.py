@@ -231,8 +231,11 @@ def test_chains_of_p_c_begin_where_the_latents_have_come_to_rest() -> None:
 
 @pytest.mark.parametrize(
     ("values", "thin"),
-    [(TARGET, 1), (INITIAL, 1), (INITIAL, 10)],
-    ids=["target", "initial", "initial, seldom measured"],
+    [
+        pytest.param(TARGET, 1, id="target", marks=pytest.mark.slow),
+        pytest.param(INITIAL, 1, id="initial"),
+        pytest.param(INITIAL, 10, id="initial, seldom measured", marks=pytest.mark.slow),
+    ],
 )
 def test_score_is_the_gradient_of_the_exact_log_likelihood(
     values: tuple[float, ...], thin: int
@@ -302,6 +305,7 @@ def test_mcem_converges_to_the_exact_mode() -> None:
     assert float(exact().log_posterior(result.mode[0])) > exact().highest - 3.0
 
 
+@pytest.mark.slow
 def test_results_hold_the_bonds_and_the_density_of_the_ends() -> None:
     program, mode = case(FEW).program, jnp.asarray(climbed().mode[0])
     idata = to_inference_data(climbed(), prior_draws=20)

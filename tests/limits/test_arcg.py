@@ -49,11 +49,17 @@ def by_rem(spins: xr.Dataset) -> np.ndarray:
     ("method", "more"),
     [
         ("arcg", {"rate": 0.02}),
-        ("arcg", {"rate": 0.02, "noise": 4.0}),
-        ("arcg", {"rate": 0.02, "critic": "perceptron", "critic_steps": 20}),
+        pytest.param("arcg", {"rate": 0.02, "noise": 4.0}, marks=pytest.mark.slow),
+        pytest.param(
+            "arcg",
+            {"rate": 0.02, "critic": "perceptron", "critic_steps": 20},
+            marks=pytest.mark.slow,
+        ),
         ("arcg", {"steps": "natural", "rate": 0.1}),
         ("arcg", {"steps": "newton", "tolerance": 0.2}),
-        ("arcg", {"rate": 0.02, "polish": "true", "tolerance": 0.2}),
+        pytest.param(
+            "arcg", {"rate": 0.02, "polish": "true", "tolerance": 0.2}, marks=pytest.mark.slow
+        ),
         ("classifier", {}),
     ],
 )
@@ -391,6 +397,7 @@ def test_what_a_run_cannot_do_is_said_before_it(
 
 
 @pytest.mark.parametrize("method", ["arcg", "rem"])
+@pytest.mark.slow
 def test_a_fit_begins_where_another_ended(
     method: str, spins: xr.Dataset, by_rem: np.ndarray, tmp_path: Path
 ) -> None:

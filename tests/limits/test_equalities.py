@@ -67,8 +67,10 @@ def measured(statistics: Callable[[Array], Array]) -> Measured:
 
 @pytest.mark.parametrize(
     "words",
-    [("pair=spline",), ("pair=lj", "bond=harmonic", "angle=harmonic")],
-    ids=["spline", "lj"],
+    [
+        pytest.param(("pair=spline",), id="spline", marks=pytest.mark.slow),
+        pytest.param(("pair=lj", "bond=harmonic", "angle=harmonic"), id="lj"),
+    ],
 )
 def test_rem_is_mcem_with_a_dirac_map(words: tuple[str, ...]) -> None:
     """Gradient and information of one iteration, of linear parameters and of epsilon and sigma."""

@@ -59,6 +59,7 @@ def simulated(ready: Prepared, theta: np.ndarray, key: int = 0) -> Measured:
 
 
 @pytest.mark.parametrize("method", ["ibi", "imc"])
+@pytest.mark.slow
 def test_one_step_from_a_wrong_potential(method: str) -> None:
     """A pair's counts respond at once and alone: IBI's step is exact, and IMC's is to first order."""
     ready = prepared(method)

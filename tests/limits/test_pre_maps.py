@@ -105,6 +105,7 @@ def test_a_search_finds_what_the_mapped_data_were_made_with(g: Any, seen: Any) -
     assert np.all(before > 0.15) and np.all(off < 0.3 * before), (before, off)
 
 
+@pytest.mark.slow
 def test_a_prediction_of_it_is_measured_on_mapped_configurations() -> None:
     """The mean of the distance, to its Monte Carlo error, at the truth where the fit was not allowed to leave it."""
     seen = replace(moments((1.0,)), box=(BOX,) * 3)
@@ -159,6 +160,7 @@ def test_other_methods_refuse_a_map_that_no_latent_can_be_held_by() -> None:
 
 
 @pytest.mark.parametrize("name", ["virtual_bond", "binary_lj"])
+@pytest.mark.slow
 def test_shipped_maps_keep_momenta(name: str) -> None:
     """Eq. 30, told by every fit; with another mass in the data it says so, and goes on."""
     words = {

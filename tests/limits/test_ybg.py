@@ -138,6 +138,7 @@ def test_a_liquids_coefficients_come_back() -> None:
     assert np.abs(fit.mode[0][3:] - TRUTH[3:]).max() < 0.25
 
 
+@pytest.mark.slow
 def test_the_prior_is_flat_whatever_the_programs() -> None:
     fit = fitted()
     assert fit.attrs["prior_used"] == "flat" and fit.program.improper == ("theta_c",)
@@ -231,6 +232,7 @@ def drawn(rng: np.random.Generator, count: int, potential: MolecularPotential) -
     return np.asarray(centre + along * np.array([[-1.0], [1.0]])).reshape(count, 2 * COUNT, 3)
 
 
+@pytest.mark.slow
 def test_independent_bonds_come_back() -> None:
     """From 16000 exact bonds: differences of neighbouring coefficients within their errors (1e-5), and the force
     of the potential to 2 kcal/mol/angstrom where bonds are."""

@@ -316,6 +316,7 @@ def test_a_fit_starts_from_the_data_or_where_the_paper_did() -> None:
     assert not np.any(start["theta_c"])
 
 
+@pytest.mark.slow
 def test_what_is_sampled_is_the_potential() -> None:
     """Chains move on tables in single precision: of water their energy is that of the potential to a
     hundredth of kT, and to a thousandth of kT but for a constant, which is all that an ensemble knows."""

@@ -184,6 +184,7 @@ def test_targets_without_frames_leave_joint_distributions_to_the_fitted_ones() -
 
 
 @pytest.mark.usefixtures("unsimulated")
+@pytest.mark.slow
 def test_a_file_of_frames_with_topology_is_a_reference(tmp_path: Path) -> None:
     """All is measured on them, or what the file does not hold itself."""
     data = frames(count=20, seed=3)
