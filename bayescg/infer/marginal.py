@@ -31,7 +31,7 @@ def check_exact(program: Program, x: Array, conditions: dict[str, Array]) -> Non
     if not isinstance(strategy, ExactLogPartition):
         where = (
             f"it is by enumeration (at most {ENUMERABLE} coarse sites) or a transfer matrix (short range): coarsen "
-            "further, shorten L2, or use -m mcem."
+            "further, shorten L2, use -m mcem, or have it learned by -m nuts -M log_partition=learned."
             if len(program.latent_shape) == 1
             else "of sites in space it is for a molecule of two sites and one between them alone (virtual_bond): "
             "use -m mcem or arcg."

@@ -7,15 +7,19 @@ from jax import Array
 import numpy as np
 import xarray as xr
 
-from bayescg.infer.begin import program_of
+from bayescg.infer.begin import origin, program_of
 from bayescg.infer.fit import Fit, Table
 from bayescg.infer.nuts import run_nuts
+from bayescg.infer.nuts_learned import run_learned
 from bayescg.infer.options import NUTSOptions, options_for
 from bayescg.infer.progress import Progress
 from bayescg.infer.words import members_in_words
 from bayescg.system import System
 
 __all__ = ["NUTS", "NUTSOptions", "nuts"]
+
+
+OUTSIDE = 0.01  # fraction of draws that may have too few samples behind log Z
 
 
 @dataclass(frozen=True)
@@ -33,19 +37,28 @@ class NUTS:
         batch = self.system.batch(self.data)
         program = program_of(self.system, batch)
         o = self.options
-        result = run_nuts(
-            program,
-            batch.x,
-            batch.conditions,
-            key,
-            chains=o.chains,
-            warmup=o.warmup,
-            samples=o.samples,
-            target_accept=o.target_accept,
-            max_tree_depth=o.max_tree_depth,
-            dense_mass=o.mass == "dense",
-            progress=progress,
-        )
+        exact = o.log_partition == "exact"
+        if not exact and self.system.sampler.at is not None:
+            raise ValueError(
+                "log_partition=learned is for lattices; allowed for sites in space is exact, where it is known."
+            )
+        if exact:
+            result = run_nuts(
+                program,
+                batch.x,
+                batch.conditions,
+                key,
+                chains=o.chains,
+                warmup=o.warmup,
+                samples=o.samples,
+                target_accept=o.target_accept,
+                max_tree_depth=o.max_tree_depth,
+                dense_mass=o.mass == "dense",
+                progress=progress,
+            )
+        else:
+            first = origin(self.system, program, batch.x, o.start)
+            result = run_learned(self.system, program, batch, first, key, o, progress)
         found = diagnostics(to_dataset({"u": result.u}, dims={"u": ("member", "parameter")}))
         rhat = np.asarray(found["r_hat"]["u"].max("parameter", skipna=False))
         ess = np.minimum(
@@ -61,6 +74,15 @@ class NUTS:
                 f"NUTS is not to be trusted for {members_in_words(batch, at)}: R-hat up to {rhat[at].max():.3f}, "
                 f"as few as {ess[at].min():.0f} effective draws of one parameter, "
                 f"{int(divergent[at].sum())} divergences; raise -M samples, chains or target_accept."
+            )
+        log_z = result.log_z
+        if log_z and (log_z["outside"] > OUTSIDE).any():
+            at = np.flatnonzero(log_z["outside"] > OUTSIDE)
+            good[at] = False
+            messages.append(
+                f"log Z is not known well enough for {members_in_words(batch, at)}: "
+                f"{log_z['outside'][at].max():.0%} of the draws have too few samples behind them; raise -M precision, "
+                "start nearer (-M start), use more frames, or a tighter prior."
             )
         stats = {
             k: Table(("chain", "draw", "member"), v, text)
@@ -82,12 +104,16 @@ class NUTS:
             program=program,
             draws=result.u,
             mode=None,
-            approximation="NUTS, latents summed out exactly",
+            approximation=(
+                "NUTS, log Z learned by reweighting, latents sampled"
+                if log_z
+                else "NUTS, latents summed out exactly"
+            ),
             converged=good,
             ended="converged" if good.all() else "not mixed",
             messages=tuple(messages),
             seconds=result.seconds,
-            exact=True,
+            exact=exact,
             groups={"sample_stats": stats},
             options=o,
             key=key,
@@ -95,6 +121,7 @@ class NUTS:
                 "prior_used": str(self.system.options.get("prior", "as in the program")),
                 "r_hat": float(rhat.max()),
                 "ess": float(ess.min()),
+                **{f"log_partition_{k}": float(v.max()) for k, v in log_z.items()},
             },
         )
 

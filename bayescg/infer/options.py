@@ -208,11 +208,24 @@ class NUTSOptions:
     mass: Literal["diagonal", "dense"] = option(
         "diagonal", "mass matrix; dense follows correlations of few parameters, as along a ridge"
     )
+    log_partition: Literal["exact", "learned"] = option(
+        "exact",
+        "log Z: exact, latents summed out; or learned from simulations where the draws go, latents sampled (lattices)",
+    )
+    moves: int = option(4, "moves of the latents between two transitions (learned)")
+    precision: float = option(
+        0.05, "bias that the error of log Z may cause, in posterior sd (learned)"
+    )
+    start: str | None = option(
+        None, "a result of the same model, where chains start; none: the model's start (learned)"
+    )
 
     def __post_init__(self) -> None:
         if min(self.warmup, self.samples, self.max_tree_depth) < 1 or self.chains < 2:
             raise ValueError(
                 "warmup, samples and max_tree_depth must be at least 1, chains at least 2."
             )
+        if self.moves < 1 or self.precision <= 0.0:
+            raise ValueError("moves must be at least 1, and precision positive.")
         if not 0.0 < self.target_accept < 1.0:
             raise ValueError(f"target_accept must lie between 0 and 1, got {self.target_accept}.")

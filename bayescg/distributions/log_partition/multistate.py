@@ -1,0 +1,223 @@
+r"""log Z from simulations at several parameter values, with its trust region in the value.
+
+Samples of K references are pooled; with :math:`e = \beta\eta` the natural parameters, :math:`n_k` samples
+and log Z :math:`A_k` of reference k, every pooled sample has the density of the mixture, and
+
+.. math:: A(e) = \log\sum_n \exp\{e\cdot\phi_n - m_n\}, \qquad m_n = \log\sum_k n_k \exp\{e_k\cdot\phi_n - A_k\},
+
+where the :math:`A_k` are those that this equation gives back: multistate reweighting, Shirts and Chodera,
+J. Chem. Phys. 129, 124105 (2008).
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+from jax import Array
+import jax.numpy as jnp
+from jax.scipy.special import logsumexp
+from jax.tree_util import register_dataclass
+import numpy as np
+
+__all__ = ["Multistate", "multistate"]
+
+ROUNDS = 100  # of Newton's method, at most
+SETTLED = 1e-9  # of a log Z
+BEND = 2.0  # standard deviations from a reference within which A is taken to be a quadratic
+FAR = 2.5  # beyond which a wall begins
+WALL = 0.5  # its width
+NOTHING = -1e30  # a logarithm of zero that times zero is zero
+TRUSTED = (5.0, 30.0)  # effective samples below which nothing is believed, and above which all is
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class Multistate:
+    r"""log Z relative to the first reference, continued outside of what was simulated by something that rises.
+
+    Reweighting far from all references is one sample's word: A then rises by at most the largest statistic that
+    was seen, too little, and whatever maximises or samples a likelihood goes exactly there. So the value
+    goes over, where the effective sample size e falls through ``trusted``, to
+
+    .. math:: \sum_k w_k \left[A_k + \Delta_k\cdot\langle\phi\rangle_k
+              + b^2\left(\sqrt{1 + d_k^2 / b^2} - 1\right)\right],
+              \qquad d_k^2 = \Delta_k^\top\operatorname{Cov}_k[\phi]\,\Delta_k, \qquad \Delta_k = e - e_k,
+
+    with weights :math:`w_k \propto \exp\{A_k + \Delta_k\cdot\langle\phi\rangle_k\}`. A is convex, so each tangent lies
+    below it, by the relative entropy of reference k from the model asked for, and the highest tangent is that of the
+    nearest. The last term is the quadratic of the reference as far as :math:`d_k = b = 2`, and grows in proportion to
+    the distance from there on. The quadratic itself would be too much wherever order sets in and A grows slower: a
+    posterior that lies on the other side of there would never be looked at. From 2.5 on a wall keeps off what no
+    reference speaks for. What is sampled outside is not the posterior: :meth:`effective` says where more references
+    are wanted.
+
+    :param statistics: of pooled samples that differ, ``(sample, term)``; rows without a count are room for more.
+    :param log_mixture: m of each, ``(sample,)``.
+    :param log_counts: how often each came, ``(sample,)``.
+    :param natural: :math:`e_k`, ``(reference, term)``.
+    :param values: :math:`A_k - A_1`, ``(reference,)``.
+    :param means: :math:`\langle\phi\rangle_k`, ``(reference, term)``.
+    :param covariances: ``(reference, term, term)``.
+    :param metric: their mean, ``(term, term)``: where the model freezes its own covariance knows no distance.
+    :param trusted: effective samples between which the value goes over; static.
+    """
+
+    statistics: Array
+    log_mixture: Array
+    log_counts: Array
+    natural: Array
+    values: Array
+    means: Array
+    covariances: Array
+    metric: Array
+    trusted: tuple[float, float] = field(default=TRUSTED, metadata={"static": True})
+
+    def _weighed(self, e: Array) -> tuple[Array, Array]:
+        """log Z by reweighting, and the logarithm of the effective sample size."""
+        log_w = self.statistics @ e - self.log_mixture
+        total = logsumexp(log_w + self.log_counts)
+        return total, 2.0 * total - logsumexp(2.0 * log_w + self.log_counts)
+
+    def nearest(self, e: Array) -> Array:
+        """The reference that is nearest to ``e (term,)``, by relative entropy: an index."""
+        return jnp.argmax(self.values + jnp.sum((e - self.natural) * self.means, 1))
+
+    def distance(self, e: Array) -> Array:
+        """Distance of ``e (term,)`` from the nearest reference, in standard deviations of its statistics."""
+        step = e - self.natural[self.nearest(e)]
+        return jnp.sqrt(step @ self.metric @ step + 1e-12)
+
+    def continued(self, e: Array) -> Array:
+        """log Z by the references' tangents and curvatures alone, at natural parameters times beta ``e (term,)``."""
+        step = e - self.natural
+        tangent = self.values + jnp.sum(step * self.means, 1)
+        bend = jnp.einsum("ki,kij,kj->k", step, self.covariances, step)
+        rise = BEND**2 * (jnp.sqrt(1.0 + bend / BEND**2) - 1.0)
+        return jnp.sum(jax.nn.softmax(tangent) * (tangent + rise))
+
+    def at(self, e: Array) -> Array:
+        """log Z at natural parameters times beta ``e (term,)``, a scalar."""
+        value, log_size = self._weighed(e)
+        low, high = np.log(self.trusted)
+        t = jnp.clip((log_size - low) / (high - low), 0.0, 1.0)
+        believed = t * t * (3.0 - 2.0 * t)
+        far = jnp.maximum(self.distance(e) - FAR, 0.0)
+        wall = 0.5 * (far / WALL) ** 2
+        return believed * value + (1.0 - believed) * (self.continued(e) + wall)
+
+    def effective(self, e: Array) -> Array:
+        """Effective number of the pooled samples at ``e (term,)``, a scalar."""
+        return jnp.exp(self._weighed(e)[1])
+
+    def __call__(self, potential: Any, beta: Array) -> Array:
+        return self.at(jnp.asarray(beta) * potential.natural())
+
+
+def multistate(
+    natural: Array | np.ndarray,
+    statistics: Array | np.ndarray,
+    *,
+    trusted: tuple[float, float] = TRUSTED,
+    values: np.ndarray | None = None,
+    room: tuple[int, int] = (1, 1),
+) -> Multistate:
+    """Pool simulations of several references.
+
+    Arrays have room for more, up to powers of two, so that what is compiled serves when more come.
+
+    :param natural: beta times natural parameters, ``(reference, term)``.
+    :param statistics: of as many samples of each, ``(reference, sample, term)``.
+    :param values: log Z of (some of) the references, from which the search for them starts.
+    :param room: for at least so many samples that differ, and references.
+    :raises ValueError: for shapes that do not fit, or numbers that are not finite.
+    """
+    natural, phi = np.asarray(natural, float), np.asarray(statistics, float)
+    if phi.ndim != 3 or natural.shape != (phi.shape[0], phi.shape[2]):
+        raise ValueError(
+            f"natural {natural.shape} and statistics {phi.shape} do not fit; allowed are (reference, term) and "
+            "(reference, sample, term)."
+        )
+    if not (np.isfinite(natural).all() and np.isfinite(phi).all()):
+        raise ValueError("natural parameters and statistics must be finite.")
+    # Statistics of lattices are few integers: samples that agree are one, counted.
+    pooled, counts = np.unique(phi.reshape(-1, phi.shape[2]), axis=0, return_counts=True)
+    # A trapezoid along the line to each.
+    mean = phi.mean(1)
+    first = 0.5 * np.sum((natural - natural[0]) * (mean + mean[0]), 1)
+    if values is not None:
+        first[: len(values)] = np.asarray(values) - values[0]
+    samples, references = (
+        max(1 << (n - 1).bit_length(), least)
+        for n, least in zip((len(pooled), len(natural)), room, strict=True)
+    )
+
+    def filled(a: np.ndarray, size: int, value: float = 0.0) -> Array:
+        width = [(0, size - len(a))] + [(0, 0)] * (a.ndim - 1)
+        return jnp.asarray(np.pad(a, width, constant_values=value))
+
+    log_share = np.full(len(natural), np.log(phi.shape[1]))
+    stats, e = filled(pooled, samples), filled(natural, references)
+    log_counts = filled(np.log(counts), samples, NOTHING)
+    shares = filled(log_share, references, NOTHING)
+    found, log_mixture, means, covariances = _solved(
+        stats, log_counts, e, shares, filled(first, references)
+    )
+    there = jnp.arange(references) < len(natural)
+    found = jnp.where(there, found, NOTHING)
+    metric = jnp.sum(jnp.where(there[:, None, None], covariances, 0.0), 0) / len(natural)
+    return Multistate(stats, log_mixture, log_counts, e, found, means, covariances, metric, trusted)
+
+
+@jax.jit
+def _solved(
+    statistics: Array, log_counts: Array, natural: Array, shares: Array, start: Array
+) -> tuple[Array, Array, Array, Array]:
+    r"""log Z of the references from samples of all, the mixture's density, and moments of each reference.
+
+    :math:`F(A) = \sum_n c_n\log\sum_k n_k e^{e_k\cdot\phi_n - A_k} + \sum_k n_k A_k` has the equations
+    of reweighting for its gradient, and is convex. Newton's steps, halved until F falls; where even that fails
+    (references without overlap leave the Hessian singular), one step of the fixed point.
+    """
+    counts, sizes = jnp.exp(log_counts), jnp.exp(shares)
+    energy = statistics @ natural.T
+
+    def value(a: Array) -> Array:
+        return jnp.sum(counts * logsumexp(energy - a + shares, axis=1)) + jnp.sum(sizes * a)
+
+    def fixed_point(a: Array) -> Array:
+        log_mixture = logsumexp(energy - a + shares, axis=1)
+        new = logsumexp(energy + (log_counts - log_mixture)[:, None], axis=0)
+        return new - new[0]
+
+    def renew(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        a, _, i = carry
+        p = jax.nn.softmax(energy - a + shares, axis=1)
+        shared = counts[:, None] * p
+        occupied = jnp.sum(shared, 0)
+        hessian = jnp.diag(occupied) - shared.T @ p
+        # Of the first reference nothing moves.
+        inner = hessian[1:, 1:] + 1e-9 * jnp.sum(counts) * jnp.eye(len(a) - 1)
+        step = jnp.linalg.solve(inner, (occupied - sizes)[1:])
+        step = jnp.concatenate([jnp.zeros(1), step])
+        now = value(a)
+        parts = 0.5 ** jnp.arange(8)
+        tried = jax.lax.map(lambda t: value(a + t * step), parts)
+        falls = tried < now - 1e-12 * jnp.abs(now)
+        part = parts[jnp.argmax(falls)]
+        new = jnp.where(falls.any() & jnp.isfinite(step).all(), a + part * step, fixed_point(a))
+        return new, jnp.max(jnp.where(sizes > 0, jnp.abs(new - a), 0.0)), i + 1
+
+    def unsettled(carry: tuple[Array, Array, Array]) -> Array:
+        return (carry[1] > SETTLED) & (carry[2] < ROUNDS)
+
+    begin = (start - start[0], jnp.array(jnp.inf), jnp.array(0))
+    found = jax.lax.while_loop(unsettled, renew, begin)[0]
+    log_mixture = logsumexp(energy - found + shares, axis=1)
+
+    def moments(e: Array) -> tuple[Array, Array]:
+        w = jax.nn.softmax(e - log_mixture + log_counts)
+        mean = w @ statistics
+        off = statistics - mean
+        return mean, (w[:, None] * off).T @ off
+
+    return (found, log_mixture, *jax.lax.map(moments, energy.T))

@@ -1,0 +1,311 @@
+r"""NUTS over parameters given latents, alternating with moves of the latents given parameters.
+
+Given X the log posterior of u is
+
+.. math:: \log p(u) + \beta\,\eta(u)\cdot\sum_i\phi(X_i) + \sum_i\log p_{cf}(x_i \mid X_i, u) - N A(\eta(u)),
+
+for which a log-partition strategy is all that is needed. Given u the latents move by the system's own
+kernel for q_i, which leaves log Z alone.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, NamedTuple
+
+import jax
+from jax import Array
+import jax.numpy as jnp
+import numpy as np
+from numpyro.infer.hmc import hmc
+
+from bayescg.infer.estimates import likelihood_coordinates
+from bayescg.infer.program import Program
+from bayescg.samplers.base import Sampler
+
+__all__ = ["Alternating", "Draws", "Options", "State"]
+
+#: Acceptance that moves of a width along with the latents are adapted to (one coordinate, Metropolis).
+ACCEPTED = 0.4
+
+
+SHORT = 6  # deepest tree of warm-up, where steps are still far too short
+
+
+class State(NamedTuple):
+    """Chains of both; the leading axis of every array is ``chain``."""
+
+    hmc: Any  # NumPyro's
+    latent: Any  # a sampler's state of all frames, or None where the data hold the latents
+    widths: Array  # (chain, fine), log of the proposals' widths
+
+
+class Draws(NamedTuple):
+    """What a run leaves behind, ``(chain, draw, ...)``."""
+
+    u: np.ndarray
+    log_posterior: np.ndarray  # of u given the latents of its turn, with the Jacobian
+    diverging: np.ndarray
+    num_steps: np.ndarray
+    accept_prob: np.ndarray
+    energy: np.ndarray
+
+
+@dataclass(frozen=True)
+class Options:
+    """How long, and how.
+
+    :param moves: of the latents between two transitions of NUTS.
+    """
+
+    warmup: int = 1000
+    target_accept: float = 0.9
+    max_tree_depth: int = 10
+    dense: bool = False
+    moves: int = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Alternating:
+    """What moves chains of parameters and latents of one data set; compiled once.
+
+    :param sampler: kernel of q_i.
+    :param complete: puts sites into configurations that the data lack.
+    """
+
+    program: Program
+    sampler: Sampler
+    x: Array
+    conditions: dict[str, Array]
+    options: Options
+    complete: Callable[[Array, Array], Array] | None = None
+
+    @property
+    def observed(self) -> bool:
+        """Whether the data hold the latents: then only NUTS moves."""
+        return self.program.sites.latent_observed
+
+    @cached_property
+    def fine(self) -> np.ndarray:
+        """Coordinates of u that set the width of a normal likelihood: they can move along with the latents."""
+        if self.observed or self.program.kept is not None or len(self.program.latent_shape) == 1:
+            return np.zeros(0, int)
+        return likelihood_coordinates(self.program, self.x, self.conditions)
+
+    def natural(self, u: Array) -> Array:
+        """Natural parameters times beta, ``(term,)``."""
+        boltzmann = self.program.boltzmann(u, self.x, self.conditions)
+        return jnp.asarray(boltzmann.beta) * boltzmann.potential.natural()
+
+    def _wide(self, latent: Any) -> Array:
+        return latent.x.T.astype(jnp.result_type(float))  # (frame, ...)
+
+    def summed(self, u: Array, latent: Array) -> Array:
+        """Statistics of all frames together, ``(term,)``."""
+        potential = self.program.boltzmann(u, self.x, self.conditions).potential
+        return jnp.sum(potential.statistics(latent.T), -1)
+
+    def log_prior(self, u: Array) -> Array:
+        """Log prior of u, with the Jacobian."""
+        return self.program.log_prior(u, self.x, self.conditions) + self.program.log_jacobian(u)
+
+    def _potential(self, partition: Any, total: Array, latent: Array) -> Callable[[Array], Array]:
+        def energy(u: Array) -> Array:
+            boltzmann = self.program.boltzmann(u, self.x, self.conditions)
+            beta = jnp.asarray(boltzmann.beta)
+            log_joint = beta * boltzmann.potential.natural() @ total - len(self.x) * partition(
+                boltzmann.potential, beta
+            )
+            likelihood = self.program.log_likelihood(u, latent, self.x, self.conditions)
+            value = -(log_joint + jnp.sum(likelihood) + self.log_prior(u))
+            return jnp.where(jnp.isnan(value), jnp.inf, value)
+
+        return energy
+
+    @cached_property
+    def _kernels(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        init, sample = hmc(potential_fn_gen=self._potential, algo="NUTS")
+        return init, sample
+
+    def start(
+        self, key: Array, u: Array, partition: Any, latent: Any = None, inverse_mass: Any = None
+    ) -> State:
+        """Chains at ``u (chain, u)``.
+
+        :param latent: of chains that were here before; None: where the data are, or the sampler's own places.
+        :param inverse_mass: NUTS's first inverse mass matrix, adapted from there; None: ones.
+        """
+        place, key = jax.random.split(key)
+        chains = len(u)
+        if not self.observed and latent is None:
+            states = [self.placed(k) for k in jax.random.split(place, chains)]
+            latent = jax.tree.map(lambda *a: jnp.stack(a), *states)
+        o = self.options
+
+        def one(key: Array, u: Array, latent: Any) -> Any:
+            where = self.held(latent)
+            return self._kernels[0](
+                u,
+                o.warmup,
+                dense_mass=o.dense,
+                target_accept_prob=o.target_accept,
+                max_tree_depth=(min(o.max_tree_depth, SHORT), o.max_tree_depth),
+                trajectory_length=None,
+                inverse_mass_matrix=inverse_mass,
+                model_args=(partition, self.summed(u, where), where),
+                rng_key=key,
+            )
+
+        # Compiled as one: step by step it takes a minute.
+        state = jax.jit(jax.vmap(one))(jax.random.split(key, chains), u, latent)
+        return State(state, latent, jnp.full((chains, self.fine.size), -2.0))
+
+    def inverse_mass(self, draws: np.ndarray) -> Array:
+        """Inverse mass matrix, or its diagonal, from draws ``(draw, u)``, shrunk as Stan does."""
+        count = len(draws)
+        shrunk = count / (count + 5.0)
+        floor = 1e-3 * 5.0 / (count + 5.0)
+        if self.options.dense:
+            return jnp.asarray(
+                shrunk * np.atleast_2d(np.cov(draws.T)) + floor * np.eye(draws.shape[1])
+            )
+        return jnp.asarray(shrunk * draws.var(0) + floor)
+
+    def placed(self, key: Array) -> Any:
+        if self.sampler.at is None:
+            return self.sampler.init(key, len(self.x))
+        x = self.x
+        if self.complete is not None:
+            key, k = jax.random.split(key)
+            x = self.complete(k, x)
+        return self.sampler.at(key, x.T)
+
+    def held(self, latent: Any) -> Array:
+        if self.observed:
+            return self.program.fixed[self.program.sites.latent]
+        return self._wide(latent)
+
+    # --- one turn ---------------------------------------------------------------------------
+    def moved(self, key: Array, u: Array, latent: Any, moves: int) -> Any:
+        """Latents of one chain after some moves at u."""
+        boltzmann = self.program.boltzmann(u, self.x, self.conditions)
+        ready = self.sampler.prepare(boltzmann.potential, jnp.asarray(boltzmann.beta))
+        pull = jax.tree.map(lambda a: a.T, self.program.pull(u, self.x, self.conditions))
+
+        def move(state: Any, k: Array) -> tuple[Any, None]:
+            return self.sampler.step(k, state, *ready, pull)[0], None
+
+        return jax.lax.scan(move, latent, jax.random.split(key, moves))[0]
+
+    def breathed(
+        self, key: Array, u: Array, latent: Any, log_width: Array, gain: Array
+    ) -> tuple[Array, Any, Array]:
+        r"""A move of the likelihood's width that takes the latents along, :math:`X - x \propto \sigma`.
+
+        Given X a width of N frames is known far better than given x alone, and moves of one at a time
+        barely get on. With :math:`e = (X - x)/\sigma` held (the non-centred form), the likelihood and the
+        Jacobian of X cancel and :math:`p(u)\prod_i p_c(x_i + \sigma e_i)` is left.
+        """
+        for i, at in enumerate(self.fine):
+            k_step, k_accept, key = jax.random.split(key, 3)
+            step = jnp.exp(log_width[i]) * jax.random.normal(k_step, (), u.dtype)
+            there = u.at[at].add(step)
+            before, after = (self.program.pull(v, self.x, self.conditions) for v in (u, there))
+            old = self._wide(latent)
+            ratio = jnp.sqrt(before.stiffness / after.stiffness)[:, None, None]
+            new = after.centre + ratio * (old - before.centre)
+            eta = self.natural(u)
+            change = eta @ (self.summed(u, new) - self.summed(u, old))
+            change = change + self.log_prior(there) - self.log_prior(u)
+            accept = jnp.log(jax.random.uniform(k_accept, (), u.dtype)) < change
+            u = jnp.where(accept, there, u)
+            moved = latent._replace(x=new.T.astype(latent.x.dtype))
+            latent = jax.tree.map(partial(jnp.where, accept), moved, latent)
+            rate = jnp.minimum(1.0, jnp.exp(jnp.nan_to_num(change, nan=-jnp.inf)))
+            log_width = log_width.at[i].add(gain * (rate - ACCEPTED))
+        return u, latent, log_width
+
+    def _turn(
+        self, key: Array, state: State, partition: Any, gain: Array
+    ) -> tuple[State, tuple[Array, ...]]:
+        """Latents of every chain, then parameters."""
+        chains = state.hmc.z.shape[0]
+
+        def latents(args: Any) -> Any:
+            key, u, latent, widths = args
+            k_move, k_breathe = jax.random.split(key)
+            latent = self.moved(k_move, u, latent, self.options.moves)
+            u, latent, widths = self.breathed(k_breathe, u, latent, widths, gain)
+            where = self._wide(latent)
+            return u, latent, widths, self.summed(u, where), where
+
+        if self.observed:
+            where = self.held(None)
+            u, latent, widths = state.hmc.z, None, state.widths
+            total = jnp.broadcast_to(
+                self.summed(u[0], where), (chains, *self.summed(u[0], where).shape)
+            )
+            held = jnp.broadcast_to(where, (chains, *where.shape))
+        else:
+            keys = jax.random.split(key, chains)
+            each = (keys, state.hmc.z, state.latent, state.widths)
+            # Kernels of particles batch over frames already; of lattices all chains go at once.
+            mapped = jax.vmap(latents) if self.sampler.at is None else partial(jax.lax.map, latents)
+            u, latent, widths, total, held = mapped(each)
+
+        def parameters(hmc_state: Any, u: Array, total: Array, where: Array) -> Any:
+            value, slope = jax.value_and_grad(self._potential(partition, total, where))(u)
+            fresh = hmc_state._replace(z=u, potential_energy=value, z_grad=slope)
+            return self._kernels[1](fresh, model_args=(partition, total, where))
+
+        new = jax.vmap(parameters)(state.hmc, u, total, held)
+        told = (new.z, -new.potential_energy, new.diverging, new.num_steps)
+        return State(new, latent, widths), (*told, new.accept_prob, new.energy)
+
+    @cached_property
+    def _run(self) -> Callable[..., Any]:
+        @partial(jax.jit, static_argnames="turns")
+        def run(key: Array, state: State, partition: Any, first: Array, turns: int) -> Any:
+            def turn(state: State, k: Any) -> Any:
+                key, i = k
+                fades = jnp.where(i < self.options.warmup, (i + 1.0) ** -0.6, 0.0)
+                return self._turn(key, state, partition, fades)
+
+            count = first + jnp.arange(turns)
+            return jax.lax.scan(turn, state, (jax.random.split(key, turns), count))
+
+        return run
+
+    def run(
+        self,
+        key: Array,
+        state: State,
+        partition: Any,
+        turns: int,
+        *,
+        first: int = 0,
+        block: int = 100,
+        tell: Callable[[float, dict[str, float]], None] | None = None,
+    ) -> tuple[State, Draws]:
+        """Go on for some turns.
+
+        :param first: turns taken before: warm-up ends with that of the options.
+        :param block: turns between two words of progress.
+        """
+        parts: list[tuple[np.ndarray, ...]] = []
+        done = 0
+        while done < turns:
+            size = min(block, turns - done)
+            state, out = self._run(
+                jax.random.fold_in(key, first + done),
+                state,
+                partition,
+                jnp.asarray(first + done),
+                size,
+            )
+            parts.append(tuple(np.asarray(a) for a in out))
+            done += size
+            if tell is not None:
+                tell(done / turns, {"turn": first + done, "divergences": float(parts[-1][2].sum())})
+        joined = [np.moveaxis(np.concatenate([p[i] for p in parts]), 0, 1) for i in range(6)]
+        return state, Draws(*joined)
