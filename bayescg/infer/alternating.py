@@ -140,9 +140,15 @@ class Alternating:
         if not self.observed and latent is None:
             states = [self.placed(k) for k in jax.random.split(place, chains)]
             latent = jax.tree.map(lambda *a: jnp.stack(a), *states)
+        keys = jax.random.split(key, chains)
+        state = self._begin(keys, u, latent, partition, inverse_mass)
+        return State(state, latent, jnp.full((chains, self.fine.size), -2.0))
+
+    @cached_property
+    def _begin(self) -> Callable[..., Any]:
         o = self.options
 
-        def one(key: Array, u: Array, latent: Any) -> Any:
+        def one(key: Array, u: Array, latent: Any, partition: Any, inverse_mass: Any) -> Any:
             where = self.held(latent)
             return self._kernels[0](
                 u,
@@ -157,8 +163,7 @@ class Alternating:
             )
 
         # Compiled as one: step by step it takes a minute.
-        state = jax.jit(jax.vmap(one))(jax.random.split(key, chains), u, latent)
-        return State(state, latent, jnp.full((chains, self.fine.size), -2.0))
+        return jax.jit(jax.vmap(one, in_axes=(0, 0, 0, None, None)))
 
     def inverse_mass(self, draws: np.ndarray) -> Array:
         """Inverse mass matrix, or its diagonal, from draws ``(draw, u)``, shrunk as Stan does."""

@@ -13,7 +13,6 @@ from bayescg.infer.marginal import check_exact, collapsed_program
 from bayescg.infer.program import (
     Program,
     ProgramError,
-    coefficient_sites,
     warn_of_single_precision,
 )
 from bayescg.infer.progress import Progress, Silent
@@ -23,22 +22,17 @@ __all__ = ["NUTSResult", "check_proper", "run_nuts"]
 EXTRA = ("diverging", "num_steps", "accept_prob", "potential_energy", "energy")
 
 
-def check_proper(program: Program, x: Array, conditions: dict[str, Array]) -> None:
-    """Raise ``ProgramError`` for a prior under which NUTS cannot sample.
-
-    Positive numbers under a flat prior (a variance, the length and depth of Lennard-Jones) are let through: of these
-    the data know enough, and where they do not the chains run away, which is seen.
-    """
+def check_proper(program: Program) -> None:
+    """Raise ``ProgramError`` for a prior under which NUTS cannot sample."""
     for a0, b0 in program.ard.values():
         if min(a0, b0) < 0.1:
             raise ProgramError(
                 f"ARD with a0={a0:g}, b0={b0:g} has a spike at zero that NUTS cannot enter; use prior=horseshoe, "
                 "or a0 and b0 of at least 0.1."
             )
-    improper = set(program.improper) & set(coefficient_sites(program, x, conditions))
-    if improper:
+    if program.improper:
         raise ProgramError(
-            f"under the flat prior of {', '.join(sorted(improper))} the posterior may have no end (where some "
+            f"under the flat prior of {', '.join(sorted(program.improper))} the posterior may have no end (where some "
             "combination of parameters does not matter); NUTS needs a proper prior, another -s prior."
         )
 
@@ -77,7 +71,7 @@ def run_nuts(
     progress = progress or Silent()
     first = {k: jnp.asarray(v[0], float) for k, v in conditions.items()}
     check_exact(program, jnp.asarray(x[0], float), first)
-    check_proper(program, jnp.asarray(x[0], float), first)
+    check_proper(program)
 
     began = time.monotonic()
     kernel = NUTS(

@@ -61,7 +61,7 @@ def run_learned(
     progress = progress or Silent()
     began = time.monotonic()
     members = _members(program, batch, start)
-    check_proper(program, members[0].x, members[0].conditions)
+    check_proper(program)
     if not program.sites.latent_observed:
         check_factorises(program, members[0].x, members[0].conditions)
     rules = Rules(precision=options.precision)

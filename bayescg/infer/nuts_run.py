@@ -19,6 +19,7 @@ from bayescg.system import System
 __all__ = ["NUTS", "NUTSOptions", "nuts"]
 
 
+WRONG = 0.25  # standard deviation of the log posterior's error over draws, the most that may be
 OUTSIDE = 0.01  # fraction of draws that may have too few samples behind log Z
 
 
@@ -83,6 +84,13 @@ class NUTS:
                 f"log Z is not known well enough for {members_in_words(batch, at)}: "
                 f"{log_z['outside'][at].max():.0%} of the draws have too few samples behind them; raise -M precision, "
                 "start nearer (-M start), use more frames, or a tighter prior."
+            )
+        if log_z and (log_z["error"] > WRONG).any():
+            at = np.flatnonzero(log_z["error"] > WRONG)
+            good[at] = False
+            messages.append(
+                f"log Z is uncertain for {members_in_words(batch, at)}: its error moves the log posterior of "
+                f"draws by {log_z['error'][at].max():.2f}, and means by up to as many sd; lower -M precision."
             )
         stats = {
             k: Table(("chain", "draw", "member"), v, text)

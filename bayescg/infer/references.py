@@ -176,7 +176,8 @@ def learned(
         outside.append(float(np.mean(few)))
         if tell is not None:
             tell((turn + 1) / rules.rounds, {"references": len(at), "outside": outside[-1]})
-        if outside[-1] <= rules.outside and turn > 0:
+        settled = outside[-1] <= rules.outside and turn > 0
+        if settled or turn == rules.rounds - 1:  # no references that are in no partition
             break
         there = late[few]
         if len(there):
@@ -216,7 +217,10 @@ def _within(
     few = outside_of(partition, flat, REACHED) | (
         np.asarray(jax.vmap(partition.distance)(flat)) > STRIDE
     )
-    return tried[np.arange(len(asked)), few.reshape(len(asked), -1).argmin(1)]
+    reached = ~few.reshape(len(asked), -1)
+    # Where not even the shortest way does, it is that one.
+    part = np.where(reached.any(1), reached.argmax(1), STEPS - 1)
+    return tried[np.arange(len(asked)), part]
 
 
 def _spread(
