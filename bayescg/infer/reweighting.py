@@ -7,6 +7,7 @@ from jax import Array
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
+from bayescg.distributions.log_partition.multistate import solve_references
 from bayescg.infer.marginal import log_prior_at
 from bayescg.infer.program import Program
 from bayescg.samplers.base import ChainState, Sampler, cooled
@@ -106,27 +107,14 @@ def _log_partitions(
     phi = jax.vmap(sample)(keys, simulated, heat)  # (reference, sample, chain, term)
     eta = heat[:, None] * jax.vmap(lambda v: _natural(program, v, x, conditions))(simulated)
     phi = jnp.moveaxis(phi, 2, 1).reshape(-1, SAMPLES, phi.shape[-1])  # (chain, sample, term)
-    energy = phi @ eta.T  # (chain, sample, reference)
-
+    pooled = phi.reshape(-1, phi.shape[-1])
     # Self-consistent log Z of the references, from a trapezoid along the line to each.
     mean = jnp.mean(phi.reshape(len(eta), -1, phi.shape[-1]), 1)
     at = len(TEMPERED)
     first = 0.5 * jnp.sum((eta - eta[at]) * (mean + mean[at]), 1)
-
-    def mixture(z: Array) -> Array:
-        return logsumexp(energy - z, axis=2)  # (chain, sample), log density up to a constant
-
-    def renew(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        z, _, i = carry
-        new = logsumexp(energy - mixture(z)[..., None], axis=(0, 1))
-        new = new - new[at]
-        return new, jnp.max(jnp.abs(new - z)), i + 1
-
-    def unsettled(carry: tuple[Array, Array, Array]) -> Array:
-        return (carry[1] > 1e-5) & (carry[2] < 300)
-
-    z, _, _ = jax.lax.while_loop(unsettled, renew, (first, jnp.array(jnp.inf), jnp.array(0)))
-    density = mixture(z)
+    each = jnp.full(len(eta), jnp.log(CHAINS * SAMPLES))
+    density = solve_references(pooled, jnp.zeros(len(pooled)), eta, each, first)[1]
+    density = density.reshape(phi.shape[:2])
 
     def weights(eta: Array) -> tuple[Array, Array, Array]:
         log_w = phi @ eta - density

@@ -8,7 +8,8 @@ from bayescg.distributions.log_partition.exact import (
     TransferMatrix,
     exact_for,
 )
-from bayescg.distributions.log_partition.sampled import Reweighted, Tracked, effective_sample_size
+from bayescg.distributions.log_partition.multistate import Multistate, multistate
+from bayescg.distributions.log_partition.sampled import Tracked
 
 __all__ = [
     "ENUMERABLE",
@@ -16,9 +17,9 @@ __all__ = [
     "Enumeration",
     "ExactLogPartition",
     "LogPartition",
-    "Reweighted",
+    "Multistate",
     "Tracked",
     "TransferMatrix",
-    "effective_sample_size",
     "exact_for",
+    "multistate",
 ]

@@ -19,7 +19,7 @@ from jax.scipy.special import logsumexp
 from jax.tree_util import register_dataclass
 import numpy as np
 
-__all__ = ["Multistate", "multistate"]
+__all__ = ["Multistate", "multistate", "solve_references"]
 
 ROUNDS = 100  # of Newton's method, at most
 SETTLED = 1e-9  # of a log Z
@@ -159,7 +159,7 @@ def multistate(
     stats, e = filled(pooled, samples), filled(natural, references)
     log_counts = filled(np.log(counts), samples, NOTHING)
     shares = filled(log_share, references, NOTHING)
-    found, log_mixture, means, covariances = _solved(
+    found, log_mixture, means, covariances = solve_references(
         stats, log_counts, e, shares, filled(first, references)
     )
     there = jnp.arange(references) < len(natural)
@@ -169,7 +169,7 @@ def multistate(
 
 
 @jax.jit
-def _solved(
+def solve_references(
     statistics: Array, log_counts: Array, natural: Array, shares: Array, start: Array
 ) -> tuple[Array, Array, Array, Array]:
     r"""log Z of the references from samples of all, the mixture's density, and moments of each reference.

@@ -1,6 +1,6 @@
-"""log Z from samples: tracked by gradient alone, or reweighted inside a trust region."""
+"""log Z from samples of one model: tracked by gradient alone."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import jax
 from jax import Array
@@ -10,12 +10,7 @@ from jax.tree_util import register_dataclass
 
 from bayescg.potentials.base import ExponentialFamily
 
-__all__ = ["Reweighted", "Tracked", "effective_sample_size"]
-
-
-def effective_sample_size(log_weights: Array) -> Array:
-    """Kish's effective sample size, ``(sum w)^2 / sum w^2``."""
-    return jnp.exp(2.0 * logsumexp(log_weights) - logsumexp(2.0 * log_weights))
+__all__ = ["Tracked"]
 
 
 @register_dataclass
@@ -36,41 +31,3 @@ class Tracked:
     def __call__(self, potential: ExponentialFamily, beta: Array) -> Array:
         exponent = beta * (potential.natural() @ self.statistics)
         return logsumexp(exponent - jax.lax.stop_gradient(exponent)) - jnp.log(exponent.size)
-
-
-@register_dataclass
-@dataclass(frozen=True)
-class Reweighted:
-    r"""log Z relative to a reference, by reweighting the reference's samples.
-
-    Where the effective sample size falls below ``min_ess`` the estimate is worthless, and too
-    low, so a maximiser or NUTS would go exactly there. The guard is therefore part of the value:
-    outside the trust region log Z is ``+inf`` (the density is zero).
-
-    :param statistics: statistics of samples drawn at the reference, shape ``(term, sample)``.
-    :param natural: natural parameters of the reference, shape ``(term,)``.
-    :param beta: inverse temperature of the reference.
-    :param min_ess: smallest trusted effective sample size, as a fraction of the samples; static.
-    """
-
-    statistics: Array
-    natural: Array
-    beta: Array
-    min_ess: float = field(default=0.1, metadata={"static": True})
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.min_ess <= 1.0:
-            raise ValueError(f"min_ess must be a fraction in [0, 1], got {self.min_ess}.")
-
-    def log_weights(self, potential: ExponentialFamily, beta: Array) -> Array:
-        """Log importance weights of the stored samples, shape ``(sample,)``."""
-        return (beta * potential.natural() - self.beta * self.natural) @ self.statistics
-
-    def ess(self, potential: ExponentialFamily, beta: Array) -> Array:
-        """Effective number of the stored samples at these parameters."""
-        return effective_sample_size(self.log_weights(potential, beta))
-
-    def __call__(self, potential: ExponentialFamily, beta: Array) -> Array:
-        w = self.log_weights(potential, beta)
-        trusted = effective_sample_size(jax.lax.stop_gradient(w)) >= self.min_ess * w.size
-        return jnp.where(trusted, logsumexp(w) - jnp.log(w.size), jnp.inf)
