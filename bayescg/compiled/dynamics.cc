@@ -73,6 +73,7 @@ std::vector<blocks::Curve> CurvesOf(const Model& m, const std::vector<blocks::Ta
 
 // Where two sites are so near the end of the three-body weight that it is nothing, angstrom.
 constexpr float kEnd = 1e-3f;
+constexpr float kFar = 1e6f;  // angstrom; what is farther from the origin has blown up
 
 // One configuration.
 class Configuration {
@@ -120,6 +121,8 @@ class Configuration {
       return;
     }
 #endif
+    sane_ = true;
+    for (const float x : x_) sane_ &= std::abs(x) < kFar;
     while (!TryList()) room_ *= 2;
     std::copy(x_.begin(), x_.end(), made_.begin());
   }
@@ -139,13 +142,11 @@ class Configuration {
   }
 
   void Forces() {
-    std::fill(f_.begin(), f_.end(), 0.0f);
+    // What blew up must be seen as such, and a distance that is no number is within no list's reach.
+    std::fill(f_.begin(), f_.end(), sane_ ? 0.0f : std::numeric_limits<float>::quiet_NaN());
+    if (!sane_) return;
 #ifdef BAYESCG_BLOCKS
     if (in_blocks_) {
-      if (!sane_) {  // what blew up must be seen as such
-        std::fill(f_.begin(), f_.end(), std::numeric_limits<float>::quiet_NaN());
-        return;
-      }
       blocks_.Forces(x_.data(), m_.box, curves_->data(), tables_.data(), m_.silent, f_.data());
       OnlyMoving();
       return;
@@ -177,10 +178,9 @@ class Configuration {
 
   // Of all pairs with a site that moves; others do not change.
   double Energy() {
+    if (!sane_) return std::numeric_limits<double>::quiet_NaN();
 #ifdef BAYESCG_BLOCKS
-    if (in_blocks_)
-      return sane_ ? blocks_.Energy(x_.data(), m_.box, curves_->data(), tables_.data(), m_.silent)
-                   : std::numeric_limits<double>::quiet_NaN();
+    if (in_blocks_) return blocks_.Energy(x_.data(), m_.box, curves_->data(), tables_.data(), m_.silent);
 #endif
     const float* moves = moves_.data();
     double total = 0.0;
@@ -382,10 +382,8 @@ class Configuration {
   // Sites in the order of their cells, which are no shorter than the reach; one cell where fewer than four fit.
   void Sort(float reach) {
     int least = std::numeric_limits<int>::max();
-    bool sane = true;
     for (int k = 0; k < 3; ++k) least = std::min(least, cells_[k] = static_cast<int>(m_.box[k] / reach));
-    for (int i = 0; i < 3 * n_; ++i) sane &= std::abs(x_[i]) < 1e6f;
-    if (least < 4 || !sane) cells_[0] = cells_[1] = cells_[2] = 1;
+    if (least < 4 || !sane_) cells_[0] = cells_[1] = cells_[2] = 1;
     const int total = cells_[0] * cells_[1] * cells_[2];
     cell_.assign(n_, 0);
     if (total > 1)
@@ -475,8 +473,9 @@ class Configuration {
   std::vector<float> sorted_;
   std::vector<int> near_, size_, triples_, triple_size_, close_, cell_, first_, order_;
   std::vector<Arm> arm_;
+  bool sane_ = true;
 #ifdef BAYESCG_BLOCKS
-  bool in_blocks_ = false, grouped_ = false, sane_ = true;
+  bool in_blocks_ = false, grouped_ = false;
   blocks::Blocks blocks_;
   std::vector<blocks::Table> tables_;
   std::vector<blocks::Curve> own_curves_;
