@@ -173,3 +173,34 @@ def test_observables_must_suit_the_system(fit: Fit) -> None:
     ):
         with pytest.raises(ValueError, match=text):
             cg.predict(fit, words)
+
+
+def test_draws_that_are_wrong_are_told_from_the_data(fit: Fit) -> None:
+    """Draws that no data made: an interval that allows for it stands beside, under the same labels, about the data."""
+    predicted = cg.predict(fit, draws=20)
+    inner, outer = (results.group(predicted, g) for g in ("posterior_predictive", "discrepancy"))
+    for name in ("magnetization", "correlation"):
+        assert outer[name].dims == inner[name].dims and outer[name].shape == inner[name].shape
+        # In the order of the prediction's draws, component by component.
+        one, other = (
+            v[name].isel(mu=0).values.reshape(20, -1)[:, 0].argsort() for v in (outer, inner)
+        )
+        np.testing.assert_array_equal(one, other)
+    x = fit.batch.x[0].astype(float)
+    average = np.mean([np.mean(x * np.roll(x, -k, 1)) for k in (1,)])
+    assert float(outer["correlation_data"].isel(mu=0, separation=0)) == pytest.approx(average)
+    flagged = (np.abs(outer["correlation_z"]) > 5).values
+    assert flagged.any()
+    # Where the two are far apart the interval is the data's.
+    ends = outer["correlation"].quantile([0.05, 0.95], ("chain", "draw")).values
+    held = (ends[0] <= outer["correlation_data"].values) & (
+        outer["correlation_data"].values <= ends[1]
+    )
+    assert held[flagged].all()
+    told = results.told(results.attrs(predicted), "predict_messages")
+    assert any("does not reproduce the data's correlation at mu=" in t for t in told)
+    assert all("standard errors apart" in t for t in told)
+
+
+def test_few_draws_have_no_second_interval(fit: Fit) -> None:
+    assert not results.has_group(cg.predict(fit, draws=4), "discrepancy")

@@ -25,6 +25,7 @@ __all__ = [
     "sample_ring_in_field",
 ]
 
+TOGETHER = 2**14  # numbers of the paths of frames that are summed over together
 MAX_RANGE = 10  # states 2**10: a dense matrix of a million entries
 
 
@@ -140,7 +141,9 @@ def log_partition_in_field(potential: SpinPotential, beta: Array, field: Array) 
         known = trace > 0.0  # else so small that it underflows
         return jnp.where(known, jnp.log(jnp.where(known, trace, 1.0)) + log_scale, -jnp.inf)
 
-    return jax.lax.map(one, field) + potential.basis.sites * scale
+    # As many frames side by side as their paths fit into a fast cache.
+    together = max(1, min(len(field), TOGETHER // states**2))
+    return jax.lax.map(one, field, batch_size=together) + potential.basis.sites * scale
 
 
 def log_powers(potential: SpinPotential, beta: Array) -> tuple[Array, Array]:

@@ -234,6 +234,10 @@ class Case:
         """A variable."""
         return results.group(self.idata, group)[name]
 
+    def has_group(self, group: str) -> bool:
+        """Whether a group is there."""
+        return results.has_group(self.idata, group)
+
     def get_group(self, group: str) -> Any:
         """A group."""
         return results.group(self.idata, group)

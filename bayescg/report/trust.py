@@ -110,7 +110,9 @@ def worries(case: Case) -> list[str]:
     found += _missed(case)
     if case.is_molecular:
         return found + molecules.doubts(case)
-    return found + (liquid.doubts(case) if case.in_space else [])
+    if case.in_space:
+        return found + liquid.doubts(case)
+    return found + [f"The prediction said: {m}" for m in case.predict_messages]
 
 
 def premise(case: Case) -> str:
@@ -120,10 +122,15 @@ def premise(case: Case) -> str:
             "A point estimate has no intervals: nothing here tells how uncertain it is. And a model that cannot "
             "represent the data is wrong however closely it was fitted."
         )
-    return (
+    told = (
         "Intervals are within-model: they hold the uncertainty of the parameters, not that of the coarse "
         "model's form. A model that cannot represent the data can be sure and wrong."
     )
+    if case.has_group("discrepancy"):
+        told += (
+            " Those that allow for its error stand beside them, in the figure of the two intervals."
+        )
+    return told
 
 
 def _weights(case: Case) -> list[str]:

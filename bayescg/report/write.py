@@ -9,6 +9,7 @@ import jinja2
 from bayescg import __version__
 from bayescg.files import write_atomically
 from bayescg.report import liquid, molecules, repeat, text, trust
+from bayescg.report.allowance import two_intervals
 from bayescg.report.bands import bands, p0
 from bayescg.report.case import Case, cases_of
 from bayescg.report.constraint import constraints
@@ -57,6 +58,11 @@ FIGURES: tuple[tuple[str, Maker, str], ...] = (
         lambda c: bands(c, "correlation", "ratio"),
         "add the same fit at other ratios (-s ratio=R) and the same N, predicted",
     ),
+    (
+        "the two intervals",
+        two_intervals,
+        "fit with a method that gives a posterior, and predict from 20 draws at least",
+    ),
     ("iterations of MC-EM", iterations, "fit with -m mcem"),
     ("ARD relevances", relevances, "fit with -m mcem and -s prior=ard"),
     ("chains of NUTS", chains, "fit with -m nuts"),
@@ -83,6 +89,11 @@ IN_SPACE: tuple[tuple[str, Maker, str], ...] = (
         lambda c: distribution(c, "adf"),
         "predict with `bayescg predict -O adf --reference`",
     ),
+    (
+        "the two intervals",
+        two_intervals,
+        "fit with a method that gives a posterior, and predict from 20 draws at least",
+    ),
 )
 #: The same of molecules, whose potentials are by bead type and bonded term.
 BY_TYPE: tuple[tuple[str, Maker, str], ...] = (
@@ -93,6 +104,11 @@ BY_TYPE: tuple[tuple[str, Maker, str], ...] = (
         "distributions",
         single,
         "predict with `bayescg predict --reference`",
+    ),
+    (
+        "the two intervals",
+        two_intervals,
+        "fit with a method that gives a posterior, and predict from 20 draws at least",
     ),
     ("joint distributions", joint, "predict molecules that have angles"),
     ("what the data hardly constrain", constraints, "fit to frames, or predict --reference"),

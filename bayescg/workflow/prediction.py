@@ -25,6 +25,7 @@ from bayescg.predict import (
 from bayescg.system import Batch, System
 from bayescg.workflow.assemble import to_inference_data
 from bayescg.workflow.choices import choose_observables
+from bayescg.workflow.discrepancies import disagreements, discrepancy_group, in_words
 from bayescg.workflow.predictive import FEWEST_CHAINS, Picked, lattice_groups, particle_groups
 from bayescg.workflow.registry import restored_system
 from bayescg.workflow.verbs import observe
@@ -87,9 +88,22 @@ def predict(
         if system.sampler.at is None
         else particle_groups(*arguments, production)
     )
+    told = list(notes.get("predict_messages", []))
+    predicted = groups.get("posterior_predictive")
+    if not conditions and predicted is not None:  # of other conditions the data say nothing
+        allowed = discrepancy_group(result, chosen, batch, predicted)
+        if allowed is not None:
+            groups["discrepancy"] = allowed
+            told += in_words(disagreements(allowed, predicted))
     if beside is not None:
         groups["reference"] = beside
-    earlier = ("posterior_predictive", "map_predictive", "reconstruction", "reference")
+    earlier = (
+        "posterior_predictive",
+        "map_predictive",
+        "reconstruction",
+        "reference",
+        "discrepancy",
+    )
     kept = {g: results.group(result, g) for g in results.groups(result) if g not in earlier}
     attrs |= {
         "predict_seed": seed,
@@ -97,6 +111,7 @@ def predict(
         "predict_observables": [o if isinstance(o, str) else o.name for o in observables],
         "predict_reference": str(reference) if isinstance(reference, str | Path) else "",
         **notes,
+        "predict_messages": told,
         "predict_conditions": json.dumps(dict(conditions or {})),
     }
     return results.inference_data({**kept, **groups}, **attrs)

@@ -150,13 +150,28 @@ def predictions(shift: np.ndarray, offset: float) -> dict[str, Any]:
     }
     exact = {"rdf": rdf_of(), "adf": adf_of(), "rdf_se": np.full(len(BINS), 2e-3)}
     exact["adf_se"] = np.full(len(ANGLES), 1e-5)
+    predicted = results.to_dataset(values, dims=dims, coords=coords)
     return {
-        "posterior_predictive": results.to_dataset(values, dims=dims, coords=coords),
+        "posterior_predictive": predicted,
+        "discrepancy": allowed(predicted),
         "map_predictive": results.to_dataset(
             {"rdf": rdf_of(offset), "adf": adf_of(offset)}, dims=dims, coords=coords, sample_dims=()
         ),
         "reference": results.to_dataset(exact, dims=dims, coords=coords, sample_dims=()),
     }
+
+
+def allowed(predicted: Any) -> Any:
+    """What a prediction says with an error of the model allowed for: twice as wide, about the data."""
+    out = {}
+    for n in ("rdf", "adf"):
+        mean = predicted[n].mean(("chain", "draw"))
+        out[n] = mean + 2.0 * (predicted[n] - mean)
+        out[f"{n}_data"] = 1.01 * mean
+        out[f"{n}_data_se"] = 0.02 * mean + 1e-4
+        out[f"{n}_z"] = 0.5 + 0.0 * mean
+        out[f"{n}_weight"] = 0.4 + 0.0 * mean
+    return predicted[[]].assign(out).assign_attrs(frames=20, shared_errors="assumed")
 
 
 def case(**options: Any) -> Case:

@@ -76,7 +76,11 @@ def page(
 
     def seen(cases: Sequence[Case]) -> tuple[list[Figure], list[tuple[str, str]]]:
         found, missing = figures_of(cases)
-        assert [name for name, _ in missing] == ["posterior of the parameters beside θ"]
+        # Of point estimates there are neither.
+        assert [name for name, _ in missing] == [
+            "the two intervals",
+            "posterior of the parameters beside θ",
+        ]
         kept.update({f.ident: f for f in found})
         return found, missing
 
@@ -91,7 +95,7 @@ def test_the_page_is_whole_and_by_itself(page: tuple[str, dict[str, Figure]]) ->
     read = Words(html)
     assert not read.bad and len(set(read.idents)) == len(read.idents)
     assert set(re.findall(r'href="#([^"]+)"', html)) <= set(read.idents)
-    assert list(figures) == OF_A_POINT and html.count("<svg") == len(figures) == len(BY_TYPE) - 1
+    assert list(figures) == OF_A_POINT and html.count("<svg") == len(figures) == len(BY_TYPE) - 2
 
 
 def test_the_words_are_those_of_a_point_method(page: tuple[str, dict[str, Figure]]) -> None:

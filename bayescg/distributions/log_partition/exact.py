@@ -10,6 +10,7 @@ from bayescg.potentials.lattice import SpinBasis, SpinPotential
 
 __all__ = ["ENUMERABLE", "Enumeration", "TransferMatrix", "exact_for"]
 
+FASTER = 8  # a term by enumeration than one by transfer matrix
 ENUMERABLE = 16  # sites whose states are summed in every frame's field: 2**16 terms a frame
 
 
@@ -53,8 +54,10 @@ def exact_for(basis: SpinBasis, max_range: int = 6) -> Enumeration | TransferMat
     :param max_range: longest range for which a transfer matrix is worth its cost when every
         frame's latent spins are to be summed out (it grows as ``4**range``).
     """
-    if basis.sites <= ENUMERABLE:
+    short = basis.range <= max_range and basis.sites > basis.range
+    # Terms of a frame: all states, or for each site the moves from every start to every state, at which
+    # products of matrices are several times faster.
+    moves = FASTER * basis.sites * 2 * 4 ** max(basis.range, 1)
+    if basis.sites <= ENUMERABLE and not (short and moves < 2**basis.sites):
         return Enumeration()
-    if basis.range <= max_range and basis.sites > basis.range:
-        return TransferMatrix()
-    return None
+    return TransferMatrix() if short else None

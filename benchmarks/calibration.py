@@ -1,0 +1,180 @@
+"""Do intervals hold what they say? Replicated data sets of the Ising lattice, and rank statistics from the prior.
+
+``python -m benchmarks coverage`` and ``python -m benchmarks ranks``; the settings are ``STUDIES`` and environment
+variables (``BAYESCG_REPLICATIONS``, ``BAYESCG_STUDIES``). On an accelerator all replications of a study run at once.
+"""
+
+from collections.abc import Mapping, Sequence
+import json
+import os
+import time
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.stats import chi2
+from scipy.stats import t as student
+
+from bayescg.predict.discrepancy import joint_errors, truth
+from benchmarks.replicates import Posteriors, from_prior, from_truth, posteriors, study
+
+__all__ = ["coverage", "ranks"]
+
+FRAMES = 20
+SHOWN = 16  # largest separation
+LEVELS = (0.5, 0.8, 0.9, 0.95)
+BINS = 16
+FEW = 30  # draws of a rank statistic's chain that count as independent, at least
+
+
+class Setting(NamedTuple):
+    """A coarse model, whose replications at all of ``FIELDS`` are sampled together."""
+
+    sites: int
+    ratio: int
+    words: tuple[str, ...] = ()  # options of the model
+
+
+SHORT = ("L2=2", "L3=1")  # interactions that a small transfer matrix holds
+#: log Z is exact in all of them. At ratios 4 and 2 the coarse models are of short range, so that hundreds of posteriors
+#: take minutes on a core; the whole model at ratio 4 is a listing of 65536 states, for an accelerator.
+STUDIES: Mapping[str, Setting] = {
+    "ratio=8": Setting(64, 8),
+    "ratio=4 short": Setting(64, 4, SHORT),
+    "ratio=2 short": Setting(64, 2, SHORT),
+    "ratio=4 whole": Setting(64, 4),
+}
+FIELDS = (0.0, 0.5, 1.0, 2.0)
+RANKED = 0.5  # the field of the rank statistics
+
+
+def _chosen(known: Sequence[str]) -> list[str]:
+    named = os.environ.get("BAYESCG_STUDIES", "")
+    return [k for k in known if named in k]
+
+
+def _replications(default: int) -> int:
+    return int(os.environ.get("BAYESCG_REPLICATIONS", default))
+
+
+def _sampling() -> dict[str, int]:
+    """Length of the chains (shorter ones are for trying it out), and on a processor how few move in step."""
+    named = (("warmup", "BAYESCG_WARMUP"), ("samples", "BAYESCG_SAMPLES"))
+    out = {k: int(os.environ[e]) for k, e in named if e in os.environ}
+    return out | ({"together": 8} if jax.default_backend() == "cpu" else {})
+
+
+def coverage() -> dict[str, Any]:
+    """Share of replications whose intervals hold the exact value, of m and R(1), ..., R(16)."""
+    out: dict[str, Any] = {"device": jax.devices()[0].device_kind}
+    for name in _chosen(tuple(STUDIES)):
+        began = time.monotonic()
+        which = study(*STUDIES[name], FRAMES)
+        count = _replications(400)
+        keys = jax.random.split(jax.random.key(7), 1 + len(FIELDS))
+        made = [
+            from_truth(which, mu, k, count, FRAMES) for mu, k in zip(FIELDS, keys[1:], strict=True)
+        ]
+        x = jnp.concatenate([data for data, _ in made])
+        found = posteriors(which, x, jnp.repeat(jnp.asarray(FIELDS), count), keys[0], **_sampling())
+        out[name] = {"seconds": time.monotonic() - began}
+        for i, (mu, (data, exact)) in enumerate(zip(FIELDS, made, strict=True)):
+            at = slice(i * count, (i + 1) * count)
+            part = Posteriors(*(v[at] for v in found[:-1]), found.steps)
+            out[name][f"mu={mu:g}"] = _held(np.asarray(data), exact, part) | _mixing(part)
+        print(json.dumps({name: out[name]}), flush=True)
+    return out
+
+
+def _of_frames(x: np.ndarray) -> np.ndarray:
+    """m and R(k) of every frame, ``(..., frame, 1 + separation)``."""
+    separations = range(1, x.shape[-1] // 2 + 1)
+    pairs = [np.mean(x * np.roll(x, -k, -1), -1) for k in separations]
+    return np.stack([x.mean(-1), *pairs], -1)
+
+
+def _held(x: np.ndarray, exact: np.ndarray, found: Posteriors) -> dict[str, Any]:
+    """Coverage and mean width of the three intervals, ``{kind: {level: ...}}``."""
+    keep = slice(0, 1 + SHOWN)
+    exact, frames = exact[keep], _of_frames(x)[..., keep]
+    count = len(x)
+    draws = found.observables[..., keep].reshape(count, -1, SHOWN + 1)
+    likelihood = found.log_likelihood.reshape(count, draws.shape[1], -1)
+    mean, n = frames.mean(1), frames.shape[1]
+    error = frames.std(1, ddof=1) / np.sqrt(n)
+    allowed = np.stack(
+        [
+            truth(joint_errors(*given), 200).draws
+            for given in zip(draws, frames, likelihood, strict=True)
+        ]
+    )
+    out: dict[str, Any] = {}
+    for level in LEVELS:
+        ends = [0.5 - 0.5 * level, 0.5 + 0.5 * level]
+        half = student.ppf(ends[1], n - 1) * error
+        bounds = {
+            "within": np.quantile(draws, ends, axis=1),
+            "allowed": np.quantile(allowed, ends, axis=1),
+            "data": (mean - half, mean + half),
+        }
+        for kind, (low, high) in bounds.items():
+            inside = (low <= exact) & (exact <= high)
+            row: dict[str, Any] = {
+                "m": float(inside[:, 0].mean()),
+                "R": inside[:, 1:].mean(0).tolist(),
+            }
+            row["width_m"] = float((high - low)[:, 0].mean())
+            row["width_R"] = (high - low)[:, 1:].mean(0).tolist()
+            out.setdefault(kind, {})[f"{level:g}"] = row
+    return out
+
+
+def _mixing(found: Posteriors) -> dict[str, Any]:
+    """R-hat of split chains over parameters and replications, and divergences."""
+    u = found.u
+    half = u.shape[2] // 2
+    parts = np.concatenate([u[:, :, :half], u[:, :, half : 2 * half]], 1)
+    within = parts.var(2, ddof=1).mean(1)
+    between = parts.mean(2).var(1, ddof=1)
+    rhat = np.sqrt((half - 1) / half + between / within)
+    return {
+        "rhat_median": float(np.median(rhat.max(1))),
+        "rhat_99": float(np.quantile(rhat.max(1), 0.99)),
+        "divergent": float(found.divergences.mean() / (u.shape[1] * u.shape[2])),
+        "steps": found.steps,
+    }
+
+
+def ranks() -> dict[str, Any]:
+    """Ranks of prior draws among posterior ones: simulation-based calibration (Talts et al., arXiv:1804.06788)."""
+    out: dict[str, Any] = {"device": jax.devices()[0].device_kind}
+    for name in _chosen(tuple(STUDIES)):
+        began = time.monotonic()
+        which = study(*STUDIES[name], FRAMES)
+        keys = jax.random.split(jax.random.key(8))
+        count = _replications(400)
+        u, x = from_prior(which, RANKED, keys[0], count, FRAMES)
+        found = posteriors(which, x, jnp.full(count, RANKED), keys[1], **_sampling())
+        draws = found.u.reshape(len(u), -1, u.shape[1])
+        # As many draws as bins need, far apart: what is left of their correlation is small.
+        at = np.linspace(0, draws.shape[1] - 1, 4 * BINS - 1).round().astype(int)
+        rank = (draws[:, at] < np.asarray(u)[:, None]).sum(1)  # 0 .. 63
+        out[name] = uniformity(rank, which.program.labels) | _mixing(found)
+        out[name]["seconds"] = time.monotonic() - began
+        print(json.dumps({name: out[name]}), flush=True)
+    return out
+
+
+def uniformity(rank: np.ndarray, labels: list[str]) -> dict[str, Any]:
+    """Chi-square of each parameter's ranks ``(replication, parameter)`` in bins, and the family-wise p-value."""
+    count = rank.shape[0]
+    histogram = np.stack([np.bincount(r * BINS // (4 * BINS), minlength=BINS) for r in rank.T])
+    expected = count / BINS
+    statistic = np.sum((histogram - expected) ** 2 / expected, 1)
+    p = chi2.sf(statistic, BINS - 1)
+    return {
+        "p": dict(zip(labels, p.tolist(), strict=True)),
+        "family_wise": float(min(1.0, len(p) * p.min())),
+        "histogram": dict(zip(labels, histogram.tolist(), strict=True)),
+    }

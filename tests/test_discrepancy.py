@@ -1,0 +1,117 @@
+"""Intervals that allow for a wrong model: their coverage, by quadrature, and the errors that they stand on."""
+
+import numpy as np
+import pytest
+from scipy.special import ndtr
+from scipy.stats import t as student
+
+from bayescg.predict.discrepancy import Joint, joint_errors, truth
+
+DISCREPANCIES = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 15.0)
+GAPS = np.linspace(
+    -8.0, 30.0, 153
+)  # between the average and the prediction, in its standard errors
+MANY = 10_001  # frames, so that the errors are known
+
+
+def coverage(own: float) -> tuple[np.ndarray, np.ndarray]:
+    """Of 90 % intervals, and their widths relative to the data's, for each of ``DISCREPANCIES``.
+
+    :param own: the prediction's standard error over that of the average; the prediction is efficient, so it is
+        their covariance, too.
+    """
+    one = np.ones_like(GAPS)
+    joint = Joint(0.0 * one, GAPS, own**2 * one, one, own**2 * one, MANY)
+    low, high = np.quantile(truth(joint, 400).draws, [0.05, 0.95], axis=0)
+    held, width = [], []
+    for delta in DISCREPANCIES:
+        # The average less the prediction is delta + N(0, 1 - own^2), whatever error both share.
+        p = np.exp(-0.5 * (GAPS - delta) ** 2 / (1.0 - own**2))
+        p /= p.sum()
+        held.append(p @ (ndtr((high - delta) / own) - ndtr((low - delta) / own)))
+        width.append(p @ (high - low) / 3.29)
+    return np.array(held), np.array(width)
+
+
+@pytest.mark.parametrize("own", [0.3, 0.7])
+def test_coverage_holds_at_every_size_of_the_discrepancy(own: float) -> None:
+    """Between 85 and 97 % for a nominal 90, without noise: an integral over all data."""
+    held, width = coverage(own)
+    assert (held > 0.855).all() and (held < 0.95).all()
+    np.testing.assert_allclose(held[-1], 0.9, atol=0.006)  # the data's own interval
+    np.testing.assert_allclose(width[-1], 1.0, atol=0.015)
+    assert width[0] < 0.95  # a model that is right makes the interval narrower
+
+
+def test_within_model_intervals_do_not_cover() -> None:
+    """What the other test would look like for the model's own interval: it can fail."""
+    own, delta = 0.3, 1.0
+    held = ndtr((1.645 * own - delta) / own) - ndtr((-1.645 * own - delta) / own)
+    assert held < 0.1
+
+
+def test_a_model_far_off_leaves_student_s_interval() -> None:
+    """Of the average alone, with N - 1 degrees of freedom."""
+    frames = 12
+    joint = Joint(*(np.array([v]) for v in (0.0, 5000.0, 0.01, 1.0, 0.0)), frames)
+    found = truth(joint, 2000)
+    edges = np.quantile(found.draws[:, 0], [0.05, 0.25, 0.5, 0.75, 0.95])
+    exact = 5000.0 + student.ppf([0.05, 0.25, 0.5, 0.75, 0.95], frames - 1)
+    np.testing.assert_allclose(edges, exact, atol=0.05)  # nine points of the scale
+    assert found.weight[0] > 0.99
+
+
+def test_errors_of_a_conjugate_model_are_exact() -> None:
+    """A normal mean under a flat prior is the data's average: nothing is between the two but draws."""
+    rng = np.random.default_rng(4)
+    n, count = 25, 40_000
+    x = rng.normal(1.0, 2.0, n)
+    theta = x.mean() + 2.0 / np.sqrt(n) * rng.normal(size=count)
+    log_p = -0.5 * ((x - theta[:, None]) / 2.0) ** 2
+    joint = joint_errors(theta[:, None], x[:, None], log_p)
+    # Influence of frame i is (x_i - mean) / n; its Monte Carlo error is 1 / sqrt(count), 0.5 %.
+    np.testing.assert_allclose(joint.covariance, joint.data_variance, rtol=0.03)
+    assert joint.data_variance[0] == pytest.approx(x.var(ddof=1) / n, rel=1e-12)
+    assert abs(joint.z[0]) < 1.0
+
+
+def test_influence_is_what_a_refit_gives() -> None:
+    """Conjugate, under a prior that holds: the mean's slope in a frame's weight, by refitting."""
+    rng = np.random.default_rng(5)
+    n, count, prior, noise = 10, 400_000, 0.5, 1.0
+
+    def posterior(w: np.ndarray) -> tuple[float, float]:
+        precision = w.sum() / noise**2 + 1.0 / prior**2
+        return float(w @ x / noise**2 / precision), float(precision**-0.5)
+
+    x = rng.normal(0.7, noise, n)
+    mean, sd = posterior(np.ones(n))
+    theta = mean + sd * rng.normal(size=count)
+    log_p = -0.5 * ((x - theta[:, None]) / noise) ** 2
+    joint = joint_errors(theta[:, None], x[:, None], log_p)
+    step = 1e-5
+    slope = np.array([(posterior(np.ones(n) + step * e)[0] - mean) / step for e in np.eye(n)])
+    slope -= slope.mean()
+    expected = n / (n - 1.0) * np.sum(slope * (x - x.mean()) / n)
+    np.testing.assert_allclose(joint.covariance[0], expected, rtol=0.02)  # of 400,000 draws
+
+
+def test_where_neither_varies_nothing_is_said() -> None:
+    """All spins up: the average has no error, and agrees."""
+    joint = joint_errors(np.ones((30, 1)), np.ones((5, 1)), np.zeros((30, 5)))
+    found = truth(joint, 30)
+    assert joint.z[0] == 0.0
+    np.testing.assert_allclose(found.draws, 1.0)
+
+
+def test_too_few_are_refused() -> None:
+    with pytest.raises(ValueError, match="at least two draws and two frames, got 1 and 5"):
+        joint_errors(np.ones((1, 2)), np.ones((5, 2)), None)
+
+
+def test_without_likelihoods_the_better_s_variance_is_shared() -> None:
+    """Hausman: what an efficient estimate and another share."""
+    rng = np.random.default_rng(6)
+    joint = joint_errors(0.1 * rng.normal(size=(500, 1)), rng.normal(size=(40, 1)), None)
+    assert joint.covariance[0] == joint.model_variance[0] < joint.data_variance[0]
+    assert np.isfinite(joint.z).all()
