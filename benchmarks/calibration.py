@@ -15,11 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.stats import chi2
 from scipy.stats import t as student
+import xarray as xr
 
+from bayescg.infer.laplace import FORMS
+from bayescg.infer.run import mcem
 from bayescg.predict.discrepancy import joint_errors, truth
 from benchmarks.replicates import Posteriors, from_prior, from_truth, posteriors, study
 
-__all__ = ["coverage", "ranks"]
+__all__ = ["coverage", "laplace", "ranks"]
 
 FRAMES = 20
 SHOWN = 16  # largest separation
@@ -162,6 +165,48 @@ def ranks() -> dict[str, Any]:
         rank = (draws[:, at] < np.asarray(u)[:, None]).sum(1)  # 0 .. 63
         out[name] = uniformity(rank, which.program.labels) | _mixing(found)
         out[name]["seconds"] = time.monotonic() - began
+        print(json.dumps({name: out[name]}), flush=True)
+    return out
+
+
+def laplace() -> dict[str, Any]:
+    """The same of MC-EM and Laplace: each form's normal, and the weighted draws that a result holds.
+
+    All replications are members of one sweep. Coverage is that of 90 % intervals of the parameters.
+    """
+    out: dict[str, Any] = {}
+    for name in _chosen(("ratio=8", "ratio=4 short")):
+        which = study(*STUDIES[name], FRAMES)
+        keys = jax.random.split(jax.random.key(8))  # the data sets of `ranks`
+        u, x = from_prior(which, RANKED, keys[0], _replications(200), FRAMES)
+        data = xr.Dataset(
+            {"x": (("mu", "frame", "site"), np.asarray(x, np.int8))},
+            coords={"mu": RANKED + 1e-9 * np.arange(len(u))},  # fields of a sweep have to differ
+            attrs={"beta": which.system.options["beta"]},
+        )
+        fit = mcem(which.system, data).run(keys[1])
+        truth_u = np.asarray(u)
+        drawn = {
+            form: np.swapaxes(fit.groups[f"laplace_{form}"]["u"].values, 0, 1) for form in FORMS
+        }
+        drawn["weighted"] = np.moveaxis(fit.draws[0], 0, 1)  # (member, draw, u)
+        out[name] = {
+            "seconds": fit.seconds,
+            "converged": float(fit.converged.mean()),
+            "khat_above_0.7": float(np.mean(fit.groups["map"]["khat"].values > 0.7)),
+        }
+        for form, draws in drawn.items():
+            usable = np.isfinite(draws).all((1, 2))
+            below = (draws[usable] < truth_u[usable, None]).mean(1)
+            rank = np.minimum((below * 4 * BINS).astype(int), 4 * BINS - 1)
+            ends = np.quantile(draws[usable], [0.05, 0.95], axis=1)
+            inside = (ends[0] <= truth_u[usable]) & (truth_u[usable] <= ends[1])
+            out[name][form] = uniformity(rank, which.program.labels) | {
+                "usable": float(usable.mean()),
+                "coverage_90": dict(
+                    zip(which.program.labels, inside.mean(0).tolist(), strict=True)
+                ),
+            }
         print(json.dumps({name: out[name]}), flush=True)
     return out
 
