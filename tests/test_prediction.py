@@ -199,7 +199,7 @@ def test_draws_that_are_wrong_are_told_from_the_data(fit: Fit) -> None:
     assert held[flagged].all()
     told = results.told(results.attrs(predicted), "predict_messages")
     assert any("does not reproduce the data's correlation at mu=" in t for t in told)
-    assert all("standard errors apart" in t for t in told)
+    assert all("standard errors apart" in t and "(p = " in t for t in told)
 
 
 def test_few_draws_have_no_second_interval(fit: Fit) -> None:

@@ -24,8 +24,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import ndtr
 from scipy.stats import chi2
+from scipy.stats import t as student
 
-__all__ = ["Joint", "Truth", "joint_errors", "truth"]
+__all__ = ["Joint", "Truth", "joint_errors", "misfit", "truth"]
 
 SCALE = 6.0  # A: of the prior of tau, in standard errors of the average; below 4, coverage falls under 85 % somewhere
 FLOOR = 0.01  # of the average's variance, what is always left open of the difference of the two
@@ -47,6 +48,9 @@ class Joint(NamedTuple):
     data_variance: np.ndarray
     covariance: np.ndarray
     frames: int
+    by_frame: np.ndarray | None = (
+        None  # what each frame adds to the difference, (frame, *component)
+    )
 
     @property
     def difference_variance(self) -> np.ndarray:
@@ -114,7 +118,38 @@ def joint_errors(
     of_model = scale * np.sum(influence**2, 0)
     model_variance = np.maximum(of_model, spread) + unsure
     covariance = scale * np.sum(influence * of_data, 0)
-    return Joint(model, data, model_variance, data_variance, covariance, n)
+    return Joint(model, data, model_variance, data_variance, covariance, n, of_data - influence)
+
+
+def misfit(joint: Joint, rng: np.random.Generator, flips: int = 4000) -> float:
+    r"""How probable so large a difference of prediction and average is where the model is right: a p-value.
+
+    Of all components at once, by the mean of their squared t-values. Each frame has its share of the difference; were
+    the model right, the signs of those would be as good as random, and are drawn anew many times.
+    Where shares are not known (no likelihoods), it is the largest of Student's t-values, by Bonferroni's bound.
+    """
+    z = np.ravel(joint.z)
+    if joint.by_frame is None:
+        worst = float(np.max(np.abs(z), initial=0.0))
+        return float(min(1.0, 2.0 * z.size * student.sf(worst, joint.frames - 1)))
+    n = joint.frames
+    share = joint.by_frame.reshape(n, -1)
+    share = share - share.mean(0)
+    own = n / (n - 1.0) * np.sum(share**2, 0)
+    varies = own > 0.0
+    if not varies.any():
+        return 1.0
+    share, own = share[:, varies], own[varies]
+    gap = np.ravel(joint.data - joint.model)[varies]
+    # A prediction is less sure than frames tell where the prior leaves it open: the gap counts for less.
+    gap = gap * np.minimum(np.sqrt(own / np.ravel(joint.difference_variance)[varies]), 1.0)
+    pieces = gap / n + share
+    signs = rng.choice([-1.0, 1.0], (flips, n))
+    signs[0] = 1.0  # what was seen is one of the ways
+    sums = signs @ pieces
+    scatter = np.maximum(np.sum(pieces**2, 0) - sums**2 / n, 1e-12 * np.sum(pieces**2, 0))
+    statistic = np.mean(sums**2 / (n / (n - 1.0) * scatter), 1)
+    return float(np.mean(statistic >= statistic[0]))
 
 
 @dataclass(frozen=True)

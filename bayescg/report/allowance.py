@@ -9,10 +9,12 @@ from scipy.stats import t as student
 from bayescg.plot import AXES, VALUES, interval_of, percent
 from bayescg.report.case import ABSENT, SAMPLES, Case, number
 from bayescg.report.curves import EXACT, NEAR, place
-from bayescg.report.drawing import GREY, INK, Figure, canvas, decorate, svg
+from bayescg.report.drawing import INK, Figure, canvas, decorate, svg
 
 __all__ = ["two_intervals"]
 
+#: Times the frames for which widths are told.
+MORE = 4.0
 #: Panels of one figure, more of which would not be read.
 MOST = 4
 
@@ -44,7 +46,8 @@ def two_intervals(cases: Sequence[Case]) -> Figure | None:
         "The narrow band holds the uncertainty of the parameters as if the coarse model were right. The outer one "
         "is an interval for the true value: it weighs the model's prediction against the average of the fitted "
         f"frames by how far the two are apart ({shared}), and is the one to quote. z is the distance from "
-        "prediction to average in standard errors.",
+        "prediction to average in standard errors. What more frames would do is predicted from the curvature of the "
+        "posterior.",
         svg(figure, "two-intervals", summary),
         table,
     )
@@ -90,7 +93,7 @@ def _panel(ax: Any, case: Case, name: str, where: dict[str, Any]) -> None:
         ):
             low, high = (float(v) for v in _bounds(value, name))
             ax.plot([low, high], [y, y], color=case.colour, alpha=alpha, linewidth=6, label=text)
-        ax.plot([float(average)], [0.5], "x", color=GREY, label="average of the fitted frames")
+        ax.plot([float(average)], [0.5], "x", color=INK, label="average of the fitted frames")
         if exact is not None:
             ax.axvline(float(exact), label="reference", **EXACT)
         ax.set_yticks([])
@@ -107,7 +110,7 @@ def _panel(ax: Any, case: Case, name: str, where: dict[str, Any]) -> None:
         band = {"color": case.colour, "alpha": alpha, "linewidth": 0, "label": text}
         ax.fill_between(at, low - middle, high - middle, **band)
     ax.plot(
-        at, average - middle, ".", color=GREY, markersize=4, label="average of the fitted frames"
+        at, average - middle, ".", color=INK, markersize=4, label="average of the fitted frames"
     )
     if exact is not None and exact.sizes == middle.sizes:
         ax.plot(at, exact.values - middle.values, label="reference", **EXACT)
@@ -127,6 +130,7 @@ def _table(case: Case, names: Sequence[str]) -> list[list[str]]:
             "reference held, within",
             "reference held, allowed for",
             "largest |z|",
+            f"widths with {MORE:g} times the frames, relative to these",
         ]
     ]
     for name in names:
@@ -148,8 +152,17 @@ def _table(case: Case, names: Sequence[str]) -> list[list[str]]:
         alone = _alone(case, name, freedom)
         weight = float(case.get("discrepancy", f"{name}_weight").mean())
         largest = number(round(float(np.abs(z).max()), 1))
-        table.append([name, *widths, alone, f"{weight:.0%}", *held, largest])
+        table.append([name, *widths, alone, f"{weight:.0%}", *held, largest, _more(case, name)])
     return table
+
+
+def _more(case: Case, name: str) -> str:
+    """How wide both would be with more frames, within the model and allowed for."""
+    keys = [f"{name}_{k}_more" for k in ("within", "allowed")]
+    if not all(case.has("discrepancy", k) for k in keys):
+        return ABSENT
+    found = [case.get("discrepancy", k).sel(times=MORE).mean() for k in keys]
+    return " and ".join(number(round(float(v), 2)) for v in found)
 
 
 def _alone(case: Case, name: str, freedom: int) -> str:

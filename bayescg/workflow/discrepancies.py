@@ -6,32 +6,45 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.stats import t as student
 import xarray as xr
 
 from bayescg import results
+from bayescg.infer.prior import prior_terms
+from bayescg.infer.program import Program
 from bayescg.observables.base import Observable
 from bayescg.observables.blocking import statistical_inefficiency
-from bayescg.predict.discrepancy import Joint, joint_errors, truth
+from bayescg.predict.discrepancy import Joint, joint_errors, misfit, truth
+from bayescg.predict.shrinkage import predicted_joint, predicted_width, variance_ratio
 from bayescg.system import Batch
 
 __all__ = ["Disagreement", "disagreements", "discrepancy_group", "in_words"]
 
-FAMILY = 0.01  # chance that a right model is blamed for any component of one observable
+TIMES = (2.0, 4.0, 10.0)  # as many frames, for which the widths of intervals are predicted
+FAMILY = 0.01  # chance that a right model is blamed for an observable, at any member
 _BLOCK = 64  # frames measured at once
 
 
 def discrepancy_group(
-    result: Any, chosen: Sequence[Observable], batch: Batch, predicted: xr.Dataset
+    result: Any,
+    chosen: Sequence[Observable],
+    batch: Batch,
+    predicted: xr.Dataset,
+    u: np.ndarray,
+    program: Program,
+    rng: np.random.Generator,
 ) -> xr.Dataset | None:
     """Draws of each observable's true value, beside those of the model's prediction.
 
     Draws of a component lie in the order of those of the prediction, under the same labels. ``NAME_data`` and
     ``NAME_data_se`` are the average over the fitted frames and its standard error, ``NAME_z`` how many standard
-    errors it is from the prediction, ``NAME_weight`` how much of the interval's centre comes from it.
+    errors it is from the prediction, ``NAME_weight`` how much of the interval's centre comes from it, and
+    ``NAME_misfit`` how probable so large a difference is where the model is right, all components at once. Along
+    ``times``, as many times the frames, ``NAME_within_more`` and ``NAME_allowed_more`` are how wide either 90 %
+    interval is expected to be then, relative to now; they need more draws than twice the parameters.
 
     :param result: InferenceData with the ``log_likelihood`` of frames, where it is known.
     :param predicted: ``posterior_predictive``, ``(chain, draw, member?, *dims)``.
+    :param u: parameters of its draws, ``(draw, member, u)``.
     :return: None for fewer than 20 draws, or two frames.
     """
     draws = predicted.sizes["chain"] * predicted.sizes["draw"]
@@ -40,10 +53,11 @@ def discrepancy_group(
     likelihood = _log_likelihood(result, batch, predicted)
     lead: tuple[str, ...] = () if batch.dim is None else (batch.dim,)
     variables: dict[str, Any] = {}
+    priors = _prior_precisions(program, batch, u) if len(u) > 2 * u.shape[2] else None
     for o in chosen:
         values = _per_draw(predicted[o.name].values, batch)
         errors = _per_draw(predicted[f"{o.name}_mcse"].values, batch)
-        parts = []
+        parts, misfits = [], []
         for m, x in enumerate(batch.x):
             frames = _of_frames(o, np.asarray(x, float))
             joint = joint_errors(
@@ -53,7 +67,9 @@ def discrepancy_group(
                 noise=np.mean(errors[:, m] ** 2, 0),
                 inefficiency=_inefficiency(frames, batch),
             )
-            parts.append(_labelled(joint, values[:, m]))
+            misfits.append(misfit(joint, rng))
+            more = None if priors is None else _more(joint, u[:, m], values[:, m], priors[m])
+            parts.append(_labelled(joint, values[:, m], more))
         drawn = np.stack([p.draws for p in parts], 1)  # (draw, member, *dims)
         about = predicted[o.name].attrs
         name, units = str(about.get("long_name", o.name)), str(about.get("units", "1"))
@@ -74,7 +90,27 @@ def discrepancy_group(
                 v if lead else v[0],
                 {"units": unit, "long_name": text},
             )
+        variables[f"{o.name}_misfit"] = (
+            lead,
+            np.array(misfits) if lead else misfits[0],
+            {
+                "units": "1",
+                "long_name": f"probability of such a difference under the model, {name}",
+            },
+        )
+        for i, (key, text) in enumerate(
+            (("within", "within the model"), ("allowed", "that allows for the model's error"))
+        ):
+            if priors is not None:
+                v = np.stack([p.more[i] for p in parts if p.more is not None], 1)  # (times, member)
+                variables[f"{o.name}_{key}_more"] = (
+                    ("times", *lead, *o.dims),
+                    v if lead else v[:, 0],
+                    {"units": "1", "long_name": f"width of the interval {text}, relative to now"},
+                )
     out = xr.Dataset(variables)
+    if priors is not None:
+        out = out.assign_coords(times=("times", np.array(TIMES), {"long_name": "times the frames"}))
     names = [str(d) for d in predicted.coords if str(d) in out.dims]
     about = {"shared_errors": "assumed" if likelihood is None else "of frames"}
     return out.assign_coords({d: predicted[d] for d in names}).assign_attrs(
@@ -120,49 +156,94 @@ class _Part(NamedTuple):
     data_se: np.ndarray
     z: np.ndarray
     weight: np.ndarray
+    more: tuple[np.ndarray, np.ndarray] | None  # widths within and allowed, (times, *dims)
 
 
-def _labelled(joint: Joint, predicted: np.ndarray) -> _Part:
+def _more(
+    joint: Joint, u: np.ndarray, values: np.ndarray, prior: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Widths of both intervals with ``TIMES`` the frames, relative to now."""
+    now = predicted_width(joint)
+    within, allowed = [], []
+    for times in TIMES:
+        ratio = variance_ratio(u, values, prior, times)
+        width = predicted_width(predicted_joint(joint, ratio, times))
+        within.append(np.sqrt(ratio))
+        allowed.append(np.divide(width, now, out=np.ones_like(now), where=now > 0.0))
+    return np.stack(within), np.stack(allowed)
+
+
+def _prior_precisions(program: Program, batch: Batch, u: np.ndarray) -> np.ndarray:
+    """Curvature of the log prior density of u at the draws' means, ARD's precisions held, ``(member, u, u)``."""
+
+    @jax.jit
+    def one(v: jax.Array, x: jax.Array, conditions: dict[str, jax.Array]) -> jax.Array:
+        def bent(w: jax.Array) -> jax.Array:
+            return program.log_jacobian(w) - program.log_jacobian(w, program.free_modes)
+
+        _, held, _ = prior_terms(program, v, x, conditions)
+        lam, axes = jnp.linalg.eigh(held - jax.hessian(bent)(v))
+        return (axes * jnp.maximum(lam, 0.0)) @ axes.T
+
+    rows = []
+    for m, x in enumerate(batch.x):
+        given = {k: jnp.asarray(v[m], float) for k, v in batch.conditions.items()}
+        rows.append(np.asarray(one(jnp.asarray(u[:, m].mean(0)), jnp.asarray(x, float), given)))
+    return np.stack(rows)
+
+
+def _labelled(
+    joint: Joint, predicted: np.ndarray, more: tuple[np.ndarray, np.ndarray] | None
+) -> _Part:
     """Draws of the truth in the order of the prediction's."""
     found = truth(joint, len(predicted))
     order = np.argsort(np.argsort(predicted, 0, kind="stable"), 0)
     draws = np.take_along_axis(found.draws, order, 0)
-    return _Part(draws, joint.data, np.sqrt(joint.data_variance), joint.z, found.weight)
+    return _Part(draws, joint.data, np.sqrt(joint.data_variance), joint.z, found.weight, more)
 
 
 class Disagreement(NamedTuple):
-    """An observable that the model does not reproduce, at its worst."""
+    """An observable that the model does not reproduce, and its worst value."""
 
     name: str
-    where: dict[str, float]  # coordinates
-    z: float  # standard errors from the prediction to the data's average
+    where: dict[str, float]  # coordinates of the worst value
+    z: float  # standard errors from the prediction to the data's average there
     model: float
     data: float
-    components: int  # how many of the observable's components disagree
+    off: int  # values more than two standard errors off
     of: int
+    p: float  # probability under the model
 
 
 def disagreements(group: xr.Dataset, predicted: xr.Dataset) -> list[Disagreement]:
-    """Observables whose data are farther from the prediction than chance allows, by Student's t.
+    """Observables that the data contradict, for each the member of a sweep at which they do most.
 
-    The threshold is family-wise 1 % over the components of an observable.
+    The chance that a right model is blamed for an observable is ``FAMILY``, over all members.
     """
-    freedom = max(int(group.attrs.get("frames", 2)) - 1, 1)
     out = []
-    for name in map(str, group.data_vars):
-        if f"{name}_z" not in group:
+    for name in [
+        str(n).removesuffix("_misfit") for n in group.data_vars if str(n).endswith("_misfit")
+    ]:
+        p, z = group[f"{name}_misfit"], group[f"{name}_z"]
+        if not float(p.min()) < FAMILY / p.size:
             continue
-        z = group[f"{name}_z"]
-        limit = float(student.ppf(1.0 - 0.5 * FAMILY / z.size, freedom))
-        bad = np.abs(z.values) > limit
-        if not bad.any():
-            continue
-        worst = np.unravel_index(int(np.nanargmax(np.abs(z.values))), z.shape)
-        where = {str(d): float(z[d].values[i]) for d, i in zip(z.dims, worst, strict=True)}
-        model = float(predicted[name].mean(("chain", "draw")).values[worst])
-        data = float(group[f"{name}_data"].values[worst])
+        worst = abs(z.where(p == p.min()))
+        at = np.unravel_index(int(np.nanargmax(worst.values)), z.shape)
+        where = {str(d): float(z[d].values[i]) for d, i in zip(z.dims, at, strict=True)}
+        mean = predicted[name].mean(("chain", "draw")).transpose(*z.dims)
+        here = {d: i for d, i in zip(z.dims, at, strict=True) if d in p.dims}
+        member = z.isel(here)
         out.append(
-            Disagreement(name, where, float(z.values[worst]), model, data, int(bad.sum()), z.size)
+            Disagreement(
+                name,
+                where,
+                float(z.values[at]),
+                float(mean.values[at]),
+                float(group[f"{name}_data"].values[at]),
+                int((np.abs(member) > 2.0).sum()),
+                member.size,
+                float(p.min()),
+            )
         )
     return out
 
@@ -172,10 +253,10 @@ def in_words(found: Sequence[Disagreement]) -> list[str]:
     out = []
     for d in found:
         at = ", ".join(f"{k}={v:g}" for k, v in d.where.items())
-        many = f" ({d.components} of {d.of} values disagree)" if d.of > 1 else ""
+        many = f", and {d.off} of its {d.of} values are more than two apart" if d.of > 1 else ""
         out.append(
             f"the model does not reproduce the data's {d.name}{f' at {at}' if at else ''}: {d.model:.3g} against "
-            f"{d.data:.3g}, {abs(d.z):.1f} standard errors apart{many}; its own interval there is not to be believed: "
-            "take that of the group discrepancy."
+            f"{d.data:.3g}, {abs(d.z):.1f} standard errors apart{many} (p = {d.p:.1g}); its own interval is not to be "
+            "believed there: take that of the group discrepancy."
         )
     return out

@@ -91,7 +91,9 @@ def predict(
     told = list(notes.get("predict_messages", []))
     predicted = groups.get("posterior_predictive")
     if not conditions and predicted is not None:  # of other conditions the data say nothing
-        allowed = discrepancy_group(result, chosen, batch, predicted)
+        allowed = discrepancy_group(
+            result, chosen, batch, predicted, picked.u, program, np.random.default_rng(seed)
+        )
         if allowed is not None:
             groups["discrepancy"] = allowed
             told += in_words(disagreements(allowed, predicted))

@@ -171,6 +171,7 @@ def allowed(predicted: Any) -> Any:
         out[f"{n}_data_se"] = 0.02 * mean + 1e-4
         out[f"{n}_z"] = 0.5 + 0.0 * mean
         out[f"{n}_weight"] = 0.4 + 0.0 * mean
+        out[f"{n}_misfit"] = ((), 0.3)
     return predicted[[]].assign(out).assign_attrs(frames=20, shared_errors="assumed")
 
 
