@@ -5,6 +5,7 @@ variables (``BAYESCG_REPLICATIONS``, ``BAYESCG_STUDIES``). On an accelerator all
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 import json
 import os
 import time
@@ -20,9 +21,15 @@ import xarray as xr
 from bayescg.infer.laplace import FORMS
 from bayescg.infer.run import mcem
 from bayescg.predict.discrepancy import joint_errors, truth
+from bayescg.predict.shrinkage import (
+    predicted_joint,
+    predicted_width,
+    prior_precision,
+    variance_ratio,
+)
 from benchmarks.replicates import Posteriors, from_prior, from_truth, posteriors, study
 
-__all__ = ["coverage", "laplace", "ranks"]
+__all__ = ["coverage", "laplace", "more_frames", "ranks"]
 
 FRAMES = 20
 SHOWN = 16  # largest separation
@@ -209,6 +216,56 @@ def laplace() -> dict[str, Any]:
             }
         print(json.dumps({name: out[name]}), flush=True)
     return out
+
+
+def more_frames() -> dict[str, Any]:
+    """Widths with four times the frames: predicted from the first, and found by fitting to all of them."""
+    name, times = "ratio=8", 4
+    which = study(*STUDIES[name], FRAMES)
+    count = _replications(40)
+    keys = jax.random.split(jax.random.key(9), 2 + len(FIELDS))
+    mu = jnp.repeat(jnp.asarray(FIELDS), count)
+    made = [
+        from_truth(which, v, k, count, times * FRAMES)
+        for v, k in zip(FIELDS, keys[2:], strict=True)
+    ]
+    x = jnp.concatenate([data for data, _ in made])
+    few = posteriors(which, x[:, :FRAMES], mu, keys[0], **_sampling())
+    many = posteriors(which, x, mu, keys[1], **_sampling())
+    curvature = jax.jit(partial(prior_precision, which.program))
+    keep = slice(0, 1 + SHOWN)
+    rows: dict[str, list[np.ndarray]] = {k: [] for k in ("predicted", "found")}
+    allowed: dict[str, list[np.ndarray]] = {k: [] for k in ("predicted", "found")}
+    for i in range(len(x)):
+        data = [_of_frames(np.asarray(v))[..., keep] for v in (x[i, :FRAMES], x[i])]
+        draws = [f.observables[i, ..., keep].reshape(-1, 1 + SHOWN) for f in (few, many)]
+        likelihoods = [
+            f.log_likelihood[i].reshape(len(d), -1) for f, d in zip((few, many), draws, strict=True)
+        ]
+        now, then = (joint_errors(*v) for v in zip(draws, data, likelihoods, strict=True))
+        u = few.u[i].reshape(-1, few.u.shape[-1])
+        prior = np.asarray(curvature(jnp.asarray(u.mean(0)), x[i, :FRAMES], {"mu": mu[i]}))
+        ratio = variance_ratio(u, draws[0], prior, times)
+        rows["predicted"].append(np.sqrt(ratio))
+        rows["found"].append(np.sqrt(draws[1].var(0) / draws[0].var(0)))
+        width = predicted_width(now)
+        allowed["predicted"].append(predicted_width(predicted_joint(now, ratio, times)) / width)
+        allowed["found"].append(predicted_width(then) / width)
+    out: dict[str, Any] = {}
+    for j, v in enumerate(FIELDS):
+        at = slice(j * count, (j + 1) * count)
+        out[f"mu={v:g}"] = {
+            kind: {
+                k: {
+                    "m": float(np.mean([r[0] for r in found[k][at]])),
+                    "R": float(np.mean([r[1:] for r in found[k][at]])),
+                }
+                for k in found
+            }
+            for kind, found in (("within", rows), ("allowed", allowed))
+        }
+    print(json.dumps(out), flush=True)
+    return {name: out}
 
 
 def uniformity(rank: np.ndarray, labels: list[str]) -> dict[str, Any]:

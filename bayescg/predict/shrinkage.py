@@ -6,11 +6,30 @@ observable that is linear in the parameters, :math:`a = g\cdot u`, has the varia
 What the prior alone holds does not shrink; what is not linear shrinks with the variance.
 """
 
+import jax
+from jax import Array
+import jax.numpy as jnp
 import numpy as np
 
+from bayescg.infer.prior import prior_terms
+from bayescg.infer.program import Program
 from bayescg.predict.discrepancy import Joint, truth
 
-__all__ = ["predicted_joint", "predicted_width", "variance_ratio"]
+__all__ = ["predicted_joint", "predicted_width", "prior_precision", "variance_ratio"]
+
+
+def prior_precision(program: Program, u: Array, x: Array, conditions: dict[str, Array]) -> Array:
+    """Curvature of the log prior density of u, ``(u, u)``, ARD's precisions held.
+
+    Directions in which it bends the other way count as flat.
+    """
+
+    def bent(v: Array) -> Array:
+        return program.log_jacobian(v) - program.log_jacobian(v, program.free_modes)
+
+    _, held, _ = prior_terms(program, u, x, conditions)
+    lam, axes = jnp.linalg.eigh(held - jax.hessian(bent)(u))
+    return (axes * jnp.maximum(lam, 0.0)) @ axes.T
 
 
 def variance_ratio(
@@ -44,7 +63,6 @@ def variance_ratio(
     standard = centred @ (axes[:, kept] / np.sqrt(lam[kept])) @ turn
     slope = standard.T @ values / (draws - 1.0)  # (direction, component)
     total = np.sum(values**2, 0) / (draws - 1.0)
-    # Slopes on directions that do not matter are noise, and their squares add up to what draws / directions make of it.
     linear = np.sum(slope**2, 0)
     curved = np.maximum(total - linear, 0.0)
     after = remaining @ slope**2 + curved / times

@@ -1,6 +1,7 @@
 """The group of a prediction that allows for a wrong model, and what it says of the model in words."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -9,12 +10,16 @@ import numpy as np
 import xarray as xr
 
 from bayescg import results
-from bayescg.infer.prior import prior_terms
 from bayescg.infer.program import Program
 from bayescg.observables.base import Observable
 from bayescg.observables.blocking import statistical_inefficiency
 from bayescg.predict.discrepancy import Joint, joint_errors, misfit, truth
-from bayescg.predict.shrinkage import predicted_joint, predicted_width, variance_ratio
+from bayescg.predict.shrinkage import (
+    predicted_joint,
+    predicted_width,
+    prior_precision,
+    variance_ratio,
+)
 from bayescg.system import Batch
 
 __all__ = ["Disagreement", "disagreements", "discrepancy_group", "in_words"]
@@ -174,17 +179,8 @@ def _more(
 
 
 def _prior_precisions(program: Program, batch: Batch, u: np.ndarray) -> np.ndarray:
-    """Curvature of the log prior density of u at the draws' means, ARD's precisions held, ``(member, u, u)``."""
-
-    @jax.jit
-    def one(v: jax.Array, x: jax.Array, conditions: dict[str, jax.Array]) -> jax.Array:
-        def bent(w: jax.Array) -> jax.Array:
-            return program.log_jacobian(w) - program.log_jacobian(w, program.free_modes)
-
-        _, held, _ = prior_terms(program, v, x, conditions)
-        lam, axes = jnp.linalg.eigh(held - jax.hessian(bent)(v))
-        return (axes * jnp.maximum(lam, 0.0)) @ axes.T
-
+    """Curvature of the log prior at the draws' means, ``(member, u, u)``."""
+    one = jax.jit(partial(prior_precision, program))
     rows = []
     for m, x in enumerate(batch.x):
         given = {k: jnp.asarray(v[m], float) for k, v in batch.conditions.items()}

@@ -18,7 +18,12 @@ from bayescg.options import parse_options
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 #: Pages with figures, and the scripts that make them.
-FIGURED = {"water": "figures", "ising": "figures", "arcg": "arcg_figures"}
+FIGURED = {
+    "water": "figures",
+    "ising": "figures",
+    "arcg": "arcg_figures",
+    "intervals": "intervals_figures",
+}
 FIGURE = re.compile(r":::\{figure-md\}\n!\[([^\]]*)\]\(([^)]*)\)\n\n(.*?)\n:::", re.DOTALL)
 SVG = "{http://www.w3.org/2000/svg}"
 MOST = 200_000  # bytes
