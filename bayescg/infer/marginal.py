@@ -154,10 +154,12 @@ def log_prior_at(
     return prior
 
 
-def collapsed_program(program: Program) -> Callable[..., None]:
-    """The NumPyro program with the latents and ARD's precisions summed out, for NUTS.
+def collapsed_program(program: Program, batch: int | None = None) -> Callable[..., None]:
+    """The NumPyro program with the latents and ARD's precisions summed out, for NUTS and variational inference.
 
     Its parameter sites are the original's, untouched; the data enter by one factor.
+
+    :param batch: so many frames, chosen at random in every evaluation and counted as all of them; None: all.
     """
     hidden = [program.sites.latent, *program.sites.likelihood, *program.fixed]
 
@@ -168,6 +170,11 @@ def collapsed_program(program: Program) -> Callable[..., None]:
             inner(x, **conditions)
         # `block` hides sites from handlers outside it only, so `trace` sees the parameters alone.
         u = program.unconstrain({k: sites[k]["value"] for k in program.shapes})
-        numpyro.factor("log_marginal", jnp.sum(log_marginal(program, u, x, conditions)))
+        if batch is None:
+            numpyro.factor("log_marginal", jnp.sum(log_marginal(program, u, x, conditions)))
+            return
+        with numpyro.plate("minibatch", len(x), subsample_size=batch):
+            some = numpyro.subsample(x, x.ndim - 1)
+            numpyro.factor("log_marginal", log_marginal(program, u, some, conditions))
 
     return collapsed
