@@ -244,8 +244,8 @@ def weigh(
     for m in np.flatnonzero(approximation.definite & np.isfinite(raw).any(1)):
         smooth, k = psis(raw[m])
         log_weights[m], khat[m] = smooth, float(k)
-        at = systematic(smooth, offsets[m], draws)
-        resampled[m], lp[m] = u[m, at], found.value[m, at]
+        kept = systematic(smooth, offsets[m], draws)
+        resampled[m], lp[m] = u[m, kept], found.value[m, kept]
     return Weighted(u, log_weights, khat, resampled, lp, found.error, left_out.sum(1))
 
 

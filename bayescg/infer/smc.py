@@ -110,7 +110,7 @@ class _Cloud(NamedTuple):
 class _Moves(NamedTuple):
     step: float
     accepted: float
-    count: int
+    number: int
     kept: float
 
 
@@ -300,7 +300,7 @@ def _row(t: float, log_z: float, cloud: _Cloud, ess: float, moved: _Moves) -> di
         "mean": mean,
         "variance": variance,
         "accepted": moved.accepted,
-        "moves": float(moved.count),
+        "moves": float(moved.number),
         "step": moved.step,
         "kept": moved.kept,
     }

@@ -28,7 +28,7 @@ from numpyro.infer.autoguide import (
 from numpyro.infer.util import log_density
 import optax
 
-from bayescg.infer.marginal import collapsed_program, log_posterior
+from bayescg.infer.marginal import collapsed_program, log_posterior, prior_program
 from bayescg.infer.program import Program
 
 __all__ = ["GUIDES", "Ascent", "Climb", "Draws", "trend"]
@@ -109,8 +109,9 @@ class Ascent:
     @cached_property
     def _guide(self) -> AutoContinuous:
         family, _ = GUIDES[self.guide]
+        # A guide reads of its program which parameters there are, for which no data are needed.
         made: AutoContinuous = family(
-            collapsed_program(self.program), init_loc_fn=init_to_value(values=self.start)
+            prior_program(self.program), init_loc_fn=init_to_value(values=self.start)
         )
         return made
 
@@ -122,6 +123,16 @@ class Ascent:
             optax.adam(self.rate),
             Trace_ELBO(num_particles=self.particles),
         )
+
+    @cached_property
+    def _init(self) -> Callable[..., Any]:
+        @jax.jit
+        def init(
+            key: Array, moved: dict[str, Array], x: Array, conditions: dict[str, Array]
+        ) -> Any:
+            return self._svi.init(key, x, init_params=moved, **conditions)
+
+        return init
 
     @cached_property
     def _block(self) -> Callable[..., tuple[Any, Any]]:
@@ -169,14 +180,18 @@ class Ascent:
 
     def _begin(self, key: Array, x: Array, conditions: dict[str, Array], spread: float) -> Any:
         k_init, k_again, k_place = jax.random.split(key, 3)
-        state = self._svi.init(k_init, x, **conditions)
+        if self._guide.prototype_trace is None:
+            seed(self._guide, k_init)(
+                x, **conditions
+            )  # looks at the program, before anything is traced
+        state = self._init(k_init, {}, x, conditions)
         parameters = self._svi.get_params(state)
         centre = "auto_loc"
         if spread == 0.0 or centre not in parameters:  # a flow differs by its networks
             return state
         at = parameters[centre]
         moved = {centre: at + spread * jax.random.normal(k_place, at.shape, at.dtype)}
-        return self._svi.init(k_again, x, init_params=moved, **conditions)
+        return self._init(k_again, moved, x, conditions)
 
     def climb(
         self,

@@ -1,5 +1,7 @@
 """Variational inference against an exact posterior, and what it says where it is not one."""
 
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -32,25 +34,32 @@ def test_a_minibatch_counts_as_all_frames_on_average() -> None:
     u = jnp.asarray([0.3, -0.2, 0.4])
     values = program.constrain(u)
 
-    def density(batch: int | None, key: Any) -> Any:
+    @partial(jax.jit, static_argnums=0)
+    def density(batch: int | None, keys: Any) -> Any:
+        return jax.vmap(partial(one, batch))(keys)
+
+    def one(batch: int | None, key: Any) -> Any:
         model = seed(substitute(collapsed_program(program, batch), data=values), key)
         return log_density(model, (x,), conditions, {})[0]
 
-    exact = float(log_posterior(program, u, x, conditions))
-    assert float(density(None, jax.random.key(0))) == pytest.approx(exact)
-    assert float(density(len(x), jax.random.key(0))) == pytest.approx(exact)
-    some = jax.vmap(lambda k: density(5, k))(jax.random.split(jax.random.key(1), 4000))
+    exact = float(jax.jit(partial(log_posterior, program))(u, x, conditions))
+    for all_frames in (None, len(x)):
+        (whole,) = density(all_frames, jax.random.split(jax.random.key(0), 1))
+        assert float(whole) == pytest.approx(exact)
+    some = density(5, jax.random.split(jax.random.key(1), 4000))
     check_mean(some, exact)
     assert np.std(some) > 1.0
 
 
 def test_a_minibatch_has_no_frame_twice() -> None:
     program, x, conditions = small_posterior.read()
-    model = seed(
-        substitute(collapsed_program(program, 5), data=program.constrain(jnp.zeros(3))),
-        jax.random.key(0),
-    )
-    chosen = np.asarray(trace(model).get_trace(x, **conditions)["minibatch"]["value"])
+    model = substitute(collapsed_program(program, 5), data=program.constrain(jnp.zeros(3)))
+
+    @jax.jit
+    def choose(key: Any) -> Any:
+        return trace(seed(model, key)).get_trace(x, **conditions)["minibatch"]["value"]
+
+    chosen = np.asarray(choose(jax.random.key(0)))
     assert len(set(chosen.tolist())) == 5 and chosen.max() < len(x)
 
 
@@ -85,7 +94,8 @@ def test_the_guides_own_density_is_the_one_that_it_is_drawn_from() -> None:
     jacobian = np.asarray(jax.vmap(program.log_jacobian)(jnp.asarray(drawn.u)))
     normal = -0.5 * (drawn.u / 0.1) ** 2 - np.log(0.1 * np.sqrt(2 * np.pi))
     np.testing.assert_allclose(drawn.log_guide + jacobian, normal.sum(1), atol=1e-9)
-    direct = [log_posterior(program, jnp.asarray(u), x, conditions) for u in drawn.u[:3]]
+    posterior = jax.jit(partial(log_posterior, program))
+    direct = [posterior(jnp.asarray(u), x, conditions) for u in drawn.u[:3]]
     np.testing.assert_allclose(drawn.log_posterior[:3], direct)
 
 
@@ -235,8 +245,6 @@ def test_minibatches_lead_to_the_same_guide() -> None:
     options = SVIOptions(restarts=1, steps=20_000, rate=0.003, weights=False)
     ours, made = small_posterior.system(), small_posterior.data()
     whole = SVI(ours, made, options).run(jax.random.key(0))
-    from dataclasses import replace
-
     some = SVI(ours, made, replace(options, batch=10)).run(jax.random.key(0))
     sd = small_posterior.exact().sd
     gap = (whole.draws - some.draws).mean((0, 1, 2)) / sd
