@@ -59,7 +59,9 @@ def model(
     told = {
         "method": "nuts",
         "model": "made up",
+        "model_options": {},
         "converged": 1,
+        "ended": "converged",
         "prior_used": "normal",
         "data_sha256": "one",
     }
