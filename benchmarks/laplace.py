@@ -5,9 +5,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from bayescg.infer import run as methods
 from bayescg.infer.laplace import FORMS, laplace, weigh
 from bayescg.infer.mcem import run_mcem
+from bayescg.infer.nuts_run import NUTS, NUTSOptions
 from bayescg.workflow import make_reference, make_system
 
 FIELDS = (0.2, 1.0)
@@ -25,7 +25,7 @@ def compare(mu: float, ratio: int = 8) -> dict[str, Any]:
     system = make_system("ising", [f"ratio={ratio}", "prior=normal", "prior_scale=1.0"], data)
     batch = system.batch(data)
     keys = jax.random.split(jax.random.key(3), 4)
-    fit = methods.NUTS(system, data, methods.NUTSOptions(samples=2000)).run(keys[0])
+    fit = NUTS(system, data, NUTSOptions(samples=2000)).run(keys[0])
     whole = fit.draws.reshape(-1, fit.draws.shape[-1])
     result = run_mcem(system.program, system.sampler, batch, keys[1], tolerance=0.03)
     out: dict[str, Any] = {}

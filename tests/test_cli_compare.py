@@ -12,6 +12,7 @@ import xarray as xr
 from bayescg import io, results
 from bayescg.cli import cli
 from bayescg.workflow.comparing import beside, compare, distance, distributions
+from tests.scored_models import model
 from tests.typed_fits import frames, measured, result
 
 NAMES = ["rdf_A_A", "rdf_A_B", "rdf_B_B", "bond_AB", "angle_ABA", "joint_bond_AB_angle_ABA"]
@@ -228,6 +229,35 @@ def test_a_reference_is_read_on_the_bins_of_the_prediction() -> None:
     line = xr.Dataset({"rdf": ("s", [1.0, 2.0])}, {"s": [1.0, 2.0]})
     exact, _ = beside(line, "rdf", xr.DataArray([0.0, 0.0], {"r": [1.5, 3.0]}, ("r",)))
     np.testing.assert_allclose(exact, [1.5, np.nan])
+
+
+def test_models_of_the_same_data_are_ranked(tmp_path: Path) -> None:
+    """Best first, whatever the order of the files; the same numbers for machines."""
+    known = {"method": "smc", "log_evidence": -60.0, "log_evidence_se": 0.3}
+    results.save(model(3.0, **known), tmp_path / "wide.nc")
+    results.save(model(1.0), tmp_path / "right.nc")
+    done = invoke(tmp_path / "wide.nc", tmp_path / "right.nc")
+    lines = done.stdout.splitlines()
+    at = next(i for i, line in enumerate(lines) if "elpd" in line)
+    assert lines[at].split() == "rank elpd behind p_loo k-hat log evidence behind".split()
+    first, second = (line.split() for line in lines[at + 1 : at + 3])
+    assert first[0].endswith("right.nc") and first[1] == "1" and first[5] == "0"
+    assert second[0].endswith("wide.nc") and second[1] == "2"
+    assert second[-4:] == ["-60.00", "+-", "0.30", "0"]
+    assert "right.nc: no log evidence; fit with -m smc for it." in done.stdout
+    found = json.loads(invoke(tmp_path / "wide.nc", tmp_path / "right.nc", "--json").stdout)
+    wide, right = found["model_choice"]["results"]
+    assert right["elpd"]["rank"] == 1 and wide["evidence"]["value"] == -60.0
+    assert f"{wide['elpd']['behind']:.2f}" == second[5]
+
+
+def test_points_are_not_ranked_and_that_is_said_once(folder: Path) -> None:
+    done = invoke(*(folder / f"{n}.nc" for n in ("imc", "ibi", "dbi")))
+    told = [line for line in done.stdout.splitlines() if "neither elpd nor evidence" in line]
+    assert len(told) == 1 and told[0].count(".nc") == 3
+    assert "rank" not in done.stdout
+    alone = invoke(folder / "imc.nc")
+    assert "elpd" not in alone.stdout
 
 
 def test_no_results_are_no_comparison() -> None:

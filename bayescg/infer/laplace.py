@@ -14,6 +14,7 @@ from bayescg.infer.marginal import log_posterior
 from bayescg.infer.prior import expected_precisions, prior_terms
 from bayescg.infer.program import Program
 from bayescg.infer.progress import Progress, Silent
+from bayescg.infer.resampling import systematic
 from bayescg.infer.reweighting import Estimate, reweighted_log_posterior
 from bayescg.infer.schedules import usable_information
 from bayescg.results import psis
@@ -243,11 +244,8 @@ def weigh(
     for m in np.flatnonzero(approximation.definite & np.isfinite(raw).any(1)):
         smooth, k = psis(raw[m])
         log_weights[m], khat[m] = smooth, float(k)
-        # Systematic resampling: the least added noise among unbiased schemes.
-        edges = np.cumsum(np.exp(smooth))
-        at = np.searchsorted(edges / edges[-1], (np.arange(draws) + offsets[m]) / draws)
-        at = np.minimum(at, draws - 1)
-        resampled[m], lp[m] = u[m, at], found.value[m, at]
+        kept = systematic(smooth, offsets[m], draws)
+        resampled[m], lp[m] = u[m, kept], found.value[m, kept]
     return Weighted(u, log_weights, khat, resampled, lp, found.error, left_out.sum(1))
 
 

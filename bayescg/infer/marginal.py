@@ -21,6 +21,7 @@ __all__ = [
     "log_marginal",
     "log_posterior",
     "log_prior_at",
+    "prior_program",
 ]
 
 
@@ -154,20 +155,37 @@ def log_prior_at(
     return prior
 
 
-def collapsed_program(program: Program) -> Callable[..., None]:
-    """The NumPyro program with the latents and ARD's precisions summed out, for NUTS.
-
-    Its parameter sites are the original's, untouched; the data enter by one factor.
-    """
+def prior_program(program: Program) -> Callable[..., None]:
+    """The NumPyro program of the parameters alone: latents, data and ARD's precisions left out."""
     hidden = [program.sites.latent, *program.sites.likelihood, *program.fixed]
 
-    def collapsed(x: Array, **conditions: Array) -> None:
+    def prior(x: Array, **conditions: Array) -> None:
         blank = {program.sites.latent: jnp.ones((len(x), *program.latent_shape)), **program.fixed}
         inner: Any = substitute(collapse_precisions(program.function), data=blank)
-        with trace() as sites, block(hide=hidden):
+        with block(hide=hidden):
             inner(x, **conditions)
-        # `block` hides sites from handlers outside it only, so `trace` sees the parameters alone.
+
+    return prior
+
+
+def collapsed_program(program: Program, batch: int | None = None) -> Callable[..., None]:
+    """The NumPyro program with the latents and ARD's precisions summed out, for NUTS and variational inference.
+
+    Its parameter sites are the original's, untouched; the data enter by one factor.
+
+    :param batch: so many frames, chosen at random in every evaluation and counted as all of them; None: all.
+    """
+    prior = prior_program(program)
+
+    def collapsed(x: Array, **conditions: Array) -> None:
+        with trace() as sites:
+            prior(x, **conditions)
         u = program.unconstrain({k: sites[k]["value"] for k in program.shapes})
-        numpyro.factor("log_marginal", jnp.sum(log_marginal(program, u, x, conditions)))
+        if batch is None:
+            numpyro.factor("log_marginal", jnp.sum(log_marginal(program, u, x, conditions)))
+            return
+        with numpyro.plate("minibatch", len(x), subsample_size=batch):
+            some = numpyro.subsample(x, x.ndim - 1)
+            numpyro.factor("log_marginal", log_marginal(program, u, some, conditions))
 
     return collapsed

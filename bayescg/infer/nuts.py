@@ -22,18 +22,21 @@ __all__ = ["NUTSResult", "check_proper", "run_nuts"]
 EXTRA = ("diverging", "num_steps", "accept_prob", "potential_energy", "energy")
 
 
-def check_proper(program: Program) -> None:
-    """Raise ``ProgramError`` for a prior under which NUTS cannot sample."""
+def check_proper(program: Program, method: str = "NUTS") -> None:
+    """Raise ``ProgramError`` for a prior under which a method that wants the whole posterior cannot run.
+
+    :param method: what the message calls it.
+    """
     for a0, b0 in program.ard.values():
         if min(a0, b0) < 0.1:
             raise ProgramError(
-                f"ARD with a0={a0:g}, b0={b0:g} has a spike at zero that NUTS cannot enter; use prior=horseshoe, "
+                f"ARD with a0={a0:g}, b0={b0:g} has a spike at zero that {method} cannot enter; use prior=horseshoe, "
                 "or a0 and b0 of at least 0.1."
             )
     if program.improper:
         raise ProgramError(
             f"under the flat prior of {', '.join(sorted(program.improper))} the posterior may have no end (where some "
-            "combination of parameters does not matter); NUTS needs a proper prior, another -s prior."
+            f"combination of parameters does not matter); {method} needs a proper prior, another -s prior."
         )
 
 

@@ -1,12 +1,32 @@
-"""The prior's part of a Newton step: gradient and curvature, ARD through its inner E-step."""
+"""The prior: draws from it, and its part of a Newton step, ARD through its inner E-step."""
 
 import jax
 from jax import Array
 import jax.numpy as jnp
+from numpyro.handlers import block, seed, substitute, trace
 
+from bayescg.infer.handlers import collapse_precisions
 from bayescg.infer.program import Program
 
-__all__ = ["expected_precisions", "prior_terms"]
+__all__ = ["draw_prior", "expected_precisions", "prior_terms"]
+
+
+def draw_prior(
+    program: Program, key: Array, draws: int, x: Array, conditions: dict[str, Array]
+) -> Array:
+    """Draws of the parameters from a proper prior, ``(draw, u)``; ARD's precisions are integrated out.
+
+    :param x: a data set ``(frame, ...)``, of which nothing but its shape is read.
+    """
+    blank = {program.sites.latent: jnp.zeros((len(x), *program.latent_shape)), **program.fixed}
+
+    def one(key: Array) -> Array:
+        drawn = substitute(seed(collapse_precisions(program.function), key), data=blank)
+        with block():
+            sites = trace(drawn).get_trace(x, **conditions)
+        return program.unconstrain({k: sites[k]["value"] for k in program.shapes})
+
+    return jax.vmap(one)(jax.random.split(key, draws))
 
 
 def expected_precisions(program: Program, u: Array) -> Array:

@@ -289,9 +289,10 @@ class Case:
     @cached_property
     def khat(self) -> np.ndarray | None:
         """k-hat of the importance weights, by field; None where nothing was to be weighed."""
-        if self.is_point or not self.has("map", "khat"):
-            return None
-        return np.atleast_1d(self.get("map", "khat").values).astype(float)
+        for group in ("map", "variational"):
+            if not self.is_point and self.has(group, "khat"):
+                return np.atleast_1d(self.get(group, "khat").values).astype(float)
+        return None
 
     @cached_property
     def unreliable(self) -> np.ndarray | None:
@@ -299,6 +300,9 @@ class Case:
         if self.khat is None or np.isnan(self.khat).all():
             return None
         bad = ~(self.khat <= BAD_KHAT)
+        if self.has("variational", "effective_draws"):
+            value = np.atleast_1d(self.get("variational", "effective_draws").values)
+            bad |= ~(value >= FEW_DRAWS)
         if self.has("map", "form"):
             # Which form of Laplace a field's draws came from was chosen field by field.
             for i, form in enumerate(np.atleast_1d(self.get("map", "form").values)):

@@ -18,6 +18,8 @@ __all__ = ["aliases", "fits", "meanings", "overview", "settings", "values"]
 METHODS = {
     "mcem": "Monte Carlo expectation maximisation (MC-EM) with a Laplace approximation at its end",
     "nuts": "the no-U-turn sampler (NUTS) on the full posterior",
+    "svi": "variational inference: a guide fitted to the posterior by stochastic ascent (SVI)",
+    "smc": "sequential Monte Carlo (SMC): particles led from the prior to the posterior",
     "rem": "relative-entropy minimisation (REM): coarse configurations fixed by a map, flat prior",
     "dbi": "direct Boltzmann inversion (DBI): the potential of mean force of each distribution",
     "ibi": "iterative Boltzmann inversion (IBI): every bin corrected by its own log-ratio",
@@ -32,6 +34,10 @@ NUMBERS = {
     "active_features_max": "active features, most at any field",
     "khat_max": "largest k-hat",
     "khat_above_0.7": "fields with k-hat above 0.7",
+    "elbo": "evidence lower bound (ELBO) / nats",
+    "elbo_se": "ELBO, standard error",
+    "log_evidence": "log evidence / nats",
+    "log_evidence_se": "log evidence, standard error",
     "magnetization_rmse": "magnetisation, RMSE of the posterior mean",
     "map_magnetization_rmse": "magnetisation, RMSE of the MAP plug-in",
     "data_magnetization_rmse": "magnetisation, RMSE of the data averages",
@@ -183,6 +189,16 @@ def meanings(table: Sequence[Sequence[str]]) -> list[str]:
         ),
         ("map_magnetization_rmse", point),
         ("map_rdf_rmse", point),
+        (
+            "elbo",
+            "The ELBO is the log evidence less the divergence of the approximation from the posterior: a bound from "
+            "below.",
+        ),
+        (
+            "log_evidence",
+            "The log evidence is that of the data under prior and model; of two models of the same data the one "
+            "of higher evidence is the more probable, as far as their priors are meant.",
+        ),
     )
     return [text for name, text in told if NUMBERS[name] in names]
 

@@ -13,6 +13,7 @@ from bayescg.report.curves import NEAR, SOLID, place, symbol
 from bayescg.report.drawing import GREY, INK, Figure, canvas, decorate, svg
 
 __all__ = [
+    "CHAINS",
     "CHEAP",
     "chains",
     "counted",
@@ -27,6 +28,8 @@ __all__ = [
 #: Most series of draws whose diagnostics are measured; ArviZ takes about a millisecond for each.
 CHEAP = 300
 LINES = 5
+#: Methods whose draws come in chains that can be compared, and what those are.
+CHAINS = {"nuts": "Chains of NUTS", "smc": "Runs of SMC"}
 
 
 def iterations(cases: Sequence[Case]) -> Figure | None:
@@ -181,7 +184,7 @@ def relevances(cases: Sequence[Case]) -> Figure | None:
 
 def mixing(case: Case) -> list[list[str]]:
     """R-hat and effective sample sizes, the worst of each variable, measured where that is cheap."""
-    if case.method != "nuts":
+    if case.method not in CHAINS:
         return []
     posterior = results.group(case.idata, "posterior")
     table = [["variable", "largest R-hat", "smallest bulk ESS", "smallest tail ESS", "measured on"]]
@@ -214,9 +217,9 @@ def _or_nan(value: Any) -> np.ndarray:
 
 
 def chains(cases: Sequence[Case]) -> Figure | None:
-    """Rank plots of NUTS: chains that mix have flat bars."""
+    """Rank plots of NUTS's chains, or SMC's runs: where they agree, bars are flat."""
     main = cases[0]
-    if main.method != "nuts":
+    if main.method not in CHAINS:
         return None
     where = main.near(NEAR)
     series: dict[str, np.ndarray] = {}
@@ -251,7 +254,7 @@ def chains(cases: Sequence[Case]) -> Figure | None:
     summary = f"Rank plots of {', '.join(series)}{place(where)}, {count} chains of {draws} draws."
     return Figure(
         "ranks",
-        "Chains of NUTS",
+        CHAINS[main.method],
         f"No figure of the paper: how the ranks of each chain's draws spread{place(where)}. Chains "
         "that explore the same posterior stay near the dashed line.",
         svg(figure, "ranks", summary),

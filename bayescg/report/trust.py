@@ -11,7 +11,7 @@ from bayescg.infer.run import BAD_KHAT, FEW_DRAWS
 from bayescg.report import liquid, molecules
 from bayescg.report.case import Case, number
 from bayescg.report.curves import symbol
-from bayescg.report.traces import mixing
+from bayescg.report.traces import CHAINS, mixing
 
 __all__ = ["grouped", "premise", "status", "terms", "worries"]
 
@@ -39,8 +39,9 @@ def status(case: Case) -> dict[str, Any]:
     """Whether a fit converged and whether its weights can be trusted, in words."""
     ended = str(case.attrs.get("ended", "not recorded"))
     of = ""
-    if case.has("map", "converged"):
-        good = np.atleast_1d(case.get("map", "converged").values).astype(bool)
+    group = "variational" if case.method == "svi" else "map"
+    if case.has(group, "converged"):
+        good = np.atleast_1d(case.get(group, "converged").values).astype(bool)
         if case.dim is not None:
             of = f" {int(good.sum())} of {good.size} values of {symbol(case.dim)} met the stopping rule."
             if not good.all():
@@ -97,6 +98,22 @@ def _rule(case: Case) -> str:
         )
     if case.method == "nuts":
         return f" The rule: every R-hat is under {GOOD_RHAT:g} and no transition diverged."
+    if case.method == "svi" and isinstance(tolerance, int | float):
+        return (
+            f" The rule: the ELBO of the averaged guide rises by less than {tolerance:g} nats in the last steps, or by "
+            "no more than its noise tells."
+        )
+    if case.method == "smc":
+        precision = case.method_options.get("precision")
+        error = (
+            f", and the log evidence has an error of at most {precision:g} nats"
+            if precision
+            else ""
+        )
+        return (
+            f" The rule: every R-hat between runs is under {GOOD_RHAT:g}, particles forget where each stage "
+            f"began{error}."
+        )
     return ""
 
 
@@ -167,7 +184,7 @@ def _indefinite(case: Case) -> list[str]:
 
 
 def _chains(case: Case) -> list[str]:
-    if case.method != "nuts":
+    if case.method not in CHAINS:
         return []
     found = []
     if case.has("sample_stats", "diverging"):

@@ -65,7 +65,7 @@ FIGURES: tuple[tuple[str, Maker, str], ...] = (
     ),
     ("iterations of MC-EM", iterations, "fit with -m mcem"),
     ("ARD relevances", relevances, "fit with -m mcem and -s prior=ard"),
-    ("chains of NUTS", chains, "fit with -m nuts"),
+    ("chains of NUTS", chains, "fit with -m nuts or smc"),
 )
 #: The same of particles.
 IN_SPACE: tuple[tuple[str, Maker, str], ...] = (

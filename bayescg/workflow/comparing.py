@@ -11,6 +11,7 @@ import xarray as xr
 
 from bayescg import io, results
 from bayescg.observables.known import under_names
+from bayescg.workflow.model_choice import ModelChoice, model_choice
 from bayescg.workflow.verbs import observe
 
 __all__ = ["Comparison", "Distance", "Row", "beside", "compare", "distance", "distributions"]
@@ -60,6 +61,7 @@ class Comparison:
     """Rows in the order of the results, and what concerns them all."""
 
     rows: tuple[Row, ...]
+    choice: ModelChoice
     notes: tuple[str, ...] = ()
 
     @property
@@ -78,7 +80,12 @@ class Comparison:
                 of = {k: _finite(getattr(d, name)) for k, d in row.distances.items()}
                 about[name] = of
             rows.append(about)
-        return {"results": rows, "distributions": self.distributions, "notes": list(self.notes)}
+        return {
+            "results": rows,
+            "distributions": self.distributions,
+            "notes": list(self.notes),
+            "model_choice": self.choice.summary(),
+        }
 
 
 def _finite(value: float) -> float | None:
@@ -203,7 +210,8 @@ def compare(
     if reference is not None:
         measured = _measured(reference, named, about[labels[0]])
     rows = tuple(_row(label, r, measured, reference) for label, r in named.items())
-    return Comparison(rows, () if measured is not None else _references(named))
+    notes = () if measured is not None else _references(named)
+    return Comparison(rows, model_choice(named), notes)
 
 
 def _row(label: str, result: Any, reference: xr.Dataset | None, source: Any) -> Row:

@@ -25,11 +25,14 @@ def key_numbers(result: Any) -> dict[str, Any]:
     if "theta_c" in posterior:
         mean = posterior["theta_c"].mean(("chain", "draw"))
         out["active_features_max"] = int((abs(mean) > 0.01).sum(dim="feature").max())
-    if results.has_group(result, "map") and "khat" in results.group(result, "map"):
-        khat = results.group(result, "map")["khat"].values
-        if not np.isnan(khat).all():
-            out["khat_max"] = float(np.nanmax(khat))
-            out["khat_above_0.7"] = int((khat > 0.7).sum())
+    for group in ("map", "variational"):
+        if results.has_group(result, group) and "khat" in results.group(result, group):
+            khat = results.group(result, group)["khat"].values
+            if not np.isnan(khat).all():
+                out["khat_max"] = float(np.nanmax(khat))
+                out["khat_above_0.7"] = int((khat > 0.7).sum())
+    for name in ("elbo", "log_evidence"):
+        out |= {k: float(a[k]) for k in (name, f"{name}_se") if k in a}
     if results.has_group(result, "posterior_predictive"):
         predicted = results.group(result, "posterior_predictive")
         if results.has_group(result, "reference"):

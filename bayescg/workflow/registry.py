@@ -19,6 +19,8 @@ from bayescg import results
 from bayescg.infer.nuts_run import NUTSOptions, nuts
 from bayescg.infer.options import options_for
 from bayescg.infer.run import MCEMOptions, mcem
+from bayescg.infer.smc_run import SMCOptions, smc
+from bayescg.infer.svi_run import SVIOptions, svi
 from bayescg.io import data_of
 from bayescg.limits.arcg import ARCGOptions, arcg
 from bayescg.limits.classifier import ClassifierOptions, classifier
@@ -155,6 +157,8 @@ class _Method:
 METHODS = {
     "mcem": _Method(lambda _: MCEMOptions(), mcem),
     "nuts": _Method(lambda _: NUTSOptions(), nuts),
+    "svi": _Method(lambda _: SVIOptions(), svi),
+    "smc": _Method(lambda _: SMCOptions(), smc),
     "rem": _Method(rem_options, rem),
     "imc": _Method(lambda _: IMCOptions(), imc),
     "ibi": _Method(lambda _: IBIOptions(), ibi),
