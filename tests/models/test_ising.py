@@ -62,8 +62,8 @@ SEEN: dict[str, tuple[Callable[..., Any], dict[Any, Any]]] = {
     "L_f": (lambda **o: strength(**o).size, {8: 8, 3: 3}),
     "beta": (lambda **o: lattice(**o).beta, {0.3: 0.3, 1.0: 1.0}),
     "mu": (
-        lambda mu: ising._fields(mu).tolist(),
-        {"0.5": [0.5], "-1:1:3": [-1.0, 0.0, 1.0], "1e-1": [0.1]},
+        lambda mu: ising.system(replace(SMALL, mu=mu)).select(data())["mu"].values.tolist(),
+        {"0": [0.0], "-1:1:3": [-1.0, 0.0, 1.0], "1e0,-1": [1.0, -1.0]},
     ),
     "count": (
         lambda **o: ising.fine_potential(ising.Options(**o), 0.0).basis.features[0].weights,
@@ -149,8 +149,6 @@ def test_defaults_are_the_paper_s() -> None:
     assert (o.n_f, o.J0, o.a, o.L_f, o.beta) == (64, 1.5, 0.8, 8, 0.3)
     assert (o.a0, o.b0, o.prior, o.ties) == (1e-5, 1e-5, "ard", "up")
     assert o.mu is None  # all fields of the data; the paper's 41 where data are made
-    np.testing.assert_allclose(ising._fields("-4:4:41"), np.linspace(-4.0, 4.0, 41))
-    np.testing.assert_allclose(ising._fields("0.2,1"), [0.2, 1.0])
 
 
 def test_the_system() -> None:
