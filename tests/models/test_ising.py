@@ -121,7 +121,7 @@ SEEN: dict[str, tuple[Callable[..., Any], dict[Any, Any]]] = {
     "degree": (lambda **o: curves(**o).degree, {8: 8, 3: 3}),
     "symmetric": (
         lambda **o: read(prior="curve", degree=3, **o).shapes["theta_c_weight"],
-        {True: (30,), False: (60,)},  # of fifteen features
+        {True: (20,), False: (40,)},  # of ten features
     ),
     "deviation": (
         lambda **o: "theta_c_deviation" in read(prior="curve", **o).shapes,
