@@ -7,7 +7,17 @@ import math
 import types
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-__all__ = ["describe", "option", "parse_options", "read_words", "with_options"]
+import numpy as np
+
+__all__ = [
+    "describe",
+    "numbers",
+    "numbers_in_words",
+    "option",
+    "parse_options",
+    "read_words",
+    "with_options",
+]
 
 T = TypeVar("T")
 
@@ -65,6 +75,36 @@ def with_options(base: T, values: Mapping[str, Any], owner: str) -> T:
         except ValueError as error:
             raise ValueError(f"option {name}={value} for {owner}: {error}") from None
     return replace(base, **converted)  # type: ignore[type-var]
+
+
+def numbers(text: str, name: str) -> np.ndarray:
+    """Different finite numbers from ``a``, ``a,b,c`` or ``first:last:count``.
+
+    :param name: what they are of, for the message.
+    :raises ValueError: for other text.
+    """
+    parts = text.split(":")
+    try:
+        if len(parts) == 1:
+            values = np.array([float(v) for v in text.split(",")])
+            if np.isfinite(values).all() and len(set(values)) == len(values):
+                return values
+            raise ValueError
+        first, last, count = float(parts[0]), float(parts[1]), int(parts[2])
+        if len(parts) == 3 and count > 1 and np.isfinite(first) and np.isfinite(last):
+            return np.linspace(first, last, count)
+    except (ValueError, IndexError):
+        pass
+    raise ValueError(
+        f"{name} must be a number, different numbers with commas, or first:last:count, got {text!r}."
+    )
+
+
+def numbers_in_words(values: np.ndarray) -> str:
+    """Numbers as :func:`numbers` reads them."""
+    if len(values) > 2 and np.allclose(values, np.linspace(values[0], values[-1], len(values))):
+        return f"{values[0]:.12g}:{values[-1]:.12g}:{len(values)}"
+    return ",".join(f"{v:.12g}" for v in values)
 
 
 def describe(options: Any) -> list[tuple[str, str, str, str]]:

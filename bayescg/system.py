@@ -22,6 +22,8 @@ RECORDED = (
     "frames_given",
 )
 
+ROUNDING = 1e-9  # by which a condition may lie outside a domain
+
 
 class Batch(NamedTuple):
     """Data as the methods read them: a leading axis runs over the members of a sweep."""
@@ -76,6 +78,7 @@ class System:
     :param derived: further quantities of one draw of the parameters, for ``posterior``.
     :param conditions: program arguments that come with the data (a coordinate or an attribute of
         that name) and may differ over a sweep.
+    :param domain: of conditions, the range that the program is for; one that is not named has none.
     :param options: the options that made this system, for the record.
     :param features: names of the coefficients ``theta_c``.
     :param observables: what ``predict`` measures unless told otherwise.
@@ -102,6 +105,7 @@ class System:
     program: Callable[..., None]
     sampler: Sampler
     conditions: tuple[str, ...] = ()
+    domain: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     features: tuple[str, ...] = ()
     observables: tuple[Observable, ...] = ()
@@ -165,11 +169,22 @@ class System:
             if source is None:
                 raise ValueError(f"the data have neither a coordinate nor an attribute {name!r}.")
             conditions[name] = np.broadcast_to(np.asarray(source, float), values.shape[:1]).copy()
+        self.check_conditions(conditions)
         coords = None if dim is None else np.asarray(data[dim].values)
         momenta, disagreement = self._momenta(data)
         notices = (*data.attrs.get("notices", ()), *disagreement)
         known = {k: data.attrs[k] for k in RECORDED if k in data.attrs} | momenta
         return Batch(values, conditions, dim, coords, notices, known)
+
+    def check_conditions(self, conditions: Mapping[str, np.ndarray]) -> None:
+        """Raise ``ValueError`` for conditions that the program is not for."""
+        for name, (low, high) in self.domain.items():
+            found = np.atleast_1d(conditions[name])
+            outside = found[~((found >= low - ROUNDING) & (found <= high + ROUNDING))]
+            if outside.size:
+                raise ValueError(
+                    f"{self.name} is for {name} from {low:g} to {high:g} here, got {outside[0]:g}."
+                )
 
     def _momenta(self, data: xr.Dataset) -> tuple[dict[str, Any], tuple[str, ...]]:
         """Whether G maps the model's momenta to those of the data: for the record, and a notice if not.

@@ -4,6 +4,9 @@ Fine: ``n_f`` spins on a ring with couplings that decay as a power of distance (
 Coarse: ``n_f / ratio`` spins with one-, two- and three-body interactions (Eq. 55). A coarse spin's
 children equal it with probability ``p0`` (Eq. 51). Energies are in units of the exchange constant
 and ``beta`` in its inverse.
+
+Each field has its own coefficients; under ``prior=curve`` they are smooth functions of the field, which all fields
+of the data share, so that the fit predicts at fields without data too.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -20,6 +23,7 @@ import xarray as xr
 import bayescg as cg
 from bayescg.distributions import (
     Boltzmann,
+    Curves,
     LogPartition,
     MajorityReconstruction,
     SpinFlip,
@@ -29,7 +33,7 @@ from bayescg.distributions import (
 )
 from bayescg.mapping import majority
 from bayescg.observables import correlation, magnetization
-from bayescg.options import option, with_options
+from bayescg.options import numbers, numbers_in_words, option, with_options
 from bayescg.potentials import (
     SpinBasis,
     SpinPotential,
@@ -83,12 +87,23 @@ class Options:
     aliases: Literal["tie", "drop"] = option(
         "tie", "features that coincide: share a coefficient, or keep one"
     )
-    prior: Literal["ard", "normal", "horseshoe", "flat"] = option(
-        "ard", "prior of theta_c (Eq. 41)"
+    prior: Literal["ard", "normal", "horseshoe", "flat", "curve"] = option(
+        "ard",
+        "prior of theta_c (Eq. 41); curve: one smooth function of mu for all fields (-m nuts)",
     )
     prior_scale: float = option(10.0, "standard deviation of the normal prior")
     a0: float = option(1e-5, "shape of ARD's Gamma")
     b0: float = option(1e-5, "rate of ARD's Gamma")
+    reach: float | None = option(None, "curve: for |mu| up to this; none: the data's largest")
+    degree: int = option(8, "curve: highest order of its polynomials")
+    symmetric: bool = option(
+        True,
+        "curve: flipping all spins and mu changes nothing, so coefficients are even or odd in mu",
+    )
+    deviation: float = option(
+        0.0,
+        "curve: how far a field may deviate from it, in scales of each coefficient (half-normal)",
+    )
     fine: Literal["flip", "majority"] = option(
         "flip", "coarse-to-fine map: spin flips (Eq. 51), or consistent with the majority (Eq. 7)"
     )
@@ -105,12 +120,29 @@ class Lattice:
     beta: float
     log_partition: LogPartition | None
     sampler: Sampler
-    prior: Literal["ard", "normal", "horseshoe", "flat"] = "ard"
+    prior: Literal["ard", "normal", "horseshoe", "flat", "curve"] = "ard"
     prior_scale: float = 10.0
     a0: float = 1e-5
     b0: float = 1e-5
     fine: Literal["flip", "majority"] = "flip"
     ties: Literal["up", "random"] = "up"
+    curves: Curves | None = None  # of mu, under the prior of that name
+    symmetric: bool = True
+
+    def parameters(self, mu: Array) -> tuple[Array, Array | None]:
+        """theta_c and p0 at a field, with their priors."""
+        flips = self.fine == "flip"
+        if self.curves is None:
+            size = len(self.basis.features)
+            theta_c = coefficients(
+                "theta_c", size, self.prior, scale=self.prior_scale, a0=self.a0, b0=self.b0
+            )
+            return theta_c, half_to_one("p0") if flips else None  # Eq. 52
+        # U(-X; -mu, theta') = U(X; mu, theta) where theta' has the other sign for one and three spins.
+        parity = self.basis.parity if self.symmetric else (0,) * len(self.basis.features)
+        theta_c = self.curves.coefficients("theta_c", mu, parity)
+        even = 1 if self.symmetric else 0
+        return theta_c, self.curves.half_to_one("p0", mu, even) if flips else None
 
 
 def program(x: Array | None = None, *, mu: Array, lattice: Lattice, frames: int = 1) -> None:
@@ -119,11 +151,7 @@ def program(x: Array | None = None, *, mu: Array, lattice: Lattice, frames: int 
     :param x: fine spins, ``(frame, site)``; None generates ``frames`` of them.
     :param mu: external field.
     """
-    size = len(lattice.basis.features)
-    theta_c = coefficients(
-        "theta_c", size, lattice.prior, scale=lattice.prior_scale, a0=lattice.a0, b0=lattice.b0
-    )
-    p0 = half_to_one("p0") if lattice.fine == "flip" else None  # Eq. 52
+    theta_c, p0 = lattice.parameters(mu)
     with numpyro.plate("frame", frames if x is None else len(x)):
         p_c = Boltzmann(
             SpinPotential(theta_c, mu, lattice.basis),
@@ -167,6 +195,7 @@ def system(options: Options = Options()) -> cg.System:
     if n_c < 2:
         raise ValueError(f"ratio {options.ratio} leaves {n_c} coarse site; at least 2 are needed.")
     pair_range = min(15, n_c // 2) if options.L2 is None else options.L2
+    curves = _curves(options) if options.prior == "curve" else None
     named = polynomial_features(pair_range, options.L3)
     independent = independent_features(n_c, named, options.aliases)
     basis = independent.basis
@@ -182,6 +211,8 @@ def system(options: Options = Options()) -> cg.System:
         options.b0,
         options.fine,
         options.ties,
+        curves,
+        options.symmetric,
     )
     names = np.array([f.name for f in named])
     constants = {
@@ -205,6 +236,7 @@ def system(options: Options = Options()) -> cg.System:
         program=partial(program, lattice=lattice),
         sampler=lattice.sampler,
         conditions=("mu",),
+        domain={} if curves is None else {"mu": (-curves.reach, curves.reach)},
         options=asdict(options),
         features=basis.names,
         observables=measured,
@@ -225,14 +257,24 @@ def options_from_data(options: Options, data: xr.Dataset) -> Options:
     """Fill in what the data decide: the lattice size, and how they were made."""
     cg.io.check(data)
     found = {k: str(data.attrs[k]) for k in MADE_BY if k in data.attrs}
-    return replace(with_options(options, found, "the data"), n_f=data.sizes["site"])
+    made = replace(with_options(options, found, "the data"), n_f=data.sizes["site"])
+    if options.prior != "curve" or options.reach is not None or "mu" not in data.coords:
+        return made
+    return replace(made, reach=float(abs(_select(data, options)["mu"]).max()))
+
+
+def _curves(options: Options) -> Curves:
+    """How parameters depend on the field."""
+    fields = numbers("-4:4:41" if options.mu is None else options.mu, "mu")
+    reach = float(np.abs(fields).max()) if options.reach is None else options.reach
+    return Curves(reach, options.degree, deviation=options.deviation)
 
 
 def _select(data: xr.Dataset, options: Options) -> xr.Dataset:
     """The fields that ``mu`` names."""
     if options.mu is None:
         return data
-    wanted = _fields(options.mu)
+    wanted = numbers(options.mu, "mu")
     if "mu" not in data.dims:
         if "mu" not in data.attrs:
             return data  # said in words where the conditions are read
@@ -244,7 +286,7 @@ def _select(data: xr.Dataset, options: Options) -> xr.Dataset:
     gaps = np.abs(there[:, None] - wanted)
     if gaps.min(0).max() > 1e-6:
         lost = wanted[gaps.min(0) > 1e-6][0]
-        raise ValueError(f"the data hold mu={_words(there)}, and not mu={lost:g}.")
+        raise ValueError(f"the data hold mu={numbers_in_words(there)}, and not mu={lost:g}.")
     return data.isel(mu=gaps.argmin(0))
 
 
@@ -270,31 +312,6 @@ def _check_beta(options: Options) -> None:
         raise ValueError(f"beta must be positive, got {options.beta}.")
 
 
-def _words(fields: np.ndarray) -> str:
-    """Fields as :func:`_fields` reads them."""
-    if len(fields) > 2 and np.allclose(fields, np.linspace(fields[0], fields[-1], len(fields))):
-        return f"{fields[0]:.12g}:{fields[-1]:.12g}:{len(fields)}"
-    return ",".join(f"{v:.12g}" for v in fields)
-
-
-def _fields(text: str) -> np.ndarray:
-    parts = text.split(":")
-    try:
-        if len(parts) == 1:
-            values = np.array([float(v) for v in text.split(",")])
-            if np.isfinite(values).all() and len(set(values)) == len(values):
-                return values
-            raise ValueError
-        first, last, count = float(parts[0]), float(parts[1]), int(parts[2])
-        if len(parts) == 3 and count > 1 and np.isfinite(first) and np.isfinite(last):
-            return np.linspace(first, last, count)
-    except (ValueError, IndexError):
-        pass
-    raise ValueError(
-        f"mu must be a number, different numbers with commas, or first:last:count, got {text!r}."
-    )
-
-
 def reference(options: Options, key: Array) -> xr.Dataset:
     """Independent exact samples of the fine lattice, and its exact observables.
 
@@ -302,7 +319,7 @@ def reference(options: Options, key: Array) -> xr.Dataset:
     """
     from bayescg.potentials.transfer_matrix import ring_moments, sample_ring
 
-    mus = _fields("-4:4:41" if options.mu is None else options.mu)
+    mus = numbers("-4:4:41" if options.mu is None else options.mu, "mu")
     frames = 100 if options.frames is None else options.frames
     if frames < 2:
         raise ValueError(f"frames must be at least 2, got {frames}.")

@@ -5,7 +5,7 @@ from typing import Literal
 
 import pytest
 
-from bayescg.options import describe, parse_options, with_options
+from bayescg.options import describe, numbers, numbers_in_words, parse_options, with_options
 
 
 @dataclass(frozen=True)
@@ -92,3 +92,25 @@ def test_description() -> None:
         ("order", "1|2", "1", ""),
     ]
     assert describe(Options) == describe(Options()) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "words"),
+    [
+        ("0.5", [0.5], "0.5"),
+        ("1e-1", [0.1], "0.1"),
+        ("0.2,-1", [0.2, -1.0], "0.2,-1"),
+        ("-1:1:3", [-1.0, 0.0, 1.0], "-1:1:3"),
+        ("-4,0,4", [-4.0, 0.0, 4.0], "-4:4:3"),
+    ],
+)
+def test_numbers_are_read_and_told(text: str, values: list[float], words: str) -> None:
+    found = numbers(text, "mu")
+    assert found.tolist() == pytest.approx(values)
+    assert numbers_in_words(found) == words
+
+
+@pytest.mark.parametrize("text", ["low", "", "1:2", "0:1:1", "0:1:3:4", "nan", "0:inf:3", "1,1"])
+def test_other_text_is_no_numbers(text: str) -> None:
+    with pytest.raises(ValueError, match=f"mu must be a number, .*, got '{text}'"):
+        numbers(text, "mu")

@@ -228,6 +228,11 @@ def _apart_from_itself(o: dict[str, Any]) -> list[Path | None]:
 @click.option("--temperature", type=float, help="Simulate at this temperature, K (particles).")
 @click.option("--box", type=float, help="Simulate in a cube of this edge, angstrom (particles).")
 @click.option(
+    "--mu",
+    metavar="FIELDS",
+    help="Predict at these fields, a, a,b,c or first:last:count (a lattice fitted with -s prior=curve).",
+)
+@click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
@@ -244,11 +249,12 @@ def predict(
     sites: int | None,
     temperature: float | None,
     box: float | None,
+    mu: str | None,
     output: Path | None,
     seed: int,
 ) -> Done:
     """Predict observables for the posterior draws of RESULT, perhaps under other conditions."""
-    given = {"sites": sites, "temperature": temperature, "box": box}
+    given = {"sites": sites, "temperature": temperature, "box": box, "mu": mu}
     from bayescg.files import check_writable
 
     target = output or result

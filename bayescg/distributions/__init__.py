@@ -2,6 +2,7 @@
 
 from bayescg.distributions.boltzmann import Boltzmann, spin
 from bayescg.distributions.coarse_to_fine import PeriodicNormal, SpinFlip, half_to_one
+from bayescg.distributions.curves import Curves
 from bayescg.distributions.log_partition import (
     Bridge,
     Enumeration,
@@ -28,6 +29,7 @@ __all__ = [
     "PRIORS",
     "Boltzmann",
     "Bridge",
+    "Curves",
     "Enumeration",
     "ExactLogPartition",
     "LogPartition",

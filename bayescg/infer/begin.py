@@ -16,15 +16,27 @@ __all__ = ["is_exact", "origin", "program_of"]
 
 
 def program_of(
-    system: System, batch: Batch, fixed: Mapping[str, np.ndarray] | None = None
+    system: System,
+    batch: Batch,
+    fixed: Mapping[str, np.ndarray] | None = None,
+    *,
+    pooled: bool = False,
 ) -> Program:
     """The system's program, read on the first member of the data.
 
     :param fixed: values that it is conditioned on, with a leading member axis.
+    :param pooled: whether members may share parameters; most methods fit each member on its own.
+    :raises ProgramError: if the program cannot be read, or members share what they may not.
     """
     first = {k: jnp.asarray(v[0], float) for k, v in batch.conditions.items()}
     held = {k: jnp.asarray(v[0], float) for k, v in (fixed or {}).items()}
-    return read_program(system.program, jnp.asarray(batch.x[0], float), first, held)
+    program = read_program(system.program, jnp.asarray(batch.x[0], float), first, held)
+    if program.shared and not pooled:
+        raise ProgramError(
+            f"members of the sweep share {', '.join(program.shared)}, and this method fits each on its own; use "
+            "-m nuts, which fits them together, or another -s prior."
+        )
+    return program
 
 
 def origin(system: System, program: Program, x: np.ndarray, path: str | None = None) -> np.ndarray:

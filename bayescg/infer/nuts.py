@@ -1,5 +1,6 @@
 """NumPyro's NUTS on a program whose latents are summed out exactly."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 import time
 
@@ -17,7 +18,7 @@ from bayescg.infer.program import (
 )
 from bayescg.infer.progress import Progress, Silent
 
-__all__ = ["NUTSResult", "check_proper", "run_nuts"]
+__all__ = ["EXTRA", "NUTSResult", "check_proper", "run_nuts", "sampler_of"]
 
 EXTRA = ("diverging", "num_steps", "accept_prob", "potential_energy", "energy")
 
@@ -45,9 +46,38 @@ class NUTSResult:
     """Draws of every member, as chains."""
 
     u: np.ndarray  # (chain, draw, member, u)
-    stats: dict[str, np.ndarray]  # NumPyro's extra fields, (chain, draw, member)
+    stats: dict[
+        str, np.ndarray
+    ]  # NumPyro's extra fields, (chain, draw, member); (chain, draw) of pooled ones
     seconds: float
     log_z: dict[str, np.ndarray] = field(default_factory=dict)  # (member,), how log Z was learned
+
+
+def sampler_of(
+    function: Callable[..., None],
+    chains: int,
+    warmup: int,
+    samples: int,
+    target_accept: float,
+    max_tree_depth: int,
+    dense_mass: bool,
+) -> MCMC:
+    """NumPyro's NUTS on a program without latents, as chains that step together."""
+    kernel = NUTS(
+        function,
+        target_accept_prob=target_accept,
+        max_tree_depth=max_tree_depth,
+        dense_mass=dense_mass,
+    )
+    return MCMC(
+        kernel,
+        num_warmup=warmup,
+        num_samples=samples,
+        num_chains=chains,
+        chain_method="vectorized",
+        progress_bar=False,
+        jit_model_args=True,  # the members of a sweep share one compilation
+    )
 
 
 def run_nuts(
@@ -77,20 +107,14 @@ def run_nuts(
     check_proper(program)
 
     began = time.monotonic()
-    kernel = NUTS(
+    mcmc = sampler_of(
         collapsed_program(program),
-        target_accept_prob=target_accept,
-        max_tree_depth=max_tree_depth,
-        dense_mass=dense_mass,
-    )
-    mcmc = MCMC(
-        kernel,
-        num_warmup=warmup,
-        num_samples=samples,
-        num_chains=chains,
-        chain_method="vectorized",
-        progress_bar=False,
-        jit_model_args=True,  # the members of a sweep share one compilation
+        chains,
+        warmup,
+        samples,
+        target_accept,
+        max_tree_depth,
+        dense_mass,
     )
     unconstrain = jax.jit(jax.vmap(jax.vmap(program.unconstrain)))
     draws, stats = [], []

@@ -12,6 +12,7 @@ from bayescg.infer.fit import Fit, Table
 from bayescg.infer.nuts import run_nuts
 from bayescg.infer.nuts_learned import run_learned
 from bayescg.infer.options import NUTSOptions, options_for
+from bayescg.infer.pooled import run_pooled
 from bayescg.infer.progress import Progress
 from bayescg.infer.words import members_in_words
 from bayescg.system import System
@@ -36,15 +37,21 @@ class NUTS:
         from bayescg.results import diagnostics, to_dataset
 
         batch = self.system.batch(self.data)
-        program = program_of(self.system, batch)
+        program = program_of(self.system, batch, pooled=True)
         o = self.options
         exact = o.log_partition == "exact"
+        if not exact and program.shared:
+            raise ValueError(
+                "log_partition=learned is for members on their own; allowed for a program whose parameters members "
+                "share is exact, where it is known."
+            )
         if not exact and self.system.sampler.at is not None:
             raise ValueError(
                 "log_partition=learned is for lattices; allowed for sites in space is exact, where it is known."
             )
         if exact:
-            result = run_nuts(
+            sample = run_pooled if program.shared else run_nuts
+            result = sample(
                 program,
                 batch.x,
                 batch.conditions,
@@ -65,7 +72,9 @@ class NUTS:
         ess = np.minimum(
             *(np.asarray(found[k]["u"].min("parameter")) for k in ("ess_bulk", "ess_tail"))
         )
-        divergent = result.stats["diverging"].sum((0, 1))
+        divergent = result.stats["diverging"].sum(
+            (0, 1)
+        )  # by member, or of all where they are pooled
         # R-hat and the effective sample size as Vehtari et al., Bayesian Anal. 16, 667 (2021), ask for.
         good = (rhat < 1.01) & (ess >= 100 * o.chains) & (divergent == 0)
         messages = []
@@ -74,7 +83,8 @@ class NUTS:
             messages.append(
                 f"NUTS is not to be trusted for {members_in_words(batch, at)}: R-hat up to {rhat[at].max():.3f}, "
                 f"as few as {ess[at].min():.0f} effective draws of one parameter, "
-                f"{int(divergent[at].sum())} divergences; raise -M samples, chains or target_accept."
+                f"{int(np.sum(divergent[at] if divergent.ndim else divergent))} divergences; raise -M samples, "
+                "chains or target_accept."
             )
         log_z = result.log_z
         if log_z and (log_z["outside"] > OUTSIDE).any():
@@ -93,7 +103,7 @@ class NUTS:
                 f"draws by {log_z['error'][at].max():.2f}, and means by up to as many sd; lower -M precision."
             )
         stats = {
-            k: Table(("chain", "draw", "member"), v, text)
+            k: Table(("chain", "draw", "member")[: v.ndim], v, text)
             for k, text in (
                 ("diverging", "divergent transition"),
                 ("num_steps", "leapfrog steps"),
@@ -102,9 +112,8 @@ class NUTS:
             )
             for v in [result.stats[k]]
         }
-        stats["lp"] = Table(
-            ("chain", "draw", "member"), -result.stats["potential_energy"], "log posterior density"
-        )
+        lp = -result.stats["potential_energy"]
+        stats["lp"] = Table(("chain", "draw", "member")[: lp.ndim], lp, "log posterior density")
         return Fit(
             method="nuts",
             system=self.system,
@@ -115,7 +124,7 @@ class NUTS:
             approximation=(
                 "NUTS, log Z learned by reweighting, latents sampled"
                 if log_z
-                else "NUTS, latents summed out exactly"
+                else f"NUTS{', all members together' if program.shared else ''}, latents summed out exactly"
             ),
             converged=good,
             ended="converged" if good.all() else "not mixed",

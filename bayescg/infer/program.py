@@ -59,6 +59,7 @@ class Program:
     ard: dict[str, tuple[float, float]]  # a0, b0 of each site with an ARD prior
     free_modes: tuple[str, ...]  # sites whose mode is that of their unconstrained density
     scales: tuple[str, ...]  # sites that scale other sites, as the horseshoe's do
+    shared: tuple[str, ...]  # sites that have one value for all members of a sweep
     fixed: dict[str, Array]  # values that the program is conditioned on, the latent among them
     unravel: Callable[[Array], dict[str, Array]]
     size: int
@@ -127,10 +128,20 @@ class Program:
     def _blank(self, frames: int) -> Array:
         return jnp.zeros((frames, *self.latent_shape))
 
-    def log_prior(self, u: Array, x: Array, conditions: dict[str, Array]) -> Array:
-        """Log prior density of the parameters' values (no Jacobian), ARD's tau integrated out."""
-        sites = self._trace(u, x, conditions, self._blank(len(x)))
-        terms = [jnp.sum(sites[k]["fn"].log_prob(sites[k]["value"])) for k in self.shapes]
+    def log_prior(
+        self,
+        u: Array,
+        x: Array,
+        conditions: dict[str, Array],
+        sites: Collection[str] | None = None,
+    ) -> Array:
+        """Log prior density of the parameters' values (no Jacobian), ARD's tau integrated out.
+
+        :param sites: only these; None: all.
+        """
+        found = self._trace(u, x, conditions, self._blank(len(x)))
+        names = self.shapes if sites is None else sites
+        terms = [jnp.sum(found[k]["fn"].log_prob(found[k]["value"])) for k in names]
         return sum(terms, start=jnp.zeros(()))
 
     def boltzmann(self, u: Array, x: Array, conditions: dict[str, Array]) -> Boltzmann:
@@ -283,6 +294,7 @@ def read_program(
             k for k in parameters if (sampled[k].get("infer") or {}).get("mode") == "unconstrained"
         ),
         scales=tuple(k for k in parameters if "scale" in (sampled[k].get("infer") or {})),
+        shared=tuple(k for k in parameters if (sampled[k].get("infer") or {}).get("shared")),
         ard={k: v["infer"]["ard"] for k, v in sampled.items() if "ard" in (v.get("infer") or {})},
         fixed={k: jnp.asarray(v) for k, v in fixed.items()},
         unravel=unravel,

@@ -68,6 +68,12 @@ class SpinBasis:
         return max((_span(p, self.sites) for f in self.features for p in f.products), default=0)
 
     @property
+    def parity(self) -> tuple[int, ...]:
+        """Of each feature: 1 if it stays where all spins flip, -1 if it changes its sign, 0 if neither."""
+        odd = [{len(_reduced(p, self.sites)) % 2 for p in f.products} for f in self.features]
+        return tuple(0 if len(o) > 1 else -1 if 1 in o else 1 for o in odd)
+
+    @property
     def mirror_symmetric(self) -> bool:
         """Whether every feature is unchanged when the ring is read backwards."""
         return all(

@@ -48,7 +48,7 @@ def bands(cases: Sequence[Case], name: str, free: str) -> Figure | None:
     ident, paper, title = PAPER[name, free]
     chosen: list[dict[str, Any]] = [{}]
     if name == "correlation" and main.dim is not None:
-        chosen = [main.near(0.0), main.near(NEAR)]
+        chosen = [main.near(v, predicted=True) for v in (0.0, NEAR)]
         chosen = chosen[:1] if chosen[0] == chosen[1] else chosen
     against = name == "magnetization" and all(c.has("reference", name) for c in shown)
     rows = len(chosen) + against
@@ -57,7 +57,7 @@ def bands(cases: Sequence[Case], name: str, free: str) -> Figure | None:
     for column, case in enumerate(shown):
         for row, where in enumerate(chosen):
             ax = axes[row, column]
-            here = case.near(next(iter(where.values()))) if where else {}
+            here = case.near(next(iter(where.values())), predicted=True) if where else {}
             _curve(ax, case, name, here)
             spot = (
                 f", {symbol(main.dim)} = {number(float(next(iter(here.values()))))}" if here else ""
@@ -80,7 +80,7 @@ def bands(cases: Sequence[Case], name: str, free: str) -> Figure | None:
         f"{title} ({paper})",
         f"{paper} of the PCG paper remade{f' at {places}' if places else ''}: lines are posterior "
         f"means, bands 5–95 % credible, dashes the reference.{below} The table is over "
-        f"{'all fitted fields' if main.dim is not None else 'all separations'}.",
+        f"{'all predicted fields' if main.dim is not None else 'all separations'}.",
         svg(figure, ident, summary),
         table,
     )
@@ -110,7 +110,7 @@ def _curve(ax: Any, case: Case, name: str, where: dict[str, Any]) -> None:
 def _difference(ax: Any, case: Case, name: str) -> None:
     exact = case.get("reference", name)
     mean = case.mean(name)
-    at = case.sweep
+    at = case.foreseen
     if case.banded(name):
         low, high = case.interval(name)
         ax.fill_between(at, low - exact, high - exact, color=case.colour, alpha=0.3, linewidth=0)

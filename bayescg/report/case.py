@@ -23,6 +23,7 @@ __all__ = [
     "SAMPLES",
     "Case",
     "alike",
+    "among",
     "cases_of",
     "give_or_take",
     "number",
@@ -178,9 +179,15 @@ class Case:
 
     @cached_property
     def elsewhere(self) -> dict[str, float]:
-        """Conditions of the prediction that are not those of the fit."""
-        found = _mapping(self.attrs.get("predict_conditions"))
+        """Conditions of the prediction that are not those of the fit, where they are numbers."""
+        found = self.predicted_under
         return {k: float(v) for k, v in found.items() if isinstance(v, int | float)}
+
+    @cached_property
+    def predicted_under(self) -> dict[str, Any]:
+        """The same with values of a sweep, in words: as the command line reads them."""
+        found = _mapping(self.attrs.get("predict_conditions"))
+        return {k: v for k, v in found.items() if isinstance(v, int | float | str)}
 
     @cached_property
     def _swept(self) -> Any:
@@ -204,6 +211,15 @@ class Case:
         """Values of the sweep; empty for a single data set."""
         value, dim = self._swept
         return np.zeros(0) if dim is None else np.asarray(value[dim].values)
+
+    @property
+    def foreseen(self) -> np.ndarray:
+        """Values of the sweep that are predicted, which may be others than those that were fitted."""
+        if self.dim is not None and results.has_group(self.idata, "posterior_predictive"):
+            found = results.group(self.idata, "posterior_predictive")
+            if self.dim in found.coords:
+                return np.asarray(found[self.dim].values)
+        return self.sweep
 
     @property
     def name(self) -> str:
@@ -242,11 +258,11 @@ class Case:
         """A group."""
         return results.group(self.idata, group)
 
-    def near(self, value: float) -> dict[str, Any]:
-        """The selection of the sweep's nearest value; empty without a sweep."""
+    def near(self, value: float, *, predicted: bool = False) -> dict[str, Any]:
+        """The selection of the sweep's nearest value, of those fitted or predicted; empty without a sweep."""
         if self.dim is None:
             return {}
-        at = self.sweep
+        at = self.foreseen if predicted else self.sweep
         return {self.dim: at[np.argmin(np.abs(at - value))]}
 
     def at(self, group: str, name: str, where: dict[str, Any]) -> Any:
@@ -343,7 +359,13 @@ def unread(case: Case) -> tuple[str, ...]:
     prior = ("prior_scale", "a0", "b0")
     if case.method in FLAT:
         return ("prior", *prior)
-    own = {"ard": ("a0", "b0"), "normal": ("prior_scale",), "horseshoe": (), "flat": ()}
+    own = {
+        "ard": ("a0", "b0"),
+        "normal": ("prior_scale",),
+        "horseshoe": (),
+        "flat": (),
+        "curve": (),
+    }
     used = own.get(str(case.options.get("prior")), prior)
     return ("ties", *(k for k in prior if k not in used))
 
@@ -354,12 +376,17 @@ def _system(case: Case) -> dict[str, Any]:
     return {k: v for k, v in case.options.items() if k not in gone}
 
 
-def shared(cases: Sequence[Case]) -> np.ndarray:
-    """Values of the sweep that all results have."""
-    at = cases[0].sweep
-    for case in cases[1:]:
-        at = at[np.isclose(at[:, None], case.sweep).any(1)]
-    return at
+def shared(cases: Sequence[Case], *, predicted: bool = False) -> np.ndarray:
+    """Values of the sweep that all results were fitted, or predict, at."""
+    first, *others = (c.foreseen if predicted else c.sweep for c in cases)
+    for values in others:
+        first = first[among(first, values)]
+    return first
+
+
+def among(values: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Which values of a sweep are among others, to rounding."""
+    return np.asarray(np.isclose(values[:, None], others).any(1))
 
 
 def same_data(a: Case, b: Case) -> bool:

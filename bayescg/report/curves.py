@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from bayescg.plot import AXES, VALUES
-from bayescg.report.case import Case, alike, number, rmse, same_data, shared, unread
+from bayescg.report.case import Case, alike, among, number, rmse, same_data, shared, unread
 from bayescg.report.drawing import GREY, INK, Figure, canvas, decorate, svg
 
 __all__ = [
@@ -112,34 +112,37 @@ def versus(cases: Sequence[Case]) -> Figure | None:
     others = [c for c in others if c.options.get("ratio") == main.options.get("ratio")]
     others = [c for c in others if same_data(main, c)]
     shown = [main, *others]
-    at = shared(shown)
+    at = shared(shown, predicted=True)
     if main.dim is not None and not at.size:
         return None
-    series = [(role(c), _along(c, c.mean(name), at), c.colour, c.line, "") for c in shown]
-    if main.has("observed_data", "x"):
+    series = [(role(c), at, _along(c, c.mean(name), at), c.colour, c.line, "") for c in shown]
+    here = at[among(at, main.sweep)]  # predicted, and fitted
+    if main.has("observed_data", "x") and (main.dim is None or here.size):
         x = main.get("observed_data", "x").mean(("frame", "site"))
-        series.insert(
-            0, (f"averages of the {main.frames} data", _along(main, x, at), GREY, "", "o")
-        )
+        text = f"averages of the {main.frames} data"
+        if here.size < at.size:
+            text += f" at the {here.size} fields that were fitted"
+        series.insert(0, (text, here, _along(main, x, here), GREY, "", "o"))
     exact = None
     if main.has("reference", name):
-        exact = _along(main, main.get("reference", name), at)
+        whole = main.get("reference", name)
+        exact = [_along(main, whole, s[1]) for s in series]
     table = _errors(series, exact)
     if main.dim is None:
-        return _single(main, series, exact, table)
+        return _single(main, series, None if exact is None else exact[0], table)
     figure = canvas(7, 5.2 if exact is not None else 3.6)
     rows = 1 if exact is None else 2
     ratios = (3, 1.6)[:rows]
     axes = figure.subplots(rows, 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
     if exact is not None:
-        axes[0].plot(at, exact, label="reference", **EXACT)
+        axes[0].plot(at, exact[-1], label="reference", **EXACT)
         axes[1].axhline(0, **EXACT)
         axes[1].set_ylabel("minus reference")
-    for text, values, colour, line, marker in series:
+    for i, (text, where, values, colour, line, marker) in enumerate(series):
         style = {"color": colour, "linestyle": line, "marker": marker, "markersize": 4}
-        axes[0].plot(at, values, label=text, **style)
+        axes[0].plot(where, values, label=text, **style)
         if exact is not None:
-            axes[1].plot(at, values - exact, **style)
+            axes[1].plot(where, values - exact[i], **style)
     axes[0].set_ylabel(VALUES[name])
     axes[-1].set_xlabel(AXES.get(str(main.dim), str(main.dim)))
     decorate(figure, [axes[0]], columns=1)
@@ -161,15 +164,15 @@ def _along(case: Case, value: Any, at: np.ndarray) -> np.ndarray:
     return np.asarray(value if case.dim is None else value.sel({case.dim: at}, method="nearest"))
 
 
-def _errors(series: list[Any], exact: np.ndarray | None) -> list[list[str]]:
+def _errors(series: list[Any], exact: list[np.ndarray] | None) -> list[list[str]]:
     if exact is None:
-        if np.ndim(series[0][1]):
+        if np.ndim(series[0][2]):
             return []
-        return [["estimate", "magnetisation"], *([s[0], number(float(s[1]))] for s in series)]
+        return [["estimate", "magnetisation"], *([s[0], number(float(s[2]))] for s in series)]
     table = [["estimate", "RMSE against the reference", "relative to the data averages"]]
-    base = rmse(series[0][1], exact) if series[0][4] else float("nan")
-    for text, values, *_ in series:
-        error = rmse(values, exact)
+    base = rmse(series[0][2], exact[0]) if series[0][5] else float("nan")
+    for (text, _, values, *_), beside in zip(series, exact, strict=True):
+        error = rmse(values, beside)
         table.append([text, number(error), number(error / base) if base > 0 else "none"])
     return table
 
@@ -183,7 +186,7 @@ def _single(
     draws = main.get("posterior_predictive", "magnetization").values.ravel()
     if draws.size > 9:
         ax.hist(draws, bins=30, density=True, color=main.colour, alpha=0.3, label="posterior draws")
-    for text, value, colour, line, _ in series:
+    for text, _, value, colour, line, _ in series:
         ax.axvline(float(value), color=colour, linestyle=line or ":", label=text)
     if exact is not None:
         ax.axvline(float(exact), label="reference", **EXACT)
@@ -191,7 +194,7 @@ def _single(
     ax.set_ylabel("posterior density")
     decorate(figure, [ax], columns=1)
     summary = "Predicted magnetisation of one field: " + "; ".join(
-        f"{s[0]} {number(float(s[1]))}" for s in series
+        f"{s[0]} {number(float(s[2]))}" for s in series
     )
     return Figure(
         "fig5",
@@ -277,7 +280,7 @@ def priors(cases: Sequence[Case]) -> Figure | None:
     if not others or main.dim is None or not main.predicted(name):
         return None
     shown = [main, *others]
-    at = shared(shown)
+    at = shared(shown, predicted=True)
     if not at.size:
         return None
     exact = _along(main, main.get("reference", name), at) if main.has("reference", name) else None

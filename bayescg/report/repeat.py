@@ -69,8 +69,8 @@ def _prediction(case: Case) -> tuple[list[str], list[str]]:
         )
     if reference:
         words += ["--reference", reference]
-    for name, value in case.elsewhere.items():
-        words += [f"--{name}", f"{value:g}"]
+    for name, value in case.predicted_under.items():
+        words += [f"--{name}", value if isinstance(value, str) else f"{value:g}"]
     if "predict_seed" in case.attrs:
         words += ["--seed", str(case.attrs["predict_seed"])]
     else:

@@ -8,7 +8,7 @@ import numpy as np
 from bayescg import results
 from bayescg.infer.run import BAD_KHAT
 from bayescg.report import liquid, molecules
-from bayescg.report.case import ABSENT, Case, number, rmse, unread
+from bayescg.report.case import ABSENT, Case, among, number, rmse, unread
 from bayescg.report.curves import ACTIVE, symbol
 from bayescg.report.repeat import written
 from bayescg.workflow import key_numbers
@@ -73,6 +73,15 @@ def overview(case: Case) -> list[tuple[str, str]]:
     if "ARD" in case.prior:
         meaning = "automatic relevance determination: each θ is normal, its precision Gamma(a0, b0)"
         rows.append(("ARD", meaning))
+    if case.prior == "curve":
+        meaning = (
+            "the parameters are smooth functions of the field, with one posterior for all fields"
+        )
+        rows.append(("curve", meaning))
+    new = case.foreseen[~among(case.foreseen, case.sweep)]
+    if new.size:
+        text = f"at {case.foreseen.size} values of {symbol(case.dim)}, {new.size} of which were not fitted"
+        rows.append(("predicted", text))
     holds = str(case.attrs.get("approximation", ""))
     if holds:
         rows.append(("posterior holds", holds))

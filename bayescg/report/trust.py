@@ -191,7 +191,8 @@ def _chains(case: Case) -> list[str]:
         count = case.get("sample_stats", "diverging").sum(("chain", "draw"))
         total = int(count.sum())
         if total:
-            where = _at(case, np.atleast_1d(count.values) > 0)
+            pooled = case.dim is not None and case.dim not in count.dims
+            where = "all fields together" if pooled else _at(case, np.atleast_1d(count.values) > 0)
             found.append(
                 f"{total} divergent transitions, for {where}: the posterior is not explored."
             )
@@ -235,7 +236,7 @@ def _missed(case: Case) -> list[str]:
         sizes = case.get("posterior_predictive", name).sizes
         if case.is_point or sizes["chain"] * sizes["draw"] < 20:
             continue
-        fields, held = max(1, case.sweep.size), case.held(name)
+        fields, held = max(1, case.foreseen.size), case.held(name)
         if binom.cdf(round(held * fields), fields, 0.9) < UNLIKELY:
             found.append(
                 f"The 5–95 % band of the {WORDS[name]} holds only {held:.0%} of the reference points: the "

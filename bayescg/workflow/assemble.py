@@ -124,9 +124,11 @@ class _Labels:
         for name, v in values.items():
             v = np.asarray(v).reshape(*moved.shape[:-1], *v.shape[2:])
             extra = tuple(self._axis(name, n) for n in v.shape[moved.ndim - 1 :])
+            common = name in self.program.shared  # one value for all members
+            lead = tuple(d for d in dims if d != "member") if common else dims
             out[name] = Table(
-                (*dims, *extra),
-                np.moveaxis(v, 0, member),
+                (*lead, *extra),
+                v[0] if common else np.moveaxis(v, 0, member),
                 f"parameter {name}",
                 self.fit.system.units.get(name, "1"),
             )

@@ -22,7 +22,7 @@ from bayescg.predict.shrinkage import (
 )
 from bayescg.system import Batch
 
-__all__ = ["Disagreement", "disagreements", "discrepancy_group", "in_words"]
+__all__ = ["Disagreement", "disagreement_in_words", "disagreements", "discrepancy_group"]
 
 TIMES = (2.0, 4.0, 10.0)  # as many frames, for which the widths of intervals are predicted
 FAMILY = 0.01  # chance that a right model is blamed for an observable, at any member
@@ -244,15 +244,12 @@ def disagreements(group: xr.Dataset, predicted: xr.Dataset) -> list[Disagreement
     return out
 
 
-def in_words(found: Sequence[Disagreement]) -> list[str]:
-    """A sentence on each."""
-    out = []
-    for d in found:
-        at = ", ".join(f"{k}={v:g}" for k, v in d.where.items())
-        many = f", and {d.off} of its {d.of} values are more than two apart" if d.of > 1 else ""
-        out.append(
-            f"the model does not reproduce the data's {d.name}{f' at {at}' if at else ''}: {d.model:.3g} against "
-            f"{d.data:.3g}, {abs(d.z):.1f} standard errors apart{many} (p = {d.p:.1g}); its own interval is not to be "
-            "believed there: take that of the group discrepancy."
-        )
-    return out
+def disagreement_in_words(d: Disagreement) -> str:
+    """A sentence on it."""
+    at = ", ".join(f"{k}={v:g}" for k, v in d.where.items())
+    many = f", and {d.off} of its {d.of} values are more than two apart" if d.of > 1 else ""
+    return (
+        f"the model does not reproduce the data's {d.name}{f' at {at}' if at else ''}: {d.model:.3g} against "
+        f"{d.data:.3g}, {abs(d.z):.1f} standard errors apart{many} (p = {d.p:.1g}); its own interval is not to be "
+        "believed there: take that of the group discrepancy."
+    )

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from bayescg import results
 
@@ -43,8 +44,9 @@ def key_numbers(result: Any) -> dict[str, Any]:
                     out[f"{name}_rmse"] = float(np.sqrt((gap**2).mean()))
                     if name == "magnetization":
                         x = results.group(result, "observed_data")["x"]
-                        data_gap = x.mean(("frame", "site")) - exact[name]
-                        out["data_magnetization_rmse"] = float(np.sqrt((data_gap**2).mean()))
+                        data_gap = x.mean(("frame", "site")) - _at_members(exact[name], x)
+                        if data_gap.notnull().any():
+                            out["data_magnetization_rmse"] = float(np.sqrt((data_gap**2).mean()))
                         if not point and results.has_group(result, "map_predictive"):
                             at_map = results.group(result, "map_predictive")[name] - exact[name]
                             out["map_magnetization_rmse"] = float(np.sqrt((at_map**2).mean()))
@@ -56,3 +58,9 @@ def key_numbers(result: Any) -> dict[str, Any]:
             )
             out["magnetization_width_90"] = float(width.mean())
     return out
+
+
+def _at_members(exact: xr.DataArray, x: xr.DataArray) -> xr.DataArray:
+    """A reference at the members that were fitted; nan where it has none, as of a prediction elsewhere."""
+    sweep = {d: x[d].values for d in x.dims if d in exact.indexes}
+    return exact.reindex(sweep, method="nearest", tolerance=1e-6) if sweep else exact

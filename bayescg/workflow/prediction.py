@@ -1,6 +1,6 @@
 """Prediction from a stored result: observables of posterior draws, beside a reference."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 import json
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,15 @@ from bayescg.predict import (
 from bayescg.system import Batch, System
 from bayescg.workflow.assemble import to_inference_data
 from bayescg.workflow.choices import choose_observables
-from bayescg.workflow.discrepancies import disagreements, discrepancy_group, in_words
-from bayescg.workflow.predictive import FEWEST_CHAINS, Picked, lattice_groups, particle_groups
+from bayescg.workflow.discrepancies import disagreement_in_words, disagreements, discrepancy_group
+from bayescg.workflow.elsewhere import (
+    Conditions,
+    in_words,
+    liquid_elsewhere,
+    member_draws,
+    members_elsewhere,
+)
+from bayescg.workflow.predictive import Picked, lattice_groups, particle_groups
 from bayescg.workflow.registry import restored_system
 from bayescg.workflow.verbs import observe
 
@@ -45,7 +52,7 @@ def predict(
     system: System | None = None,
     simulation: Simulation = Simulation(),  # noqa: B008 - a tuple
     production: Production = Production(),  # noqa: B008 - a tuple
-    conditions: Mapping[str, float] | None = None,
+    conditions: Conditions | None = None,
 ) -> Any:
     """Add ``posterior_predictive`` (and ``reference``) to a result.
 
@@ -58,9 +65,10 @@ def predict(
         (a few more where chains do not divide them); default 200, or all where there are fewer.
     :param reference: data, or observables measured on data, to store beside.
     :param system: the system, where it is not a named model.
-    :param conditions: other conditions to simulate the fitted model under, ``sites``, ``temperature`` (K)
-        and ``box`` (angstrom), for particles; the fit knows nothing of them.
-    :raises ValueError: for unknown observables, and for a reference of another system.
+    :param conditions: other conditions to simulate the fitted model under: ``sites``, ``temperature`` (K)
+        and ``box`` (angstrom) of particles, of which the fit knows nothing; ``mu`` of a lattice that was fitted at
+        all fields together (one value, several, or ``first:last:count``), of which it does.
+    :raises ValueError: for unknown observables, conditions that are not allowed, and a reference of another system.
     """
     if isinstance(result, Fit):
         system = system or result.system
@@ -71,12 +79,18 @@ def predict(
     batch = _batch_of(result, system)
     posterior = results.group(result, "posterior")
     held = {k: np.full(len(batch.x), v) for k, v in system.dirac.items() if k not in posterior}
-    program = program_of(system, batch, held)
-    if conditions:
-        system, batch = _elsewhere(system, batch, result, conditions, model, seed)
+    fitted, lattice = batch, system.sampler.at is None
+    program = program_of(system, fitted, held, pooled=True)
+    if conditions and lattice:
+        batch = members_elsewhere(system, program, fitted, conditions)
+    elif conditions:
+        system, batch = liquid_elsewhere(system, fitted, result, conditions, model, seed)
         production = production._replace(warmup=4 * production.warmup)
-    picked = _pick(result, program, batch, draws)
-    program = program_of(system, batch, held)
+    picked = _pick(result, program, fitted, draws)
+    if conditions and lattice:
+        key = jax.random.fold_in(jax.random.key(seed), 4)
+        picked = picked._replace(u=member_draws(program, key, picked.u, fitted, batch))
+    program = program_of(system, batch, held, pooled=True)
     chosen = choose_observables(
         observables, system.known_observables, system.name, batch.x.shape[2], system.box
     ) or list(system.observables)
@@ -84,8 +98,8 @@ def predict(
     key = jax.random.fold_in(jax.random.key(seed), 2)
     arguments = (program, system, chosen, key, picked, batch, result, progress)
     groups, notes = (
-        lattice_groups(*arguments, simulation)
-        if system.sampler.at is None
+        lattice_groups(*arguments, simulation, reconstructed=not conditions)
+        if lattice
         else particle_groups(*arguments, production)
     )
     told = list(notes.get("predict_messages", []))
@@ -96,7 +110,7 @@ def predict(
         )
         if allowed is not None:
             groups["discrepancy"] = allowed
-            told += in_words(disagreements(allowed, predicted))
+            told += map(disagreement_in_words, disagreements(allowed, predicted))
     if beside is not None:
         groups["reference"] = beside
     earlier = (
@@ -114,37 +128,9 @@ def predict(
         "predict_reference": str(reference) if isinstance(reference, str | Path) else "",
         **notes,
         "predict_messages": told,
-        "predict_conditions": json.dumps(dict(conditions or {})),
+        "predict_conditions": json.dumps(in_words(conditions or {})),
     }
     return results.inference_data({**kept, **groups}, **attrs)
-
-
-def _elsewhere(
-    system: System,
-    batch: Batch,
-    result: Any,
-    conditions: Mapping[str, float],
-    model: str | None,
-    seed: int,
-) -> tuple[System, Batch]:
-    """The fitted system under other conditions, and configurations to begin there."""
-    unknown = sorted(
-        k for k in conditions if k not in ("sites", "temperature", "box") or k not in system.options
-    )
-    if unknown or system.sampler.at is None:
-        raise ValueError(
-            f"{system.name} cannot be simulated at another {', '.join(unknown or conditions)}; particle "
-            "systems can, at other sites, temperature and box."
-        )
-    for name, value in conditions.items():
-        if not value > 0:
-            raise ValueError(f"{name} must be positive, got {value:g}.")
-    new = restored_system(result, model, **conditions)
-    if "sites" in conditions or "box" in conditions:
-        x = new.sampler.init(jax.random.key(seed), FEWEST_CHAINS).x.astype(float)
-        seen = x if new.pre_map is None else new.pre_map(x)
-        batch = batch._replace(x=np.asarray(seen).T[None])
-    return new, batch
 
 
 def _pick(result: Any, program: Any, batch: Batch, draws: int | None) -> Picked:
@@ -187,10 +173,13 @@ def _unconstrained(posterior: xr.Dataset, program: Any, batch: Batch) -> np.ndar
     """Posterior draws as ``u (chain * draw, member, u)``."""
     values = {}
     for name in program.shapes:
-        v = posterior[name]
-        lead = ["chain", "draw"] + ([batch.dim] if batch.dim else [])
-        v = v.transpose(*lead, ...).values
-        v = v if batch.dim else v[:, :, None]
+        v = posterior[name].transpose(
+            "chain", "draw", *([batch.dim] if batch.dim else []), ..., missing_dims="ignore"
+        )
+        by_member = batch.dim in v.dims
+        v = v.values
+        if not by_member:  # of a single data set, or shared by all members
+            v = np.repeat(v[:, :, None], len(batch.x), axis=2)
         values[name] = jnp.asarray(v.reshape(-1, *v.shape[2:]), float)
     u = np.asarray(jax.jit(jax.vmap(jax.vmap(program.unconstrain)))(values))
     return np.clip(u, -1e3, 1e3)  # a probability of exactly 1 has an infinite logit

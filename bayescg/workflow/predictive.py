@@ -48,8 +48,13 @@ def lattice_groups(
     result: Any,
     progress: Progress | None,
     simulation: Simulation,
+    *,
+    reconstructed: bool = True,
 ) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
-    """What a prediction adds to the result of a lattice."""
+    """What a prediction adds to the result of a lattice.
+
+    :param reconstructed: whether latents of the data are drawn too; members without data have none.
+    """
     longer = simulation._replace(chains=8 * simulation.chains, warmup=8 * simulation.warmup)
     done = posterior_predictive(
         program,
@@ -75,7 +80,8 @@ def lattice_groups(
             simulation=longer,
         )
         groups["map_predictive"] = predictive_group(point, chosen, batch, None)
-    groups["reconstruction"] = reconstruction(program, system, batch, picked.u, key, result)
+    if reconstructed:
+        groups["reconstruction"] = reconstruction(program, system, batch, picked.u, key, result)
     return groups, {}
 
 

@@ -13,7 +13,13 @@ import pytest
 import xarray as xr
 
 from bayescg import System, io
-from bayescg.distributions import Enumeration, MajorityReconstruction, SpinFlip, TransferMatrix
+from bayescg.distributions import (
+    Curves,
+    Enumeration,
+    MajorityReconstruction,
+    SpinFlip,
+    TransferMatrix,
+)
 from bayescg.infer.program import Program, read_program
 from models import ising
 from tests import brute_force
@@ -43,6 +49,12 @@ def read(**options: Any) -> Program:
     return read_program(program, jnp.ones((2, 16)), {"mu": jnp.asarray(0.0)})
 
 
+def curves(**options: Any) -> Curves:
+    found = lattice(prior="curve", **options).curves
+    assert found is not None
+    return found
+
+
 def decay(**options: Any) -> float:
     theta = strength(**options)
     return float(theta[0] / theta[1])
@@ -62,8 +74,8 @@ SEEN: dict[str, tuple[Callable[..., Any], dict[Any, Any]]] = {
     "L_f": (lambda **o: strength(**o).size, {8: 8, 3: 3}),
     "beta": (lambda **o: lattice(**o).beta, {0.3: 0.3, 1.0: 1.0}),
     "mu": (
-        lambda mu: ising._fields(mu).tolist(),
-        {"0.5": [0.5], "-1:1:3": [-1.0, 0.0, 1.0], "1e-1": [0.1]},
+        lambda mu: ising.system(replace(SMALL, mu=mu)).select(data())["mu"].values.tolist(),
+        {"0": [0.0], "-1:1:3": [-1.0, 0.0, 1.0], "1e0,-1": [1.0, -1.0]},
     ),
     "count": (
         lambda **o: ising.fine_potential(ising.Options(**o), 0.0).basis.features[0].weights,
@@ -93,6 +105,10 @@ SEEN: dict[str, tuple[Callable[..., Any], dict[Any, Any]]] = {
             "normal": ("theta_c", "p0"),
             "flat": ("theta_c", "p0"),
             "horseshoe": ("theta_c_scale", "theta_c_local", "theta_c_slab", "theta_c_z", "p0"),
+            "curve": (
+                *("theta_c_scale", "theta_c_decay", "theta_c_weight"),
+                *("p0_centre", "p0_scale", "p0_decay", "p0_weight"),
+            ),
         },
     ),
     "prior_scale": (
@@ -101,6 +117,16 @@ SEEN: dict[str, tuple[Callable[..., Any], dict[Any, Any]]] = {
     ),
     "a0": (lambda **o: read(**o).ard["theta_c"], {1e-5: (1e-5, 1e-5), 2.0: (2.0, 1e-5)}),
     "b0": (lambda **o: read(**o).ard["theta_c"], {1e-5: (1e-5, 1e-5), 2.0: (1e-5, 2.0)}),
+    "reach": (lambda **o: curves(**o).reach, {None: 4.0, 5.0: 5.0}),
+    "degree": (lambda **o: curves(**o).degree, {8: 8, 3: 3}),
+    "symmetric": (
+        lambda **o: read(prior="curve", degree=3, **o).shapes["theta_c_weight"],
+        {True: (20,), False: (40,)},  # of ten features
+    ),
+    "deviation": (
+        lambda **o: "theta_c_deviation" in read(prior="curve", **o).shapes,
+        {0.0: False, 0.2: True},
+    ),
     "fine": (
         lambda **o: type(sites(**o)["x"]["fn"]),
         {"flip": SpinFlip, "majority": MajorityReconstruction},
@@ -149,8 +175,6 @@ def test_defaults_are_the_paper_s() -> None:
     assert (o.n_f, o.J0, o.a, o.L_f, o.beta) == (64, 1.5, 0.8, 8, 0.3)
     assert (o.a0, o.b0, o.prior, o.ties) == (1e-5, 1e-5, "ard", "up")
     assert o.mu is None  # all fields of the data; the paper's 41 where data are made
-    np.testing.assert_allclose(ising._fields("-4:4:41"), np.linspace(-4.0, 4.0, 41))
-    np.testing.assert_allclose(ising._fields("0.2,1"), [0.2, 1.0])
 
 
 def test_the_system() -> None:
@@ -256,6 +280,20 @@ def test_mu_selects_fields(reference: xr.Dataset) -> None:
         ising.system(replace(SMALL, mu="0.4")).batch(reference)
 
 
+def test_curves_reach_as_far_as_the_data(reference: xr.Dataset) -> None:
+    """As far as those that ``mu`` names, and no further data are taken."""
+
+    def options(**given: Any) -> ising.Options:
+        return ising.options_from_data(ising.Options(prior="curve", **given), reference)
+
+    assert options().reach == 1.0 and options(reach=3.0).reach == 3.0
+    assert options(mu="0,-1").reach == 1.0
+    assert ising.options_from_data(ising.Options(), reference).reach is None
+    few = ising.system(replace(SMALL, prior="curve", reach=0.5, frames=20))
+    with pytest.raises(ValueError, match=r"ising is for mu from -0\.5 to 0\.5 here, got -1"):
+        few.batch(reference)
+
+
 def test_the_lattice_size_comes_from_the_data(reference: xr.Dataset) -> None:
     assert ising.options_from_data(ising.Options(), reference).n_f == 8
 
@@ -272,6 +310,8 @@ def test_the_lattice_size_comes_from_the_data(reference: xr.Dataset) -> None:
         ({"beta": -1.0}, r"beta must be positive, got -1\.0"),
         ({"beta": float("nan")}, "beta must be positive, got nan"),
         ({"L2": -1}, "must not be negative, got -1 and 3"),
+        ({"prior": "curve", "mu": "0"}, "reach must be positive, got 0"),
+        ({"prior": "curve", "degree": 0}, "degree must be at least 1, got 0"),
     ],
 )
 def test_bad_options(options: dict[str, Any], message: str) -> None:

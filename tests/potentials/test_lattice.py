@@ -135,6 +135,17 @@ def test_mirror_symmetry() -> None:
     assert not ONE_SIDED.mirror_symmetric
 
 
+@pytest.mark.parametrize("sites", [2, 4, 8])
+def test_parity_is_that_of_all_spins_flipped(sites: int) -> None:
+    """On small rings triples fold into single spins, which does not change it."""
+    basis = independent_features(sites, NAMED).basis
+    x = configurations(sites).T
+    stays, flipped = statistics(basis, x)[1:], statistics(basis, -x)[1:]
+    np.testing.assert_array_equal(flipped, np.array(basis.parity)[:, None] * stays)
+    mixed = SpinBasis(8, (Feature("mixed", ((0,), (0, 1)), (1.0, 1.0)),))
+    assert mixed.parity == (0,)
+
+
 def test_range_is_the_shortest_window() -> None:
     assert CHAIN.range == 1
     assert SpinBasis(8, (Feature("far", ((0, 6),), (1.0,)),)).range == 2
