@@ -140,7 +140,7 @@ def _options_page(title: str, options: Any) -> Done:
     "--method",
     default="mcem",
     show_default=True,
-    help="mcem, nuts, rem, imc, ibi, dbi, fm or ybg.",
+    help="mcem, nuts, grow, rem, imc, ibi, dbi, fm or ybg.",
 )
 @SET
 @click.option(

@@ -2,6 +2,7 @@
 
 from bayescg.distributions.boltzmann import Boltzmann, spin
 from bayescg.distributions.coarse_to_fine import PeriodicNormal, SpinFlip, half_to_one
+from bayescg.distributions.hidden import MarkovPath, StickBreaking, stationary
 from bayescg.distributions.log_partition import (
     Bridge,
     Enumeration,
@@ -13,6 +14,7 @@ from bayescg.distributions.log_partition import (
     exact_for,
     multistate,
 )
+from bayescg.distributions.nested import NestedSpinFlip
 from bayescg.distributions.priors import (
     PRIORS,
     ard,
@@ -32,9 +34,12 @@ __all__ = [
     "ExactLogPartition",
     "LogPartition",
     "MajorityReconstruction",
+    "MarkovPath",
     "Multistate",
+    "NestedSpinFlip",
     "PeriodicNormal",
     "SpinFlip",
+    "StickBreaking",
     "Tracked",
     "TransferMatrix",
     "ard",
@@ -47,4 +52,5 @@ __all__ = [
     "multistate",
     "normal",
     "spin",
+    "stationary",
 ]

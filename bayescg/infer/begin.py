@@ -16,15 +16,26 @@ __all__ = ["is_exact", "origin", "program_of"]
 
 
 def program_of(
-    system: System, batch: Batch, fixed: Mapping[str, np.ndarray] | None = None
+    system: System,
+    batch: Batch,
+    fixed: Mapping[str, np.ndarray] | None = None,
+    *,
+    states: bool = False,
 ) -> Program:
     """The system's program, read on the first member of the data.
 
     :param fixed: values that it is conditioned on, with a leading member axis.
+    :param states: whether the caller sums hidden states out; to others a program with them is refused.
+    :raises ProgramError: for such a program.
     """
     first = {k: jnp.asarray(v[0], float) for k, v in batch.conditions.items()}
     held = {k: jnp.asarray(v[0], float) for k, v in (fixed or {}).items()}
-    return read_program(system.program, jnp.asarray(batch.x[0], float), first, held)
+    program = read_program(system.program, jnp.asarray(batch.x[0], float), first, held)
+    if program.sites.state is not None and not states:
+        raise ProgramError(
+            f"{system.name} has {program.states} hidden states, which nuts alone sums out: use -m nuts."
+        )
+    return program
 
 
 def origin(system: System, program: Program, x: np.ndarray, path: str | None = None) -> np.ndarray:

@@ -18,6 +18,7 @@ __all__ = ["aliases", "fits", "meanings", "overview", "settings", "values"]
 METHODS = {
     "mcem": "Monte Carlo expectation maximisation (MC-EM) with a Laplace approximation at its end",
     "nuts": "the no-U-turn sampler (NUTS) on the full posterior",
+    "grow": "features added one by one while they gain enough, then a Laplace approximation of those kept",
     "rem": "relative-entropy minimisation (REM): coarse configurations fixed by a map, flat prior",
     "dbi": "direct Boltzmann inversion (DBI): the potential of mean force of each distribution",
     "ibi": "iterative Boltzmann inversion (IBI): every bin corrected by its own log-ratio",

@@ -70,12 +70,12 @@ def predict(
     batch = _batch_of(result, system)
     posterior = results.group(result, "posterior")
     held = {k: np.full(len(batch.x), v) for k, v in system.dirac.items() if k not in posterior}
-    program = program_of(system, batch, held)
+    program = program_of(system, batch, held, states=True)
     if conditions:
         system, batch = _elsewhere(system, batch, result, conditions, model, seed)
         production = production._replace(warmup=4 * production.warmup)
     picked = _pick(result, program, batch, draws)
-    program = program_of(system, batch, held)
+    program = program_of(system, batch, held, states=True)
     chosen = choose_observables(
         observables, system.known_observables, system.name, batch.x.shape[2], system.box
     ) or list(system.observables)

@@ -16,6 +16,7 @@ from typing import Any
 import xarray as xr
 
 from bayescg import results
+from bayescg.infer.grow_run import GrowOptions, grow
 from bayescg.infer.nuts_run import NUTSOptions, nuts
 from bayescg.infer.options import options_for
 from bayescg.infer.run import MCEMOptions, mcem
@@ -155,6 +156,7 @@ class _Method:
 METHODS = {
     "mcem": _Method(lambda _: MCEMOptions(), mcem),
     "nuts": _Method(lambda _: NUTSOptions(), nuts),
+    "grow": _Method(lambda _: GrowOptions(), grow),
     "rem": _Method(rem_options, rem),
     "imc": _Method(lambda _: IMCOptions(), imc),
     "ibi": _Method(lambda _: IBIOptions(), ibi),
