@@ -312,10 +312,11 @@ def _labelled(
         "correlation_of_state": (("state_label", "separation"), r, f"{exact[1]}, of each state"),
         "share": (("state_label",), share, "probability of each state in the long run"),
     }  # fmt: skip
-    attrs = {name: getattr(o, name) for name in ("beta", "J0", "mu", "a", "L_f", "states", "order")}
-    attrs["fields"] = attrs.pop("mu")  # `mu` is one field for all frames
+    # In one attribute: a fit of these data may well have other states, and another order.
+    made_with = " ".join(f"{name}={getattr(o, name)}" for name in REFERENCE_OPTIONS)
+    attrs = {"beta": o.beta, "made_with": made_with}
     if o.order == "markov":
-        attrs |= {"ordered": 1, "stay": o.stay}
+        attrs["ordered"] = 1
     return xr.Dataset(
         {k: (dims, v, {"units": "1", "long_name": text}) for k, (dims, v, text) in made.items()},
         coords={"separation": np.arange(1, r.shape[1] + 1)},

@@ -31,6 +31,7 @@ NUMBERS = {
     "draws": "posterior draws",
     "p0_mean": "posterior mean of p0, averaged over all fields",
     "active_features_max": "active features, most at any field",
+    "occupied_states_mean": "hidden states that have a frame, posterior mean",
     "khat_max": "largest k-hat",
     "khat_above_0.7": "fields with k-hat above 0.7",
     "magnetization_rmse": "magnetisation, RMSE of the posterior mean",
@@ -61,6 +62,9 @@ def overview(case: Case) -> list[tuple[str, str]]:
         )
     if case.has("posterior", "p0"):
         rows.append(("p0", "probability that a fine spin equals its coarse spin"))
+    if case.has("states", "probability"):
+        many = case.get("states", "probability").sizes["state"]
+        rows.append(("states", f"{many} hidden states of a frame, each with its own coarse model"))
     prior = case.prior
     if case.is_matched:
         prior = "none: distributions are matched, and nothing else is asked of the potentials"

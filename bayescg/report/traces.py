@@ -213,6 +213,11 @@ def _or_nan(value: Any) -> np.ndarray:
     return array if np.isfinite(array).any() else np.full(1, np.inf)
 
 
+def _first_state(value: Any) -> Any:
+    """Of parameters that each hidden state has, those of the first: the table tells of all."""
+    return value.isel(state=0) if "state" in value.dims else value
+
+
 def chains(cases: Sequence[Case]) -> Figure | None:
     """Rank plots of NUTS: chains that mix have flat bars."""
     main = cases[0]
@@ -221,9 +226,11 @@ def chains(cases: Sequence[Case]) -> Figure | None:
     where = main.near(NEAR)
     series: dict[str, np.ndarray] = {}
     if main.has("posterior", "p0"):
-        series["p0"] = main.at("posterior", "p0", where).transpose("chain", "draw").values
+        value = _first_state(main.at("posterior", "p0", where))
+        series["p0"] = value.transpose("chain", "draw").values
     if main.has("posterior", "theta_c"):
-        theta = main.at("posterior", "theta_c", where).transpose("feature", "chain", "draw")
+        theta = _first_state(main.at("posterior", "theta_c", where))
+        theta = theta.transpose("feature", "chain", "draw")
         order = np.argsort(-np.abs(theta.mean(("chain", "draw")).values))[:3]
         series |= {
             f"θ of {printable(theta['feature'].values[i], 18)}": theta.values[i] for i in order

@@ -18,6 +18,7 @@ from bayescg.report.drawing import Figure, drawing_style
 from bayescg.report.joint import joint
 from bayescg.report.parameters import relevant, spread
 from bayescg.report.potentials import by_iteration, compared, uncertain
+from bayescg.report.states import growth, hidden_states
 from bayescg.report.structure import distribution
 from bayescg.report.traces import chains, iterations, relevances
 from bayescg.report.typed import along, potentials
@@ -57,6 +58,8 @@ FIGURES: tuple[tuple[str, Maker, str], ...] = (
         lambda c: bands(c, "correlation", "ratio"),
         "add the same fit at other ratios (-s ratio=R) and the same N, predicted",
     ),
+    ("hidden states", hidden_states, "fit a model that has them, such as ising_mixture"),
+    ("features added one by one", growth, "fit with -m grow"),
     ("iterations of MC-EM", iterations, "fit with -m mcem"),
     ("ARD relevances", relevances, "fit with -m mcem and -s prior=ard"),
     ("chains of NUTS", chains, "fit with -m nuts"),

@@ -25,6 +25,9 @@ def key_numbers(result: Any) -> dict[str, Any]:
     if "theta_c" in posterior:
         mean = posterior["theta_c"].mean(("chain", "draw"))
         out["active_features_max"] = int((abs(mean) > 0.01).sum(dim="feature").max())
+    if results.has_group(result, "states"):
+        occupied = results.group(result, "states")["occupied"]
+        out["occupied_states_mean"] = float(occupied.mean())
     if results.has_group(result, "map") and "khat" in results.group(result, "map"):
         khat = results.group(result, "map")["khat"].values
         if not np.isnan(khat).all():
