@@ -277,24 +277,25 @@ def reference(options: Options, key: Array) -> xr.Dataset:
     path_key, key = jax.random.split(key)
     path, share = _path(options, path_key, frames)
     basis = SpinBasis(options.n_f, tuple(pair_features(range(1, options.L_f + 1), count="once")))
-    x = np.zeros((frames, options.n_f), np.int8)
-    m, r = [], []
     beta = jnp.asarray(options.beta, float)
-    for s, k in enumerate(jax.random.split(key, options.states)):
-        couplings = decaying_couplings(strengths[s], options.a, options.L_f)
-        potential = SpinPotential(jnp.asarray(couplings), jnp.asarray(fields[s], float), basis)
-        moments = ring_moments(potential, beta)
-        m.append(float(moments[0]))
-        r.append(np.asarray(moments[1]))
-        mine = np.flatnonzero(path == s)
-        if len(mine):
-            x[mine] = np.asarray(sample_ring(k, potential, beta, len(mine))).T
+
+    @jax.jit
+    def one(theta: Array, field: Array, key: Array) -> tuple[Array, Array, Array]:
+        potential = SpinPotential(theta, field, basis)
+        return (*ring_moments(potential, beta), sample_ring(key, potential, beta, frames).T)
+
+    # All states give all frames, of which each keeps its own: one program is compiled.
+    couplings = np.stack([decaying_couplings(v, options.a, options.L_f) for v in strengths])
+    keys = jax.random.split(key, options.states)
+    rows = [one(*row) for row in zip(couplings, fields, keys, strict=True)]
+    m, r, made = (np.stack([np.asarray(row[j]) for row in rows]) for j in range(3))
+    x = made[path, np.arange(frames)].astype(np.int8)
     if not (np.isfinite(m).all() and np.isfinite(r).all()):
         raise ValueError(
             "couplings or fields too strong: the transfer matrix leaves the range of floating point; "
             "make J0, mu or beta smaller."
         )
-    return _labelled(options, x, path, share, np.array(m), np.stack(r))
+    return _labelled(options, x, path, share, m, r)
 
 
 def _labelled(

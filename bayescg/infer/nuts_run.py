@@ -24,6 +24,7 @@ __all__ = ["NUTS", "NUTSOptions", "nuts"]
 
 
 WRONG = 0.25  # standard deviation of the log posterior's error over draws, the most that may be
+STARTS = 8  # of each chain where hidden states make many modes
 OUTSIDE = 0.01  # fraction of draws that may have too few samples behind log Z
 
 
@@ -63,6 +64,7 @@ class NUTS:
                 target_accept=o.target_accept,
                 max_tree_depth=o.max_tree_depth,
                 dense_mass=o.mass == "dense",
+                starts=1 if program.sites.state is None else STARTS,
                 progress=progress,
             )
         else:
