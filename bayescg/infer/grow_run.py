@@ -31,8 +31,9 @@ BAD_KHAT = 0.7
 class GrowOptions:
     """Options of growing."""
 
-    criterion: Literal["bic", "aic"] = option(
-        "bic", "gain that keeps a feature: half the logarithm of the number of frames, or 1 nat"
+    criterion: Literal["ebic", "bic", "aic"] = option(
+        "ebic",
+        "gain that keeps a feature, in nats: bic log(N)/2; ebic that and more for a large pool; aic 1",
     )
     begin: str | None = option(None, "features to begin with, names with commas; none: no feature")
     most: int | None = option(None, "most features; none: all")
@@ -64,7 +65,7 @@ class Grow:
         most = len(site) if self.options.most is None else self.options.most
         if begin.sum() > most:
             raise ValueError(f"begin names {begin.sum()} features, most allows {most}.")
-        cost = 1.0 if self.options.criterion == "aic" else 0.5 * np.log(batch.x.shape[1])
+        rule = self.options.criterion
         objective = Objective(program)
         grown, drawn = [], []
         for m, (one, k) in enumerate(zip(data, jax.random.split(key, len(data)), strict=True)):
@@ -73,10 +74,10 @@ class Grow:
                 numbers = {"member": m + 1.0, "features": float(count), "gained": gain}
                 progress.update("grow", (m + count / most) / len(data), numbers)
 
-            found = grow_features(objective, site, begin, cost, most, *one, tell=tell)
+            found = grow_features(objective, site, begin, rule, most, *one, tell=tell)
             grown.append(found)
             drawn.append(_drawn(objective, found, site, k, self.options.draws, *one))
-        return self._fit(program, batch, grown, drawn, cost, key, time.monotonic() - began)
+        return self._fit(program, batch, grown, drawn, key, time.monotonic() - began)
 
     def _begin(self) -> np.ndarray:
         names = [n.strip() for n in (self.options.begin or "").split(",") if n.strip()]
@@ -94,7 +95,6 @@ class Grow:
         batch: Batch,
         grown: list[Grown],
         drawn: list[tuple[np.ndarray, float]],
-        cost: float,
         key: Array,
         seconds: float,
     ) -> Fit:
@@ -134,7 +134,6 @@ class Grow:
             attrs={
                 **batch.attrs,
                 "prior_used": str(self.system.options.get("prior", "as in the program")),
-                "growth_cost": cost,
             },
             options=self.options,
             key=key,
@@ -224,6 +223,7 @@ def _growth(grown: list[Grown]) -> dict[str, Table]:
         ),
         "expected_gain": Table(dims, padded("expected", np.nan), "gain that was expected", "nat"),
         "gain": Table(dims, padded("gained", np.nan), "gain of the log posterior", "nat"),
+        "cost": Table(dims, padded("cost", np.nan), "gain that a feature had to bring", "nat"),
         "log_posterior": Table(dims, padded("log_posterior", np.nan), "at the optimum", "nat"),
         "log_likelihood": Table(dims, padded("log_likelihood", np.nan), "at the optimum", "nat"),
         "candidate_gain": Table(

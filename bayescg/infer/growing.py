@@ -7,8 +7,8 @@ coefficient at zero and its information, what the others know of it taken off, g
 
 .. math:: \Delta_k = \tfrac12\, g_k^2 \,/\, (I_{kk} - I_{kA} I_{AA}^{-1} I_{Ak}).
 
-That is half of Rao's score statistic. A candidate is kept if the optimum with it is higher by as much as a
-coefficient costs.
+That is half of Rao's score statistic. A candidate is kept if the optimum with it is higher by as much as it
+costs (:func:`price`).
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from scipy.optimize import minimize
 from bayescg.infer.marginal import log_marginal, log_posterior
 from bayescg.infer.program import Program
 
-__all__ = ["Grown", "Objective", "Step", "expected_gains", "grow_features"]
+__all__ = ["Grown", "Objective", "Step", "expected_gains", "grow_features", "price"]
 
 GRADIENT = 1e-5  # of the log posterior in a unit of u, where a search ends
 
@@ -98,6 +98,7 @@ class Step(NamedTuple):
     gained: float  # by the new optimum
     log_posterior: float
     log_likelihood: float
+    cost: float  # gain that a feature must bring there
     candidates: (
         np.ndarray
     )  # (feature,), expected gain of each before this step; NaN of those in use
@@ -111,6 +112,19 @@ class Grown:
     used: np.ndarray  # (feature,), whether each is in use
     steps: list[Step] = field(default_factory=list)
     ended: str = "no feature gains more"
+
+
+def price(criterion: str, frames: int, pool: int, used: int) -> float:
+    r"""Gain of the log posterior, in nats, that keeps one feature more.
+
+    ``"aic"``: 1. ``"bic"``: :math:`\tfrac12\log N`. ``"ebic"``: that and :math:`\log\{(P - k)/(k + 1)\}`, of P
+    features in the pool and k in use, for the best of many candidates gains something by chance (J. Chen and
+    Z. Chen, Biometrika 95, 759 (2008), at gamma = 1; never below BIC here).
+    """
+    if criterion == "aic":
+        return 1.0
+    choice = np.log((pool - used) / (used + 1)) if criterion == "ebic" else 0.0
+    return float(0.5 * np.log(frames) + max(0.0, choice))
 
 
 def expected_gains(
@@ -132,7 +146,7 @@ def grow_features(
     objective: Objective,
     site: np.ndarray,
     begin: np.ndarray,
-    cost: float,
+    criterion: str,
     most: int,
     *data: Any,
     tell: Callable[[int, float], None] = lambda step, gain: None,
@@ -141,7 +155,7 @@ def grow_features(
 
     :param site: where ``u`` holds the coefficients, ``(feature,)``.
     :param begin: whether each feature is in use from the start.
-    :param cost: gain of the log posterior, in nats, that keeps a feature.
+    :param criterion: what a feature costs, as :func:`price` has it.
     :param most: features at the end.
     :param data: ``x (frame, ...)`` and the conditions.
     """
@@ -153,9 +167,9 @@ def grow_features(
 
     u = objective.optimum(np.zeros(objective.program.size), free(), *data)
     value, gradient = objective.slope(u, *data)
-    unknown = np.full(len(site), np.nan)
+    unknown, frames = np.full(len(site), np.nan), len(data[0])
     likelihood = objective.log_likelihood(u, *data)
-    steps = [Step(-1, np.nan, np.nan, value, likelihood, unknown)]
+    steps = [Step(-1, np.nan, np.nan, value, likelihood, np.nan, unknown)]
     ended = "no feature gains more"
     while not used.all():
         if used.sum() >= most:
@@ -165,6 +179,7 @@ def grow_features(
         gains = unknown.copy()
         information = objective.information(u, *data)
         gains[out] = expected_gains(gradient, information, free(), site[out])
+        cost = price(criterion, frames, len(site), int(used.sum()))
         taken = False
         for k in out[np.argsort(-gains[out])]:
             if not gains[k] > cost:
@@ -179,7 +194,7 @@ def grow_features(
         if not taken:
             break
         likelihood = objective.log_likelihood(tried, *data)
-        steps.append(Step(int(k), float(gains[k]), new - value, new, likelihood, gains))
+        steps.append(Step(int(k), float(gains[k]), new - value, new, likelihood, cost, gains))
         u, value, gradient = tried, new, slope
         tell(int(used.sum()), steps[-1].gained)
     return Grown(u, used, steps, ended)

@@ -108,9 +108,9 @@ def growth(cases: Sequence[Case]) -> Figure | None:
     if not main.has("growth", "added"):
         return None
     where = main.near(NEAR)
-    added, expected, gain, likelihood = (
+    added, expected, gain, cost, likelihood = (
         main.at("growth", name, where).values
-        for name in ("added", "expected_gain", "gain", "log_likelihood")
+        for name in ("added", "expected_gain", "gain", "cost", "log_likelihood")
     )
     taken = np.isfinite(likelihood)
     names = ["begin" if k < 0 else main.features[k] for k in added[taken]]
@@ -119,9 +119,7 @@ def growth(cases: Sequence[Case]) -> Figure | None:
     at = np.arange(len(names))
     ax.plot(at, gain[taken], "o-", color=main.colour, label="gain of the log posterior")
     ax.plot(at, expected[taken], "x", color=INK, label="gain that was expected")
-    cost = float(main.attrs.get("growth_cost", np.nan))
-    if np.isfinite(cost):
-        ax.axhline(cost, color=INK, linestyle=":", label="what a feature costs")
+    ax.plot(at, cost[taken], ":", color=INK, label="what it had to gain")
     ax.set_xticks(at, names, rotation=90, fontsize=8)
     ax.set_ylabel("nat")
     if len(names) > 1:
@@ -150,7 +148,7 @@ def growth(cases: Sequence[Case]) -> Figure | None:
         "growth",
         "Features added one by one (Section 2.5)",
         f"No figure of the paper{place(where)}: from few features, the one that is expected to gain most is added "
-        f"until none gains {number(cost)} nat more. {int(used.sum())} of {used.size} features are used.",
+        f"until none gains what a feature costs. {int(used.sum())} of {used.size} features are used.",
         svg(
             figure,
             "growth",
