@@ -233,7 +233,8 @@ def reconstruction(
     """Latents of a few frames, and fine configurations drawn from them (Fig. 4)."""
     frames = min(frames, batch.x.shape[1])
     fixed = None
-    constants = results.group(result, "constant_data")
+    known = results.has_group(result, "constant_data")
+    constants = results.group(result, "constant_data") if known else {}
     if "X_fixed" in constants:
         fixed = constants["X_fixed"].values if batch.dim else constants["X_fixed"].values[None]
 

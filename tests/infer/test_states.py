@@ -1,5 +1,6 @@
 """Programs with hidden states and levels: read, summed out, and their labels made one."""
 
+from dataclasses import replace
 from itertools import product
 
 import jax
@@ -11,14 +12,19 @@ from numpyro.infer.util import log_density
 import pytest
 from scipy.special import logsumexp
 
+from bayescg import results
 from bayescg.distributions import Boltzmann, Enumeration, SpinFlip
+from bayescg.infer.begin import program_of
 from bayescg.infer.handlers import collapse_levels
 from bayescg.infer.marginal import collapsed_program, log_marginal, over_states
 from bayescg.infer.program import Program, ProgramError, read_program
-from bayescg.infer.states import exchangeable, permuted, relabelling
+from bayescg.infer.states import exchangeable, labelled, permuted, relabelling, state_tables
 from bayescg.potentials import SpinBasis, SpinPotential, polynomial_features
+from bayescg.system import Batch
+from bayescg.workflow import to_inference_data
 from models import ising_levels, ising_mixture
 from tests import brute_force
+from tests.systems import stand_in
 
 FRAMES = np.array([[1.0, 1.0, -1.0, 1.0], [-1.0, -1.0, -1.0, 1.0], [1.0, 1.0, 1.0, 1.0]])
 
@@ -214,3 +220,39 @@ def test_states_that_the_program_tells_apart_are_left_alone() -> None:
     )
     v = jnp.asarray(np.random.default_rng(7).normal(size=fixed.size))
     assert not exchangeable(fixed, v, jnp.asarray(FRAMES), {})
+
+
+# --- results ---------------------------------------------------------------------------------
+
+
+def test_a_result_names_the_axes_of_states() -> None:
+    """Draws that no method made, labels shuffled: what is stored does not depend on how they were called."""
+    options = {"n_f": 4, "ratio": 2, "L2": 1, "L3": 0, "order": "markov", "prior_scale": 1.0}
+    system = ising_mixture.system(ising_mixture.Options(**options))
+    batch = Batch(FRAMES[None], {}, None, None)
+    program, x = program_of(system, batch, states=True), jnp.asarray(FRAMES)
+    rng = np.random.default_rng(8)
+    u = 2.0 * rng.normal(size=program.size) + 0.1 * rng.normal(size=(2, 6, program.size))
+    swapped = u.copy()
+    for c, d in ((0, 1), (1, 2), (1, 5)):
+        swapped[c, d] = permuted(program, jnp.asarray(u[c, d]), jnp.array([1, 0]))
+    one, other = (
+        labelled(program, v, np.zeros((2, 6)), x, {}, jax.random.key(0)) for v in (u, swapped)
+    )
+    np.testing.assert_allclose(one.u, other.u, atol=1e-8)
+    np.testing.assert_allclose(one.probability, other.probability, atol=1e-8)
+    assert one.probability.sum(0)[0] >= one.probability.sum(0)[1]
+    groups = {"states": state_tables([one], 2)}
+    fit = replace(stand_in(system, batch, program, one.u[:, :, None]), groups=groups)
+    idata = to_inference_data(fit, prior_draws=5)
+    posterior, states, prior = (results.group(idata, g) for g in ("posterior", "states", "prior"))
+    for group in (posterior, prior):
+        assert group["theta_c"].dims == ("chain", "draw", "state", "feature")
+        assert group["transition"].dims == ("chain", "draw", "state", "next_state")
+    assert posterior["weights"].dims == ("chain", "draw", "state")
+    assert states["probability"].dims == states["probability_sd"].dims == ("frame", "state")
+    assert states["S"].dims == ("chain", "draw", "frame")
+    assert states["occupied_probability"].dims == ("count",)
+    found = results.group(idata, "log_likelihood")["x"]
+    exact = over_states(program, jnp.asarray(one.u[1, 3]), x, {}).left_out
+    np.testing.assert_allclose(found.values[1, 3], exact, atol=1e-9)

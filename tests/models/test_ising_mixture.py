@@ -134,6 +134,7 @@ def test_methods_that_sum_no_states_out_refuse() -> None:
 # --- fits ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_from_data_to_report(tmp_path: Any) -> None:
     """What the page shows, on a lattice of two coarse spins."""
     io.save(data(order="markov"), tmp_path / "data.nc")
