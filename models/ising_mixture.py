@@ -112,10 +112,9 @@ def program(x: Array | None = None, *, lattice: Lattice, frames: int = 1) -> Non
         p0 = half_to_one("p0") if o.flips == "own" else None
     if p0 is None:
         p0 = jnp.broadcast_to(half_to_one("p0"), (o.states,))
-    path = hidden_path(o, count) if o.order == "markov" else None
-    weights = state_weights(o) if path is None else None
+    drawn = hidden_path(o, count) if o.order == "markov" else state_weights(o)
     with numpyro.plate("frame", count):
-        S = path if weights is None else numpyro.sample("S", dist.Categorical(weights))
+        S = drawn if o.order == "markov" else numpyro.sample("S", dist.Categorical(drawn))
         p_c = Boltzmann(
             SpinPotential(theta_c[S], jnp.zeros(jnp.shape(S)), lattice.basis),
             o.beta,

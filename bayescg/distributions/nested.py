@@ -4,6 +4,7 @@ import jax
 from jax import Array
 import jax.numpy as jnp
 from jax.scipy.special import xlog1py, xlogy
+from jax.typing import ArrayLike
 from numpyro.distributions import Distribution, constraints
 from numpyro.distributions.util import validate_sample
 
@@ -35,7 +36,7 @@ class NestedSpinFlip(Distribution):
     def __init__(
         self,
         X: Array,
-        p: tuple[Array, ...],
+        p: tuple[ArrayLike, ...],
         ratios: tuple[int, ...],
         *,
         validate_args: bool | None = None,

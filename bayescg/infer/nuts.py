@@ -135,10 +135,9 @@ def run_nuts(
     for m, k in enumerate(jax.random.split(key, len(x))):
         given = {name: jnp.asarray(v[m], float) for name, v in conditions.items()}
         data = jnp.asarray(x[m], float)
-        first = None
-        if starts > 1:
-            first = climbed(program, data, given, jax.random.fold_in(k, 1), chains, starts)
-        mcmc.run(k, data, extra_fields=EXTRA, init_params=first, **given)
+        start_key = jax.random.fold_in(k, 1)
+        begin = climbed(program, data, given, start_key, chains, starts) if starts > 1 else None
+        mcmc.run(k, data, extra_fields=EXTRA, init_params=begin, **given)
         sites = mcmc.get_samples(group_by_chain=True)
         draws.append(np.asarray(unconstrain({name: sites[name] for name in program.shapes})))
         stats.append(

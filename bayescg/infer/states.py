@@ -53,8 +53,11 @@ def permuted(program: Program, u: Array, order: Array) -> Array:
 def exchangeable(program: Program, u: Array, x: Array, conditions: dict[str, Array]) -> bool:
     """Whether the likelihood stays the same when states change places: then labels have no meaning of their own."""
     order = jnp.roll(jnp.arange(program.states), 1)
-    both = [log_marginal(program, v, x, conditions).sum() for v in (u, permuted(program, u, order))]
-    return bool(np.isclose(*map(float, both), rtol=1e-6, atol=1e-6))
+    here, there = (
+        float(log_marginal(program, v, x, conditions).sum())
+        for v in (u, permuted(program, u, order))
+    )
+    return bool(np.isclose(here, there, rtol=1e-6, atol=1e-6))
 
 
 def relabelling(probability: np.ndarray, first: int = 0) -> np.ndarray:
@@ -102,7 +105,7 @@ def labelled(
     if exchangeable(program, flat[0], x, conditions):
         order = relabelling(probability, int(np.argmax(log_posterior)))
         moved = jax.jit(jax.vmap(partial(permuted, program)))(flat, jnp.asarray(order))
-        flat = np.asarray(moved)
+        flat = moved
         probability = np.take_along_axis(probability, order[:, None], 2)
         S = np.take_along_axis(np.argsort(order, 1), S, 1)
     occupied = np.array([np.unique(row).size for row in S])
@@ -118,11 +121,11 @@ def labelled(
 
 
 def _notes(
-    program: Program, occupied: np.ndarray, u: np.ndarray, x: Array, conditions: dict[str, Array]
+    program: Program, occupied: np.ndarray, u: Array, x: Array, conditions: dict[str, Array]
 ) -> tuple[str, ...]:
     """What the number of occupied states says of the number that was asked for."""
     full = float(np.mean(occupied == program.states))
-    sites = program.distributions(jnp.asarray(u), x, conditions)
+    sites = program.distributions(u, x, conditions)
     if any(isinstance(unwrapped(fn), StickBreaking) for fn in sites.values()):
         if full > CUT:
             return (
