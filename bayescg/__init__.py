@@ -20,6 +20,7 @@ _HOMES = {
     "correlation": "bayescg.observables.lattice",
     "critics": "bayescg.critics",
     "divergences": "bayescg.divergences",
+    "grow": "bayescg.infer.grow_run",
     "io": "bayescg.io",
     "limits": "bayescg.limits",
     "magnetization": "bayescg.observables.lattice",

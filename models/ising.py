@@ -37,6 +37,7 @@ from bayescg.options import numbers, numbers_in_words, option, with_options
 from bayescg.potentials import (
     SpinBasis,
     SpinPotential,
+    decaying_couplings,
     independent_features,
     pair_features,
     polynomial_features,
@@ -54,8 +55,10 @@ MADE_BY = ("beta", "J0", "a", "L_f", "count", "exponent")
 REFERENCE_OPTIONS = ("n_f", *MADE_BY, "mu", "frames")
 
 
-#: Options that suit a method better than the model's own defaults: a critic looks at coarse spins alone.
+#: Options that suit a method better than the model's own defaults: a critic looks at coarse spins alone, and
+#: growing chooses features where ARD would.
 METHOD_DEFAULTS = {
+    "grow": {"prior": "normal"},
     "arcg": {"prior": "flat", "fine": "majority"},
     "classifier": {"prior": "flat", "fine": "majority"},
 }
@@ -172,11 +175,10 @@ def fine_potential(options: Options, mu: float) -> SpinPotential:
     """Fine lattice of Eqs. 46-48 in field ``mu``."""
     if not 1 <= options.L_f < options.n_f:
         raise ValueError(f"L_f must lie between 1 and n_f - 1, got {options.L_f}.")
-    k = np.arange(1, options.L_f + 1)
-    power = options.a - 1.0 if options.exponent == "a-1" else 1.0 - options.a
-    strength = options.J0 / (options.L_f**power * np.sum(k**-options.a))  # Eq. 48
-    basis = SpinBasis(options.n_f, tuple(pair_features(k.tolist(), count=options.count)))
-    return SpinPotential(jnp.asarray(strength * k**-options.a), jnp.asarray(mu, float), basis)
+    couplings = decaying_couplings(options.J0, options.a, options.L_f, options.exponent)
+    pairs = pair_features(range(1, options.L_f + 1), count=options.count)
+    basis = SpinBasis(options.n_f, tuple(pairs))
+    return SpinPotential(jnp.asarray(couplings), jnp.asarray(mu, float), basis)
 
 
 def system(options: Options = Options()) -> cg.System:

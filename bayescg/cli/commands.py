@@ -140,7 +140,7 @@ def _options_page(title: str, options: Any) -> Done:
     "--method",
     default="mcem",
     show_default=True,
-    help="mcem, nuts, svi, smc, rem, imc, ibi, dbi, fm, ybg, arcg or classifier.",
+    help="mcem, nuts, svi, smc, grow, rem, imc, ibi, dbi, fm, ybg, arcg or classifier.",
 )
 @SET
 @click.option(

@@ -3,6 +3,7 @@
 from bayescg.distributions.boltzmann import Boltzmann, spin
 from bayescg.distributions.coarse_to_fine import PeriodicNormal, SpinFlip, half_to_one
 from bayescg.distributions.curves import Curves
+from bayescg.distributions.hidden import MarkovPath, StickBreaking, stationary
 from bayescg.distributions.log_partition import (
     Bridge,
     Enumeration,
@@ -14,6 +15,7 @@ from bayescg.distributions.log_partition import (
     exact_for,
     multistate,
 )
+from bayescg.distributions.nested import NestedSpinFlip
 from bayescg.distributions.priors import (
     PRIORS,
     ard,
@@ -34,9 +36,12 @@ __all__ = [
     "ExactLogPartition",
     "LogPartition",
     "MajorityReconstruction",
+    "MarkovPath",
     "Multistate",
+    "NestedSpinFlip",
     "PeriodicNormal",
     "SpinFlip",
+    "StickBreaking",
     "Tracked",
     "TransferMatrix",
     "ard",
@@ -49,4 +54,5 @@ __all__ = [
     "multistate",
     "normal",
     "spin",
+    "stationary",
 ]

@@ -1,6 +1,7 @@
 """The canonical distribution of a configuration."""
 
 from collections.abc import Callable
+from math import prod
 
 import jax
 from jax import Array
@@ -43,7 +44,9 @@ class Boltzmann(Distribution):
     :param support: constraint on one coordinate (``spin`` by default).
     :param sampler: ``sampler(key, potential, beta, samples)``, giving ``(sample, *event_shape)``;
         needed by :meth:`sample` where the strategy has no exact sampler.
-    :raises ValueError: if ``beta`` is not a scalar.
+    :param batch_shape: axes that every leaf of the potential begins with: one distribution each, as
+        frames in different states have (Eq. 69).
+    :raises ValueError: if ``beta`` is not a scalar, or a leaf of the potential lacks the batch's axes.
     """
 
     arg_constraints = {"beta": constraints.positive}
@@ -60,19 +63,26 @@ class Boltzmann(Distribution):
         event_shape: tuple[int, ...],
         support: constraints.Constraint = spin,
         sampler: Callable[[Array, ExponentialFamily, Array, int], Array] | None = None,
+        batch_shape: tuple[int, ...] = (),
         validate_args: bool | None = None,
     ) -> None:
         if jnp.ndim(beta) != 0:
             raise ValueError(f"beta must be a scalar, got shape {jnp.shape(beta)}; use jax.vmap.")
+        for leaf in jax.tree.leaves(potential) if batch_shape else ():
+            if jnp.shape(leaf)[: len(batch_shape)] != batch_shape:
+                raise ValueError(
+                    f"every leaf of the potential must begin with the batch's axes {batch_shape}, one has "
+                    f"shape {jnp.shape(leaf)}."
+                )
         self.potential = potential
         self.beta = beta
         self.log_partition = log_partition
         self.sampler = sampler
         self.support = constraints.independent(support, len(event_shape))
-        super().__init__((), event_shape, validate_args=validate_args)
+        super().__init__(batch_shape, event_shape, validate_args=validate_args)
 
     def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
-        """Configurations of shape ``sample_shape + event_shape``.
+        """Configurations of shape ``sample_shape + batch_shape + event_shape``.
 
         :raises NotImplementedError: if neither the strategy nor ``sampler`` can draw.
         """
@@ -86,11 +96,13 @@ class Boltzmann(Distribution):
                 "this Boltzmann distribution has no sampler: give it an exact log-partition "
                 "strategy or sampler=."
             )
-        count = 1
-        for size in sample_shape:
-            count *= size
-        x = draw(key, self.potential, jnp.asarray(self.beta), count)
-        return x.astype(jnp.result_type(float)).reshape(*sample_shape, *self.event_shape)
+        count, beta = prod(sample_shape), jnp.asarray(self.beta)
+        if self.batch_shape:
+            keys = jax.random.split(key, prod(self.batch_shape))
+            x = jax.vmap(lambda k, p: draw(k, p, beta, count), out_axes=1)(keys, self._members())
+        else:
+            x = draw(key, self.potential, beta, count)
+        return x.astype(jnp.result_type(float)).reshape(*sample_shape, *self.shape())
 
     @validate_sample
     def log_prob(self, value: Array) -> Array:
@@ -100,11 +112,27 @@ class Boltzmann(Distribution):
                 "this Boltzmann distribution has no log-partition strategy, so it has no density; "
                 "pass log_partition= (enumeration, transfer matrix, tracked or reweighted)."
             )
-        beta = jnp.asarray(self.beta)
+        beta, strategy = jnp.asarray(self.beta), self.log_partition
+
+        def one(potential: ExponentialFamily, x: Array) -> Array:
+            return -beta * jax.vmap(potential)(x) - strategy(potential, beta)
+
         batch = value.shape[: value.ndim - len(self.event_shape)]
-        flat = value.reshape((-1, *self.event_shape))
-        energy = jax.vmap(self.potential)(flat).reshape(batch)
-        return -beta * energy - self.log_partition(self.potential, beta)
+        if not self.batch_shape:
+            return one(self.potential, value.reshape((-1, *self.event_shape))).reshape(batch)
+        flat = jnp.broadcast_to(
+            value, (*jax.lax.broadcast_shapes(batch, self.batch_shape), *self.event_shape)
+        )
+        members = flat.reshape((-1, prod(self.batch_shape), *self.event_shape))
+        found = jax.vmap(one, (0, 1), 1)(self._members(), members)
+        return found.reshape(flat.shape[: flat.ndim - len(self.event_shape)])
+
+    def _members(self) -> ExponentialFamily:
+        """The potential with the batch as one leading axis."""
+        count, axes = prod(self.batch_shape), len(self.batch_shape)
+        return jax.tree.map(
+            lambda v: jnp.asarray(v).reshape(count, *jnp.shape(v)[axes:]), self.potential
+        )
 
     def with_log_partition(self, strategy: LogPartition) -> "Boltzmann":
         """The same distribution with another strategy for its normaliser."""
@@ -115,4 +143,5 @@ class Boltzmann(Distribution):
             event_shape=self.event_shape,
             support=self.support.base_constraint,
             sampler=self.sampler,
+            batch_shape=self.batch_shape,
         )

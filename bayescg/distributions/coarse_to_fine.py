@@ -31,7 +31,7 @@ class SpinFlip(Distribution):
               \psi = \sum_{I,s} \tfrac12 (1 + x_{s,I} X_I).
 
     :param X: parent spins, shape ``(*batch, n_c)``.
-    :param p0: probability of agreement, a scalar.
+    :param p0: probability of agreement, a scalar, or one of each configuration, ``batch``.
     :param ratio: children per parent.
     """
 
@@ -53,7 +53,7 @@ class SpinFlip(Distribution):
     def sample(self, key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
         """Fine spins, shape ``sample_shape + batch_shape + (n_f,)``."""
         shape = sample_shape + self.batch_shape + self.event_shape
-        agree = jax.random.bernoulli(key, self.p0, shape)
+        agree = jax.random.bernoulli(key, jnp.expand_dims(jnp.asarray(self.p0), -1), shape)
         return jnp.where(agree, 1.0, -1.0) * jnp.repeat(self.X, self.ratio, -1)
 
     @validate_sample

@@ -82,6 +82,7 @@ def horseshoe(
         f"{name}_slab", dist.InverseGamma(0.5 * slab_df, 0.5 * slab_df * slab_scale**2), infer=hint
     )
     z = numpyro.sample(f"{name}_z", dist.Normal(0.0, 1.0).expand([size]).to_event(1))
+    s, c2 = (jnp.expand_dims(v, -1) for v in (s, c2))  # inside a plate each member has its own
     shrunk = local * jnp.sqrt(c2 / (c2 + (s * local) ** 2))
     return numpyro.deterministic(name, z * s * shrunk)
 

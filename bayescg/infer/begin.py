@@ -21,12 +21,15 @@ def program_of(
     fixed: Mapping[str, np.ndarray] | None = None,
     *,
     pooled: bool = False,
+    states: bool = False,
 ) -> Program:
     """The system's program, read on the first member of the data.
 
     :param fixed: values that it is conditioned on, with a leading member axis.
     :param pooled: whether members may share parameters; most methods fit each member on its own.
-    :raises ProgramError: if the program cannot be read, or members share what they may not.
+    :param states: whether the caller sums hidden states out; to others a program with them is refused.
+    :raises ProgramError: if the program cannot be read, members share what they may not, or it has hidden states that
+        the caller does not sum out.
     """
     first = {k: jnp.asarray(v[0], float) for k, v in batch.conditions.items()}
     held = {k: jnp.asarray(v[0], float) for k, v in (fixed or {}).items()}
@@ -35,6 +38,10 @@ def program_of(
         raise ProgramError(
             f"members of the sweep share {', '.join(program.shared)}, and this method fits each on its own; use "
             "-m nuts, which fits them together, or another -s prior."
+        )
+    if program.sites.state is not None and not states:
+        raise ProgramError(
+            f"{system.name} has {program.states} hidden states, which nuts alone sums out: use -m nuts."
         )
     return program
 

@@ -1,4 +1,4 @@
-"""Effect handlers that give a program another prior, or values to read it by."""
+"""Effect handlers that sum sites out of a program, give it another prior, or values to read it by."""
 
 from collections.abc import Callable, Collection
 from typing import Any
@@ -9,8 +9,24 @@ from numpyro.distributions import biject_to
 from numpyro.primitives import Messenger
 
 from bayescg.distributions.boltzmann import Boltzmann
+from bayescg.distributions.coarse_to_fine import SpinFlip
+from bayescg.distributions.hidden import MarkovPath
+from bayescg.distributions.nested import NestedSpinFlip
 
-__all__ = ["Blank", "collapse_precisions", "replace_prior", "unwrapped"]
+__all__ = [
+    "Blank",
+    "collapse",
+    "collapse_levels",
+    "collapse_precisions",
+    "is_state",
+    "replace_prior",
+    "unwrapped",
+]
+
+
+def collapse(fn: Callable[..., None]) -> Callable[..., None]:
+    """A program without what has a closed form: ARD's precisions, and levels between latent and data."""
+    return collapse_levels(collapse_precisions(fn))
 
 
 class collapse_precisions(Messenger):
@@ -43,6 +59,52 @@ class collapse_precisions(Messenger):
             student = dist.StudentT(2.0 * a0, 0.0, (b0 / a0) ** 0.5)
             msg["fn"] = student.expand(shape).to_event(len(shape))
             msg["infer"] = {**(msg.get("infer") or {}), "ard": (a0, b0)}
+
+
+class collapse_levels(Messenger):
+    """Sum levels of spins between the latent and the data out of a program (PCG paper, Eq. 71).
+
+    A site ``SpinFlip(X, ...)`` with NumPyro's own hint ``infer={"enumerate": "parallel"}`` is such a level: it
+    goes, and the ``SpinFlip`` of it becomes a :class:`~bayescg.distributions.nested.NestedSpinFlip` of X.
+    """
+
+    def __init__(self, fn: Callable[..., None]) -> None:
+        super().__init__(fn)
+        self._open: list[tuple[Any, NestedSpinFlip]] = []  # value of a level, and all down to it
+
+    def process_message(self, msg: dict[str, Any]) -> None:
+        if msg["type"] != "sample":
+            return
+        hidden = (msg.get("infer") or {}).get("enumerate") == "parallel"
+        flip = unwrapped(msg["fn"])
+        if not isinstance(flip, SpinFlip):
+            if hidden:
+                raise ValueError(
+                    f"site {msg['name']!r} is to be summed out, which only levels of spins, SpinFlip, can be."
+                )
+            return
+        above = next((nested for value, nested in self._open if value is flip.X), None)
+        if above is None and not hidden:
+            return
+        whole = (
+            NestedSpinFlip(flip.X, (flip.p0,), (flip.ratio,)) if above is None else above.then(flip)
+        )
+        self._open = [pair for pair in self._open if pair[1] is not above]
+        if not hidden:
+            msg["fn"] = whole
+            return
+        msg["value"] = jnp.repeat(flip.X, flip.ratio, -1)  # stands for the level, by identity
+        msg["stop"] = True
+        self._open.append((msg["value"], whole))
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        left, self._open = self._open, []
+        if left and error[0] is None:
+            raise ValueError(
+                "a level of spins is to be summed out, but no SpinFlip of it follows: its children must be "
+                "SpinFlip(X1, ...) of the value of that site itself."
+            )
 
 
 class replace_prior(Messenger):
@@ -82,6 +144,15 @@ def unwrapped(fn: Any) -> Any:
     return fn
 
 
+def is_state(msg: dict[str, Any]) -> bool:
+    """Whether a site is the hidden state of frames: categorical in a plate, or a path through states."""
+    if msg["type"] != "sample" or msg["is_observed"]:
+        return False
+    fn = unwrapped(msg["fn"])
+    categorical = isinstance(fn, dist.CategoricalProbs | dist.CategoricalLogits)
+    return isinstance(fn, MarkovPath) or (categorical and bool(msg["cond_indep_stack"]))
+
+
 class Blank(Messenger):
     """Give every site without a value a feasible one: a shape is read, nothing is sampled."""
 
@@ -91,6 +162,8 @@ class Blank(Messenger):
         fn = msg["fn"]
         if isinstance(unwrapped(fn), Boltzmann):
             msg["value"] = jnp.ones(fn.shape())
+        elif is_state(msg):
+            msg["value"] = jnp.zeros((), int)  # every frame in the first
         elif not fn.support.is_discrete:
             transform = biject_to(fn.support)
             msg["value"] = transform(jnp.zeros(transform.inverse_shape(tuple(fn.shape()))))

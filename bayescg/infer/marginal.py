@@ -10,8 +10,9 @@ import numpy as np
 import numpyro
 from numpyro.handlers import block, substitute, trace
 
+from bayescg.distributions.hidden import StateSum, sum_over_states
 from bayescg.distributions.log_partition import ENUMERABLE, ExactLogPartition
-from bayescg.infer.handlers import collapse_precisions
+from bayescg.infer.handlers import collapse
 from bayescg.infer.program import Program, ProgramError
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "log_marginal",
     "log_posterior",
     "log_prior_at",
+    "over_states",
     "prior_program",
 ]
 
@@ -40,7 +42,10 @@ def check_exact(program: Program, x: Array, conditions: dict[str, Array]) -> Non
         raise ProgramError(f"log Z is not known exactly here; {where}")
     if program.sites.latent_observed:
         return
-    check_factorises(program, x, conditions)
+    for state in {0, program.states - 1}:  # the same code reads all
+        check_factorises(
+            program if program.sites.state is None else program.in_state(state), x, conditions
+        )
 
 
 def check_factorises(program: Program, x: Array, conditions: dict[str, Array]) -> None:
@@ -112,8 +117,26 @@ def log_marginal(program: Program, u: Array, x: Array, conditions: dict[str, Arr
 
     With the likelihood as a field on the latent spins (:meth:`Program.field`) it is
     :math:`c_i + \log\sum_X e^{-\beta U(X) + h_i\cdot X} - \log Z`; where the data hold sites of the latent and
-    lack others, the sum is over those.
+    lack others, the sum is over those. Hidden states are summed out, too: the terms of a path through them
+    are ``log p(x_i | x_1 ... x_(i-1), theta)``, which add up to that of all frames as the others do.
     """
+    if program.sites.state is not None:
+        return over_states(program, u, x, conditions).terms
+    return _in_one_state(program, u, x, conditions)
+
+
+def over_states(program: Program, u: Array, x: Array, conditions: dict[str, Array]) -> StateSum:
+    """The hidden states of a program summed out, from ``log p(x_i | S_i, theta)`` of each frame and state."""
+
+    def of(state: Array) -> Array:
+        return _in_one_state(program.in_state(state), u, x, conditions)
+
+    emission = jax.vmap(of, out_axes=1)(jnp.arange(program.states))
+    return sum_over_states(program.state_prior(u, x, conditions), emission)
+
+
+def _in_one_state(program: Program, u: Array, x: Array, conditions: dict[str, Array]) -> Array:
+    """``log p(x_i | S_i = s, theta)`` of each frame; of a program without states ``log p(x_i | theta)``."""
     boltzmann = program.boltzmann(u, x, conditions)
     potential, beta = boltzmann.potential, jnp.asarray(boltzmann.beta)
     if program.sites.latent_observed:
@@ -161,7 +184,7 @@ def prior_program(program: Program) -> Callable[..., None]:
 
     def prior(x: Array, **conditions: Array) -> None:
         blank = {program.sites.latent: jnp.ones((len(x), *program.latent_shape)), **program.fixed}
-        inner: Any = substitute(collapse_precisions(program.function), data=blank)
+        inner: Any = substitute(collapse(program.function), data=blank)
         with block(hide=hidden):
             inner(x, **conditions)
 

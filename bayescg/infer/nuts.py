@@ -3,14 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 import time
+from typing import Any
 
 import jax
 from jax import Array
 import jax.numpy as jnp
 import numpy as np
 from numpyro.infer import MCMC, NUTS
+import optax
 
-from bayescg.infer.marginal import check_exact, collapsed_program
+from bayescg.infer.marginal import check_exact, collapsed_program, log_posterior
 from bayescg.infer.program import (
     Program,
     ProgramError,
@@ -18,8 +20,10 @@ from bayescg.infer.program import (
 )
 from bayescg.infer.progress import Progress, Silent
 
-__all__ = ["EXTRA", "NUTSResult", "check_proper", "run_nuts", "sampler_of"]
+__all__ = ["EXTRA", "NUTSResult", "check_proper", "climbed", "run_nuts", "sampler_of"]
 
+
+CLIMB, RATE = 300, 0.05  # steps to a mode, and their length in unconstrained coordinates
 EXTRA = ("diverging", "num_steps", "accept_prob", "potential_energy", "energy")
 
 
@@ -39,6 +43,41 @@ def check_proper(program: Program, method: str = "NUTS") -> None:
             f"under the flat prior of {', '.join(sorted(program.improper))} the posterior may have no end (where some "
             f"combination of parameters does not matter); {method} needs a proper prior, another -s prior."
         )
+
+
+def climbed(
+    program: Program,
+    x: Array,
+    conditions: dict[str, Array],
+    key: Array,
+    chains: int,
+    starts: int,
+) -> dict[str, Array]:
+    """Where chains begin on a posterior of many modes, unconstrained values by site ``(chain, ...)``.
+
+    The posterior of a mixture has modes that hold nearly nothing of it, as one state for two kinds of
+    frames, which chains do not leave. Each chain has starts of its own, so that chains which end in modes
+    of like height still disagree, and R-hat tells of it.
+    """
+
+    def down(u: Array) -> Array:
+        return -log_posterior(program, u, x, conditions) - program.log_jacobian(u)
+
+    optimiser = optax.adam(RATE)
+
+    def climb(u: Array) -> tuple[Array, Array]:
+        def step(state: tuple[Array, Any], _: None) -> tuple[tuple[Array, Any], None]:
+            v, memory = state
+            update, memory = optimiser.update(jax.grad(down)(v), memory)
+            return (optax.apply_updates(v, update), memory), None
+
+        (v, _), _ = jax.lax.scan(step, (u, optimiser.init(u)), length=CLIMB)
+        return v, down(v)
+
+    u = jax.random.uniform(key, (chains, starts, program.size), minval=-2.0, maxval=2.0)
+    ends, heights = jax.jit(lambda v: jax.vmap(jax.vmap(climb))(v))(u)
+    best = jnp.argmin(jnp.where(jnp.isfinite(heights), heights, jnp.inf), 1)
+    return jax.vmap(program.unravel)(ends[jnp.arange(chains), best])
 
 
 @dataclass(frozen=True)
@@ -92,11 +131,14 @@ def run_nuts(
     target_accept: float = 0.9,
     max_tree_depth: int = 10,
     dense_mass: bool = False,
+    starts: int = 1,
     progress: Progress | None = None,
 ) -> NUTSResult:
     """Sample the full posterior of every member.
 
     :param x: data, ``(member, frame, ...)``.
+    :param starts: of each chain; it begins at the best that a climb from one of them finds (:func:`climbed`).
+        1: where NumPyro begins, without a climb.
     :raises ProgramError: if log Z or the sum over latents is not exact, under ARD with a spike, or under
         a flat prior of the coefficients.
     """
@@ -120,7 +162,10 @@ def run_nuts(
     draws, stats = [], []
     for m, k in enumerate(jax.random.split(key, len(x))):
         given = {name: jnp.asarray(v[m], float) for name, v in conditions.items()}
-        mcmc.run(k, jnp.asarray(x[m], float), extra_fields=EXTRA, **given)
+        data = jnp.asarray(x[m], float)
+        start_key = jax.random.fold_in(k, 1)
+        begin = climbed(program, data, given, start_key, chains, starts) if starts > 1 else None
+        mcmc.run(k, data, extra_fields=EXTRA, init_params=begin, **given)
         sites = mcmc.get_samples(group_by_chain=True)
         draws.append(np.asarray(unconstrain({name: sites[name] for name in program.shapes})))
         stats.append(

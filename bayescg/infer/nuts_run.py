@@ -1,26 +1,32 @@
 """NUTS as a run: a system and data in, a :class:`Fit` out."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import jax
 from jax import Array
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
 from bayescg.infer.begin import origin, program_of
 from bayescg.infer.fit import Fit, Table
-from bayescg.infer.nuts import run_nuts
+from bayescg.infer.nuts import NUTSResult, run_nuts
 from bayescg.infer.nuts_learned import run_learned
 from bayescg.infer.options import NUTSOptions, options_for
 from bayescg.infer.pooled import run_pooled
+from bayescg.infer.program import Program
 from bayescg.infer.progress import Progress
+from bayescg.infer.states import Labelled, labelled, state_tables
 from bayescg.infer.words import members_in_words
-from bayescg.system import System
+from bayescg.system import Batch, System
 
 __all__ = ["NUTS", "NUTSOptions", "nuts"]
 
 
 WRONG = 0.25  # standard deviation of the log posterior's error over draws, the most that may be
+STARTS = 8  # of each chain where hidden states make many modes
 OUTSIDE = 0.01  # fraction of draws that may have too few samples behind log Z
 
 
@@ -37,7 +43,7 @@ class NUTS:
         from bayescg.results import diagnostics, to_dataset
 
         batch = self.system.batch(self.data)
-        program = program_of(self.system, batch, pooled=True)
+        program = program_of(self.system, batch, pooled=True, states=True)
         o = self.options
         exact = o.log_partition == "exact"
         if not exact and program.shared:
@@ -45,12 +51,21 @@ class NUTS:
                 "log_partition=learned is for members on their own; allowed for a program whose parameters members "
                 "share is exact, where it is known."
             )
+        if program.shared and program.sites.state is not None:
+            raise ValueError(
+                "members that share parameters cannot have hidden states too; allowed is either, another -s prior."
+            )
         if not exact and self.system.sampler.at is not None:
             raise ValueError(
                 "log_partition=learned is for lattices; allowed for sites in space is exact, where it is known."
             )
+        if not exact and program.sites.state is not None:
+            raise ValueError(
+                f"log_partition=learned samples latents and sums no hidden states out; {self.system.name} needs exact."
+            )
         if exact:
-            sample = run_pooled if program.shared else run_nuts
+            starts = 1 if program.sites.state is None else STARTS
+            sample = run_pooled if program.shared else partial(run_nuts, starts=starts)
             result = sample(
                 program,
                 batch.x,
@@ -67,7 +82,13 @@ class NUTS:
         else:
             first = origin(self.system, program, batch.x, o.start)
             result = run_learned(self.system, program, batch, first, key, o, progress)
-        found = diagnostics(to_dataset({"u": result.u}, dims={"u": ("member", "parameter")}))
+        draws, notes, groups = result.u, [], {}
+        if program.sites.state is not None:
+            members = _labelled(program, batch, result, key)
+            draws = np.stack([m.u for m in members], 2)
+            groups["states"] = state_tables(members, program.states)
+            notes = [note for m in members for note in m.notes]
+        found = diagnostics(to_dataset({"u": draws}, dims={"u": ("member", "parameter")}))
         rhat = np.asarray(found["r_hat"]["u"].max("parameter", skipna=False))
         ess = np.minimum(
             *(np.asarray(found[k]["u"].min("parameter")) for k in ("ess_bulk", "ess_tail"))
@@ -77,7 +98,7 @@ class NUTS:
         )  # by member, or of all where they are pooled
         # R-hat and the effective sample size as Vehtari et al., Bayesian Anal. 16, 667 (2021), ask for.
         good = (rhat < 1.01) & (ess >= 100 * o.chains) & (divergent == 0)
-        messages = []
+        messages = list(dict.fromkeys(notes))
         if not good.all():
             at = np.flatnonzero(~good)
             messages.append(
@@ -119,11 +140,13 @@ class NUTS:
             system=self.system,
             batch=batch,
             program=program,
-            draws=result.u,
+            draws=draws,
             mode=None,
             approximation=(
                 "NUTS, log Z learned by reweighting, latents sampled"
                 if log_z
+                else "NUTS, latents and hidden states summed out exactly; labels by Stephens's relabelling"
+                if program.sites.state is not None
                 else f"NUTS{', all members together' if program.shared else ''}, latents summed out exactly"
             ),
             converged=good,
@@ -131,7 +154,7 @@ class NUTS:
             messages=tuple(messages),
             seconds=result.seconds,
             exact=exact,
-            groups={"sample_stats": stats},
+            groups={"sample_stats": stats, **groups},
             options=o,
             key=key,
             attrs={
@@ -141,6 +164,18 @@ class NUTS:
                 **{f"log_partition_{k}": float(v.max()) for k, v in log_z.items()},
             },
         )
+
+
+def _labelled(program: Program, batch: Batch, result: NUTSResult, key: Array) -> list[Labelled]:
+    """Every member's draws with labels of hidden states made one."""
+    out = []
+    for m, k in enumerate(jax.random.split(jax.random.fold_in(key, 1), len(batch.x))):
+        given = {name: jnp.asarray(v[m], float) for name, v in batch.conditions.items()}
+        lp = -result.stats["potential_energy"][:, :, m]
+        out.append(
+            labelled(program, result.u[:, :, m], lp, jnp.asarray(batch.x[m], float), given, k)
+        )
+    return out
 
 
 def nuts(system: System, data: xr.Dataset, **options: Any) -> NUTS:

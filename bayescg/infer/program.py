@@ -4,7 +4,7 @@ Every method sees the same :class:`Program`; nothing about a method leaks into t
 """
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 import warnings
 
@@ -12,13 +12,15 @@ import jax
 from jax import Array
 from jax.flatten_util import ravel_pytree
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 import numpy as np
 import numpyro.distributions as dist
 from numpyro.distributions import biject_to
 from numpyro.handlers import block, seed, substitute, trace
 
 from bayescg.distributions.boltzmann import Boltzmann
-from bayescg.infer.handlers import Blank, collapse_precisions, unwrapped
+from bayescg.distributions.hidden import state_count
+from bayescg.infer.handlers import Blank, collapse, is_state, unwrapped
 from bayescg.potentials.base import ExponentialFamily
 from bayescg.samplers.forces import Held, Tether
 
@@ -41,6 +43,7 @@ class _Sites(NamedTuple):
     latent: str
     latent_observed: bool
     likelihood: tuple[str, ...]
+    state: str | None = None  # the hidden state of frames, where there is one
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +52,10 @@ class Program:
 
     ``x`` is one data set, ``(frame, ...)``; ``conditions`` the program's other arguments.
     All methods are pure, and may be jitted and mapped.
+
+    Of a program with hidden states (PCG paper, Eqs. 69 and 70) this is the program in one of them,
+    :meth:`in_state`, the first unless another is asked for: with its state given, a mixture is what every
+    other program is. What puts the states together is in :mod:`bayescg.infer.marginal`.
     """
 
     function: Callable[..., None]
@@ -65,10 +72,29 @@ class Program:
     size: int
     latent_shape: tuple[int, ...]  # of one latent configuration
     kept: np.ndarray | None = None  # of a Dirac map, the sites of the latent that the data hold
+    states: int = 1  # hidden states that a frame may be in
+    state_axes: Mapping[str, tuple[int, ...]] = field(
+        default_factory=dict
+    )  # of parameters, by site
 
     def given(self, fixed: dict[str, Array]) -> "Program":
         """The same program with other values for what it is conditioned on."""
         return replace(self, fixed=fixed)
+
+    def in_state(self, state: ArrayLike) -> "Program":
+        """The program of frames that are all in one state, an integer that may be traced."""
+        assert self.sites.state is not None
+        return self.given({**self.fixed, self.sites.state: jnp.asarray(state)})
+
+    def state_prior(self, u: Array, x: Array, conditions: dict[str, Array]) -> Any:
+        """The state site's distribution: categorical, or a :class:`~bayescg.distributions.hidden.MarkovPath`."""
+        assert self.sites.state is not None
+        return unwrapped(self._trace(u, x, conditions, self._blank(len(x)))[self.sites.state]["fn"])
+
+    def distributions(self, u: Array, x: Array, conditions: dict[str, Array]) -> dict[str, Any]:
+        """The prior of every parameter site, at the values that others have."""
+        sites = self._trace(u, x, conditions, self._blank(len(x)))
+        return {k: sites[k]["fn"] for k in self.shapes}
 
     # --- parameters -------------------------------------------------------------------------
     def constrain(self, u: Array) -> dict[str, Array]:
@@ -119,9 +145,7 @@ class Program:
         self, u: Array, x: Array, conditions: dict[str, Array], latent: Array
     ) -> dict[str, Any]:
         values = {**self.constrain(u), **self.fixed, self.sites.latent: latent}
-        program = substitute(
-            seed(collapse_precisions(self.function), jax.random.key(0)), data=values
-        )
+        program = substitute(seed(collapse(self.function), jax.random.key(0)), data=values)
         with block():  # nothing of this evaluation shows to handlers around it
             return dict(trace(program).get_trace(x, **conditions))
 
@@ -218,7 +242,7 @@ class Program:
     ) -> Array:
         """Fine configurations from p_cf(x | X), one for each of ``latent (sample, ...)``."""
         values = {**self.constrain(u), **self.fixed, self.sites.latent: latent}
-        program = substitute(seed(collapse_precisions(self.function), key), data=values)
+        program = substitute(seed(collapse(self.function), key), data=values)
         with block():
             sites = trace(program).get_trace(None, frames=len(latent), **conditions)
         if len(self.sites.likelihood) != 1:
@@ -246,7 +270,7 @@ def read_program(
     fixed = dict(fixed or {})
     # Only names, shapes and supports are read; a latent without a sampler is given a blank value.
     # Values are kept (a support may hold arrays), so this does not run under a trace of JAX.
-    handler = Blank(substitute(seed(collapse_precisions(function), jax.random.key(0)), data=fixed))
+    handler = Blank(substitute(seed(collapse(function), jax.random.key(0)), data=fixed))
     found = trace(handler).get_trace(x, **conditions)
     sampled = {k: v for k, v in found.items() if v["type"] == "sample"}
     latents = [k for k, v in sampled.items() if isinstance(unwrapped(v["fn"]), Boltzmann)]
@@ -266,6 +290,14 @@ def read_program(
     )
     if not likelihood:
         raise ProgramError("the program has no observed site: pass its data as obs=.")
+    hidden = [k for k, v in sampled.items() if is_state(v)]
+    if len(hidden) > 1:
+        raise ProgramError(
+            f"a program may have one hidden state a frame, this one has {len(hidden)} ({', '.join(hidden)})."
+        )
+    state = hidden[0] if hidden else None
+    if state is not None:
+        fixed.setdefault(state, jnp.zeros((), int))
     parameters = tuple(
         k
         for k, v in sampled.items()
@@ -284,7 +316,7 @@ def read_program(
     flat, unravel = ravel_pytree(blank)
     return Program(
         function=function,
-        sites=_Sites(parameters, latent, latent in fixed, likelihood),
+        sites=_Sites(parameters, latent, latent in fixed, likelihood, state),
         supports=supports,
         shapes=shapes,
         improper=tuple(
@@ -301,7 +333,37 @@ def read_program(
         size=flat.size,
         latent_shape=tuple(unwrapped(site["fn"]).event_shape),
         kept=_kept(function, fixed, latent, likelihood, sampled, x, conditions),
+        states=1 if state is None else state_count(unwrapped(sampled[state]["fn"])),
+        state_axes={} if state is None else _state_axes(found, state, latent),
     )
+
+
+def _state_axes(found: Mapping[str, Any], state: str, latent: str) -> dict[str, tuple[int, ...]]:
+    """Axes of parameters and derived values that run over the hidden states.
+
+    They are those of a plate as long as there are states, and of distributions over the states (weights,
+    rows of a transition matrix). What is derived inside such a plate has it first.
+    """
+    count = state_count(unwrapped(found[state]["fn"]))
+    of_frames = {f.name for k in (state, latent) for f in found[k]["cond_indep_stack"]}
+    out = {}
+    for name, site in found.items():
+        plates = [
+            f
+            for f in site.get("cond_indep_stack", ())
+            if f.size == count and f.name not in of_frames
+        ]
+        if site["type"] == "deterministic" and plates:
+            out[name] = (0,)
+        if site["type"] != "sample" or site["is_observed"] or name in (state, latent):
+            continue
+        batch = len(site["fn"].batch_shape)
+        axes = [batch + f.dim for f in plates]
+        event = site["fn"].event_shape
+        if event == (count,) and _base(site["fn"].support) is dist.constraints.simplex:
+            axes.append(batch)
+        out[name] = tuple(axes)
+    return {k: v for k, v in out.items() if v}
 
 
 def _kept(
@@ -326,7 +388,7 @@ def _kept(
         return None  # spins: no sampler holds some of them
     numbers = np.random.default_rng(0).normal(size=(len(x), *shape))
     values = {**fixed, latent: jnp.asarray(numbers)}
-    handler = Blank(substitute(seed(collapse_precisions(function), jax.random.key(0)), data=values))
+    handler = Blank(substitute(seed(collapse(function), jax.random.key(0)), data=values))
     out = np.asarray(unwrapped(trace(handler).get_trace(x, **conditions)[likelihood[0]]["fn"]).v)
     same = out.ndim == 3 and out.shape[2] == shape[1]
     found = (out[0][:, None] == numbers[0][None]).all(2) if same else np.zeros((0, 1), bool)

@@ -22,6 +22,7 @@ __all__ = [
     "Feature",
     "SpinBasis",
     "SpinPotential",
+    "decaying_couplings",
     "independent_features",
     "pair_features",
     "polynomial_features",
@@ -189,6 +190,21 @@ def colours(basis: SpinBasis) -> np.ndarray:
         if not any((j * stride) % n in coupled for j in range(1, size)):
             return np.arange(n).reshape(size, stride).T.copy()
     raise AssertionError("a single site is always a valid group.")
+
+
+def decaying_couplings(
+    strength: float, power: float, longest: int, exponent: str = "a-1"
+) -> np.ndarray:
+    r"""Couplings of the fine lattice, :math:`J_k = K k^{-a}` (PCG paper, Eqs. 47 and 48), ``(longest,)``.
+
+    :param strength: :math:`J_0`, to which K is normalised.
+    :param power: a.
+    :param longest: :math:`L_f`, sites.
+    :param exponent: power of ``longest`` in Eq. 48: ``"a-1"`` as printed, or its inverse ``"1-a"``.
+    """
+    k = np.arange(1, longest + 1)
+    of_range = power - 1.0 if exponent == "a-1" else 1.0 - power
+    return np.asarray(strength / (longest**of_range * np.sum(k**-power)) * k**-power)
 
 
 # --- building bases --------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from jax import Array
 import jax.numpy as jnp
 import numpy as np
 
+from bayescg.distributions.hidden import frequencies
 from bayescg.distributions.log_partition import ExactLogPartition
 from bayescg.infer.program import Program
 from bayescg.infer.progress import Progress, Silent
@@ -37,6 +38,7 @@ class Prediction(NamedTuple):
 
     values: dict[str, np.ndarray]  # (member, draw, *dims)
     errors: dict[str, np.ndarray]  # Monte Carlo standard error of each value, same shape
+    of_states: dict[str, np.ndarray] = {}  # (member, draw, state, *dims), of each hidden state
 
 
 def posterior_predictive(
@@ -54,7 +56,8 @@ def posterior_predictive(
 ) -> Prediction:
     """Simulate the model at every draw and measure.
 
-    Where the normaliser is exact the samples are independent; else they come from fresh chains.
+    Where the normaliser is exact the samples are independent; else they come from fresh chains. A program
+    with hidden states is simulated in each, and they are averaged by how often each is in the long run.
 
     :param u: unconstrained parameters, ``(member, draw, u)``.
     :param conditions: program arguments of each member, ``(member,)``.
@@ -63,7 +66,8 @@ def posterior_predictive(
     """
     progress = progress or Silent()
     members, draws, _ = u.shape
-    one = partial(_measure, program, sampler, tuple(observables), simulation)
+    measure = _measure if program.sites.state is None else _measure_states
+    one = partial(measure, program, sampler, tuple(observables), simulation)
     over_draws = jax.vmap(one, (0, 0, None, None))
     run = jax.jit(jax.vmap(over_draws, (0, 0, 0, None)))
     given = {k: jnp.asarray(v, float) for k, v in conditions.items()}
@@ -80,6 +84,31 @@ def posterior_predictive(
         progress.update("predict", stop / draws, {"draws": stop})
     joined = jax.tree.map(lambda *parts: np.concatenate(parts, 1), *rows)
     return Prediction(*joined)
+
+
+def _measure_states(
+    program: Program,
+    sampler: Sampler,
+    observables: tuple[Observable, ...],
+    simulation: Simulation,
+    key: Array,
+    u: Array,
+    conditions: dict[str, Array],
+    x: Array,
+) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
+    """Mean and standard error of each observable at one draw, and the mean in each hidden state."""
+
+    def of(state: Array, key: Array) -> tuple[dict[str, Array], dict[str, Array]]:
+        there = program.in_state(state)
+        return _measure(there, sampler, observables, simulation, key, u, conditions, x)
+
+    means, errors = jax.vmap(of)(jnp.arange(program.states), jax.random.split(key, program.states))
+    weights = frequencies(program.state_prior(u, x, conditions))
+    return (
+        {k: jnp.tensordot(weights, v, 1) for k, v in means.items()},
+        {k: jnp.sqrt(jnp.tensordot(weights**2, v**2, 1)) for k, v in errors.items()},
+        means,
+    )
 
 
 def _measure(

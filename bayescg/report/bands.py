@@ -171,7 +171,7 @@ def _bars(shown: Sequence[Case], name: str, free: str) -> Figure:
 def p0(cases: Sequence[Case]) -> Figure | None:
     """Fig. 10: the posterior of p0 as data are added."""
     main = cases[0]
-    if not main.has("posterior", "p0"):
+    if not main.has("posterior", "p0") or "state" in main.get("posterior", "p0").dims:
         return None
     shown = [c for c in family(cases, "frames") if c.has("posterior", "p0")] or [main]
     where = main.near(NEAR)

@@ -194,7 +194,7 @@ class Case:
         """A variable that has the sweep's dimension, and that dimension."""
         for group, name in (("observed_data", "x"), ("posterior", "theta_c"), ("posterior", "p0")):
             if self.has(group, name):
-                known = (*SAMPLES, "frame", "site", "axis", "feature")
+                known = (*SAMPLES, "frame", "site", "axis", "feature", "state", "p0_dim")
                 value = self.get(group, name)
                 dims = [str(d) for d in value.dims if d not in known and d in value.coords]
                 if dims:

@@ -214,7 +214,7 @@ def active(case: Case) -> Any:
 def coefficients(cases: Sequence[Case]) -> Figure | None:
     """Fig. 6: posterior means of theta_c, with ARD and without, and how many are active."""
     main = cases[0]
-    if not main.has("posterior", "theta_c"):
+    if not main.has("posterior", "theta_c") or "state" in main.get("posterior", "theta_c").dims:
         return None
     names = main.features
     shown = [main]

@@ -20,6 +20,7 @@ METHODS = {
     "nuts": "the no-U-turn sampler (NUTS) on the full posterior",
     "svi": "variational inference: a guide fitted to the posterior by stochastic ascent (SVI)",
     "smc": "sequential Monte Carlo (SMC): particles led from the prior to the posterior",
+    "grow": "features added one by one while they gain enough, then a Laplace approximation of those kept",
     "rem": "relative-entropy minimisation (REM): coarse configurations fixed by a map, flat prior",
     "dbi": "direct Boltzmann inversion (DBI): the potential of mean force of each distribution",
     "ibi": "iterative Boltzmann inversion (IBI): every bin corrected by its own log-ratio",
@@ -32,6 +33,7 @@ NUMBERS = {
     "draws": "posterior draws",
     "p0_mean": "posterior mean of p0, averaged over all fields",
     "active_features_max": "active features, most at any field",
+    "occupied_states_mean": "hidden states that have a frame, posterior mean",
     "khat_max": "largest k-hat",
     "khat_above_0.7": "fields with k-hat above 0.7",
     "elbo": "evidence lower bound (ELBO) / nats",
@@ -66,6 +68,9 @@ def overview(case: Case) -> list[tuple[str, str]]:
         )
     if case.has("posterior", "p0"):
         rows.append(("p0", "probability that a fine spin equals its coarse spin"))
+    if case.has("states", "probability"):
+        many = case.get("states", "probability").sizes["state"]
+        rows.append(("states", f"{many} hidden states of a frame, each with its own coarse model"))
     prior = case.prior
     if case.is_matched:
         prior = "none: distributions are matched, and nothing else is asked of the potentials"

@@ -216,6 +216,11 @@ def _or_nan(value: Any) -> np.ndarray:
     return array if np.isfinite(array).any() else np.full(1, np.inf)
 
 
+def _first_state(value: Any) -> Any:
+    """Of parameters that each hidden state has, those of the first: the table tells of all."""
+    return value.isel(state=0) if "state" in value.dims else value
+
+
 def chains(cases: Sequence[Case]) -> Figure | None:
     """Rank plots of NUTS's chains, or SMC's runs: where they agree, bars are flat."""
     main = cases[0]
@@ -224,9 +229,11 @@ def chains(cases: Sequence[Case]) -> Figure | None:
     where = main.near(NEAR)
     series: dict[str, np.ndarray] = {}
     if main.has("posterior", "p0"):
-        series["p0"] = main.at("posterior", "p0", where).transpose("chain", "draw").values
+        value = _first_state(main.at("posterior", "p0", where))
+        series["p0"] = value.transpose("chain", "draw").values
     if main.has("posterior", "theta_c"):
-        theta = main.at("posterior", "theta_c", where).transpose("feature", "chain", "draw")
+        theta = _first_state(main.at("posterior", "theta_c", where))
+        theta = theta.transpose("feature", "chain", "draw")
         order = np.argsort(-np.abs(theta.mean(("chain", "draw")).values))[:3]
         series |= {
             f"θ of {printable(theta['feature'].values[i], 18)}": theta.values[i] for i in order

@@ -19,6 +19,7 @@ from bayescg.report.drawing import Figure, drawing_style
 from bayescg.report.joint import joint
 from bayescg.report.parameters import relevant, spread
 from bayescg.report.potentials import by_iteration, compared, uncertain
+from bayescg.report.states import growth, hidden_states
 from bayescg.report.structure import distribution
 from bayescg.report.traces import chains, iterations, relevances
 from bayescg.report.typed import along, potentials
@@ -63,6 +64,8 @@ FIGURES: tuple[tuple[str, Maker, str], ...] = (
         two_intervals,
         "fit with a method that gives a posterior, and predict from 20 draws at least",
     ),
+    ("hidden states", hidden_states, "fit a model that has them, such as ising_mixture"),
+    ("features added one by one", growth, "fit with -m grow"),
     ("iterations of MC-EM", iterations, "fit with -m mcem"),
     ("ARD relevances", relevances, "fit with -m mcem and -s prior=ard"),
     ("chains of NUTS", chains, "fit with -m nuts or smc"),

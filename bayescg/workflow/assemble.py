@@ -16,8 +16,8 @@ import xarray as xr
 
 from bayescg import __version__, results
 from bayescg.infer.fit import Fit, Table
-from bayescg.infer.handlers import collapse_precisions
-from bayescg.infer.marginal import log_marginal
+from bayescg.infer.handlers import collapse
+from bayescg.infer.marginal import log_marginal, over_states
 from bayescg.infer.program import Program
 
 __all__ = ["to_inference_data"]
@@ -105,6 +105,7 @@ class _Labels:
             "feature": np.array(fit.system.features, dtype=str),
             "parameter": np.array(fit.program.labels, dtype=str),
             "parameter_2": np.array(fit.program.labels, dtype=str),
+            "count": np.arange(1, fit.program.states + 1),
         }
         self.coord_units: dict[str, str] = {}
         if fit.batch.dim is not None:
@@ -123,7 +124,7 @@ class _Labels:
         out = {}
         for name, v in values.items():
             v = np.asarray(v).reshape(*moved.shape[:-1], *v.shape[2:])
-            extra = tuple(self._axis(name, n) for n in v.shape[moved.ndim - 1 :])
+            extra = self.axes(name, v.shape[moved.ndim - 1 :])
             common = name in self.program.shared  # one value for all members
             lead = tuple(d for d in dims if d != "member") if common else dims
             out[name] = Table(
@@ -158,8 +159,16 @@ class _Labels:
             out[name] = Table((*dims, d.dim), v, d.long_name, d.units)
         return out
 
-    def _axis(self, name: str, size: int) -> str:
-        return "feature" if size == len(self.fit.system.features) else f"{name}_dim"
+    def axes(self, name: str, shape: tuple[int, ...]) -> tuple[str, ...]:
+        """Names for the axes of a parameter's value."""
+        states = self.program.state_axes.get(name, ())
+        # A transition matrix has two: from a state, to a state.
+        of_state = dict(zip(states, ("state", "next_state"), strict=False))
+        many = len(self.fit.system.features)
+        return tuple(
+            of_state.get(i, "feature" if size == many else f"{name}_dim")
+            for i, size in enumerate(shape)
+        )
 
     def dataset(self, tables: dict[str, Table]) -> xr.Dataset:
         """A dataset of tables; a single data set has no sweep axis."""
@@ -181,9 +190,15 @@ class _Labels:
 
 
 def _log_likelihood(fit: Fit) -> Table:
-    """``log p(x_i | theta)`` of each frame and draw, latents summed out."""
+    """``log p(x_i | theta)`` of each frame and draw, latents summed out.
+
+    Of frames along a path of hidden states ``log p(x_i | all other frames, theta)``, the term that
+    leave-one-out takes (Buerkner, Gabry and Vehtari, Comput. Stat. 36, 1243 (2021)); of others the two are one.
+    """
 
     def of_draw(u: Array, x: Array, conditions: dict[str, Array]) -> Array:
+        if fit.program.sites.state is not None:
+            return over_states(fit.program, u, x, conditions).left_out
         return log_marginal(fit.program, u, x, conditions)
 
     @jax.jit
@@ -200,7 +215,9 @@ def _log_likelihood(fit: Fit) -> Table:
     return Table(
         ("chain", "draw", "member", "frame"),
         np.stack(out, 2),
-        "log p(x_i | theta), latents summed out",
+        "log p(x_i | theta), latents summed out"
+        if fit.program.sites.state is None
+        else "log p(x_i | all other frames, theta), latents and states summed out",
     )
 
 
@@ -223,14 +240,14 @@ def _prior(fit: Fit, seed: int, draws: int) -> dict[str, Table] | None:
         blank[program.sites.latent] = jnp.zeros((1, *program.latent_shape))
     one = {k: jnp.asarray(v[0]) for k, v in fit.fixed.items()}
     frames = fit.batch.x.shape[1]
-    function = substitute(collapse_precisions(program.function), data=blank | one)
+    function = substitute(collapse(program.function), data=blank | one)
     predictive = Predictive(function, num_samples=draws, return_sites=names)
     key = jax.random.fold_in(jax.random.key(seed), 1)
     values = predictive(key, None, frames=frames if one else 1, **conditions)
     label = _Labels(fit)
     return {
         name: Table(
-            ("chain", "draw", *(label._axis(name, n) for n in v.shape[1:])),
+            ("chain", "draw", *label.axes(name, v.shape[1:])),
             np.asarray(v)[None],
             f"prior draws of {name}",
         )

@@ -26,6 +26,9 @@ def key_numbers(result: Any) -> dict[str, Any]:
     if "theta_c" in posterior:
         mean = posterior["theta_c"].mean(("chain", "draw"))
         out["active_features_max"] = int((abs(mean) > 0.01).sum(dim="feature").max())
+    if results.has_group(result, "states"):
+        occupied = results.group(result, "states")["occupied"]
+        out["occupied_states_mean"] = float(occupied.mean())
     for group in ("map", "variational"):
         if results.has_group(result, group) and "khat" in results.group(result, group):
             khat = results.group(result, group)["khat"].values

@@ -80,7 +80,7 @@ def predict(
     posterior = results.group(result, "posterior")
     held = {k: np.full(len(batch.x), v) for k, v in system.dirac.items() if k not in posterior}
     fitted, lattice = batch, system.sampler.at is None
-    program = program_of(system, fitted, held, pooled=True)
+    program = program_of(system, fitted, held, pooled=True, states=True)
     if conditions and lattice:
         batch = members_elsewhere(system, program, fitted, conditions)
     elif conditions:
@@ -90,7 +90,7 @@ def predict(
     if conditions and lattice:
         key = jax.random.fold_in(jax.random.key(seed), 4)
         picked = picked._replace(u=member_draws(program, key, picked.u, fitted, batch))
-    program = program_of(system, batch, held, pooled=True)
+    program = program_of(system, batch, held, pooled=True, states=True)
     chosen = choose_observables(
         observables, system.known_observables, system.name, batch.x.shape[2], system.box
     ) or list(system.observables)

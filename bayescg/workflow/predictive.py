@@ -1,6 +1,7 @@
 """The groups that a prediction adds to a result."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +10,8 @@ import numpy as np
 import xarray as xr
 
 from bayescg import results
+from bayescg.distributions.hidden import draw_states
+from bayescg.infer.marginal import over_states
 from bayescg.infer.progress import Progress
 from bayescg.infer.words import parameters_in_words
 from bayescg.observables.base import Observable
@@ -215,6 +218,12 @@ def predictive_group(
                 lead = ("chain", "draw", *lead)
             about = {"units": o.units, "long_name": text, **settings}
             variables[name] = ((*lead, *o.dims), v, about)
+        if o.name in done.of_states and picked is not None:
+            v = np.swapaxes(done.of_states[o.name], 0, 1)
+            v = v if batch.dim else v[:, 0]
+            about = {"units": o.units, "long_name": f"{o.long_name}, of each hidden state"}
+            v = v.reshape(len(picked.chain), len(picked.draw), *v.shape[1:])
+            variables[f"{o.name}_of_state"] = ((*lead, "state", *o.dims), v, about)
     return xr.Dataset(variables, coords)
 
 
@@ -230,11 +239,14 @@ def reconstruction(
     """Latents of a few frames, and fine configurations drawn from them (Fig. 4)."""
     frames = min(frames, batch.x.shape[1])
     fixed = None
-    constants = results.group(result, "constant_data")
+    known = results.has_group(result, "constant_data")
+    constants = results.group(result, "constant_data") if known else {}
     if "X_fixed" in constants:
         fixed = constants["X_fixed"].values if batch.dim else constants["X_fixed"].values[None]
 
-    def one(key: Any, u: Any, x: Any, conditions: Any, given: Any) -> tuple[Any, Any, Any]:
+    def one(
+        program: Any, key: Any, u: Any, x: Any, conditions: Any, given: Any
+    ) -> tuple[Any, Any, Any]:
         boltzmann = program.boltzmann(u, x, conditions)
         start, key = jax.random.split(key)
         if given is None:
@@ -256,10 +268,25 @@ def reconstruction(
         mean = jnp.mean(drawn(jax.random.split(k2, 400)), 0)
         return latent, drawn(jax.random.split(k1, 2)), mean
 
+    def of_states(key: Any, u: Any, x: Any, conditions: Any, given: Any) -> tuple[Any, Any, Any]:
+        """Of each frame in a draw of its hidden state."""
+        state_key, key = jax.random.split(key)
+        found = over_states(program, u, x, conditions)
+        prior = program.state_prior(u, x, conditions)
+        S = draw_states(state_key, prior, found.emission)[:frames]
+
+        def there(state: Any) -> tuple[Any, Any, Any]:
+            return one(program.in_state(state), key, u, x, conditions, given)
+
+        latent, drawn, mean = jax.vmap(there)(jnp.arange(program.states))
+        at = jnp.arange(frames)
+        return latent[S, at], jnp.swapaxes(drawn[S, :, at], 0, 1), mean[S, at]
+
     members = batch.x.shape[0]
     conditions = {k: jnp.asarray(v, float) for k, v in batch.conditions.items()}
     keys = jax.random.split(jax.random.fold_in(key, 3), members)
-    mapped = jax.jit(jax.vmap(one, (0, 0, 0, 0, None if fixed is None else 0)))
+    of = partial(one, program) if program.sites.state is None else of_states
+    mapped = jax.jit(jax.vmap(of, (0, 0, 0, 0, None if fixed is None else 0)))
     latent, drawn, mean = mapped(
         keys,
         jnp.asarray(picked[0]),

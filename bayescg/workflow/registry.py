@@ -16,6 +16,7 @@ from typing import Any
 import xarray as xr
 
 from bayescg import results
+from bayescg.infer.grow_run import GrowOptions, grow
 from bayescg.infer.nuts_run import NUTSOptions, nuts
 from bayescg.infer.options import options_for
 from bayescg.infer.run import MCEMOptions, mcem
@@ -159,6 +160,7 @@ METHODS = {
     "nuts": _Method(lambda _: NUTSOptions(), nuts),
     "svi": _Method(lambda _: SVIOptions(), svi),
     "smc": _Method(lambda _: SMCOptions(), smc),
+    "grow": _Method(lambda _: GrowOptions(), grow),
     "rem": _Method(rem_options, rem),
     "imc": _Method(lambda _: IMCOptions(), imc),
     "ibi": _Method(lambda _: IBIOptions(), ibi),

@@ -129,9 +129,14 @@ def test_all_figures_are_there_when_all_fits_are_given(
 ) -> None:
     names = ["normal", "ard", "N 6", "ratio 2", "nuts"]
     figures, missing = figures_of(cases_of([fits[n] for n in names], names))
-    # Two figures are of the main fit alone, by a method or a prior that this one has not.
-    assert {name for name, _ in missing} == {"ARD relevances", "chains of NUTS"}
-    assert everything.count("<svg") == len(figures) == len(FIGURES) - 2
+    # Four figures are of the main fit alone, by a method, a prior or a model that this one has not.
+    assert {name for name, _ in missing} == {
+        "ARD relevances",
+        "chains of NUTS",
+        "hidden states",
+        "features added one by one",
+    }
+    assert everything.count("<svg") == len(figures) == len(FIGURES) - 4
     for main, name in (("ard", "ARD relevances"), ("nuts", "chains of NUTS")):
         _, missing = figures_of(cases_of([fits[main]], [main]))
         assert name not in {name for name, _ in missing}
