@@ -96,38 +96,45 @@ def ranks(nuts: Mapping[str, Any], laplace: Mapping[str, Any]) -> Figure:
 
 
 def table(found: Mapping[str, Any]) -> str:
-    """Coverage at four levels and relative widths, for the page."""
+    """Coverage of 90 % intervals, in %, and widths relative to the data's own, for the page."""
     lines = [
-        "| model | field | observable | kind | 50 % | 80 % | 90 % | 95 % | width, of the data's |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| model | mu | within: m | R(1) | R(1..16) | allowed for: m | R(1) | R(1..16) | width: m | R |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name in studies(found):
         for field in (k for k in found[name] if k.startswith("mu=")):
             here = found[name][field]
-            for observable, pick in (("m", "m"), ("R(1)", 0), ("R(1..16), worst to best", None)):
-                for kind in ("within", "allowed"):
-                    cells = []
-                    for level in ("0.5", "0.8", "0.9", "0.95"):
-                        row = here[kind][level]
-                        if pick is None:
-                            low, high = min(row["R"]), max(row["R"])
-                            cells.append(f"{100 * low:.0f} to {100 * high:.0f}")
-                        else:
-                            cells.append(
-                                f"{100 * (row['m'] if pick == 'm' else row['R'][pick]):.0f}"
-                            )
-                    own, data = here[kind]["0.9"], here["data"]["0.9"]
-                    if pick == "m":
-                        ratio = own["width_m"] / data["width_m"]
-                    elif pick is None:
-                        ratio = float(np.mean(own["width_R"]) / np.mean(data["width_R"]))
-                    else:
-                        ratio = own["width_R"][pick] / data["width_R"][pick]
-                    text = KINDS[kind][0]
-                    lines.append(
-                        f"| {name} | {field[3:]} | {observable} | {text} | {' | '.join(cells)} | {ratio:.2f} |"
-                    )
+            cells = [name, field[3:]]
+            for kind in ("within", "allowed"):
+                row = here[kind]["0.9"]
+                cells += [f"{100 * row['m']:.0f}", f"{100 * row['R'][0]:.0f}", _range(row["R"])]
+            own, data = here["allowed"]["0.9"], here["data"]["0.9"]
+            cells.append(f"{own['width_m'] / data['width_m']:.2f}")
+            cells.append(f"{np.mean(own['width_R']) / np.mean(data['width_R']):.2f}")
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def levels(found: Mapping[str, Any]) -> str:
+    """Least and most of all observables, models and fields, at each level."""
+    lines = ["| interval | 50 % | 80 % | 90 % | 95 % |", "|---|---|---|---|---|"]
+    for kind, (text, _, _) in KINDS.items():
+        cells = []
+        for level in ("0.5", "0.8", "0.9", "0.95"):
+            shares = [
+                v
+                for name in studies(found)
+                for field, here in found[name].items()
+                if field.startswith("mu=")
+                for v in (here[kind][level]["m"], *here[kind][level]["R"])
+            ]
+            cells.append(_range(shares))
+        lines.append(f"| {text} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _range(shares: Sequence[float]) -> str:
+    return f"{100 * min(shares):.0f} to {100 * max(shares):.0f}"
 
 
 def main(page: str, folder: Path) -> None:
@@ -138,7 +145,7 @@ def main(page: str, folder: Path) -> None:
             path = HERE / f"{figure.ident}.svg"
             path.write_text(standalone(figure), encoding="utf-8")
             print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
-    print(table(found["coverage"]))
+    print(table(found["coverage"]), levels(found["coverage"]), sep="\n\n")
 
 
 if __name__ == "__main__":
