@@ -48,7 +48,7 @@ def together(data: xr.Dataset, others: np.ndarray, **options: Any) -> dict[str, 
     system = cg.system(
         "ising", data, ratio=RATIO, prior="curve", frames=FRAMES, mu=TRAINED, **options
     )
-    fit = NUTS(system, data, NUTSOptions()).run(jax.random.key(0))
+    fit = NUTS(system, data, NUTSOptions(target_accept=0.95)).run(jax.random.key(0))
     u = _thinned(fit)
     here = members_elsewhere(system, fit.program, fit.batch, {"mu": others})
     u = member_draws(fit.program, jax.random.key(1), u, fit.batch, here)
