@@ -53,10 +53,12 @@ def permuted(program: Program, u: Array, order: Array) -> Array:
 def exchangeable(program: Program, u: Array, x: Array, conditions: dict[str, Array]) -> bool:
     """Whether the likelihood stays the same when states change places: then labels have no meaning of their own."""
     order = jnp.roll(jnp.arange(program.states), 1)
-    here, there = (
-        float(log_marginal(program, v, x, conditions).sum())
-        for v in (u, permuted(program, u, order))
-    )
+
+    @jax.jit
+    def likelihood(u: Array) -> Array:
+        return log_marginal(program, u, x, conditions).sum()
+
+    here, there = (float(likelihood(v)) for v in (u, permuted(program, u, order)))
     return bool(np.isclose(here, there, rtol=1e-6, atol=1e-6))
 
 

@@ -1,7 +1,9 @@
 """Programs with hidden states and levels: read, summed out, and their labels made one."""
 
 from dataclasses import replace
+from functools import cache
 from itertools import product
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +31,8 @@ from tests.systems import stand_in
 FRAMES = np.array([[1.0, 1.0, -1.0, 1.0], [-1.0, -1.0, -1.0, 1.0], [1.0, 1.0, 1.0, 1.0]])
 
 
-def mixture(**options) -> tuple:
+@cache
+def mixture(**options: Any) -> tuple[Any, Program, jax.Array]:
     """Two coarse spins of two fine ones each, two states: few enough for every S and X to be listed."""
     base = {"n_f": 4, "ratio": 2, "L2": 1, "L3": 0, "prior_scale": 1.0}
     system = ising_mixture.system(ising_mixture.Options(**base | options))
@@ -38,50 +41,39 @@ def mixture(**options) -> tuple:
     return system.program, program, u
 
 
-def every_density(function, values: dict, discrete: dict[str, np.ndarray], **given) -> np.ndarray:
-    """NumPyro's log density of a program as it is written, at every combination of its discrete sites."""
-
-    def one(named: dict) -> jax.Array:
-        return log_density(function, (jnp.asarray(FRAMES),), given, {**values, **named})[0]
-
-    grids = [np.arange(len(v)) for v in discrete.values()]
-    index = np.array(list(product(*grids)))
-    named = {k: jnp.asarray(v)[index[:, i]] for i, (k, v) in enumerate(discrete.items())}
-    return np.asarray(jax.jit(jax.vmap(one))(named))
+MARKOV = {"order": "markov", "flips": "own"}
+STICKS = {"weights": "stick", "states": 3}
 
 
-KINDS = [
-    {},
-    {"order": "markov", "flips": "own"},
-    {"weights": "stick", "states": 3},
-]
-
-
-@pytest.mark.parametrize("options", KINDS)
+@pytest.mark.parametrize("options", [MARKOV, STICKS], ids=["markov", "sticks"])
 def test_states_and_latents_are_summed_out(options: dict) -> None:
-    """The marginal of NumPyro's own density of the program, over every S and X of three frames."""
+    """NumPyro's own density of the program as it is written, summed over every S and X of three frames."""
     function, program, u = mixture(**options)
+    x, values = jnp.asarray(FRAMES), program.constrain(u)
     states = np.array(list(product(range(program.states), repeat=3)))
     spins = np.array(list(product(brute_force.spins(2), repeat=3)))
-    values = program.constrain(u)
-    total = logsumexp(every_density(function, values, {"S": states, "X": spins}))
-    x = jnp.asarray(FRAMES)
-    ours = log_marginal(program, u, x, {}).sum() + program.log_prior(u, x, {})
-    assert float(ours) == pytest.approx(total, abs=1e-9)
-    collapsed = log_density(collapsed_program(program), (x,), {}, values)[0]
-    assert float(collapsed) == pytest.approx(total, abs=1e-9)
 
+    @jax.jit
+    def written(S: jax.Array) -> jax.Array:
+        def one(X: jax.Array) -> jax.Array:
+            return log_density(function, (x,), {}, {**values, "S": S, "X": X})[0]
 
-@pytest.mark.parametrize("options", KINDS[:2])
-def test_what_each_frame_s_state_is(options: dict) -> None:
-    function, program, u = mixture(**options)
-    states = np.array(list(product(range(2), repeat=3)))
-    spins = np.array(list(product(brute_force.spins(2), repeat=3)))
-    joint = every_density(function, program.constrain(u), {"S": states, "X": spins})
-    w = np.exp(joint - logsumexp(joint)).reshape(len(states), -1).sum(1)
-    exact = [[w[states[:, i] == s].sum() for s in range(2)] for i in range(3)]
-    found = over_states(program, u, jnp.asarray(FRAMES), {})
-    np.testing.assert_allclose(np.exp(found.posterior), exact, atol=1e-10)
+        return jax.vmap(one)(jnp.asarray(spins))
+
+    @jax.jit
+    def ours() -> tuple[jax.Array, jax.Array, jax.Array]:
+        found = over_states(program, u, x, {})
+        collapsed = log_density(collapsed_program(program), (x,), {}, values)[0]
+        terms = log_marginal(program, u, x, {}).sum() + program.log_prior(u, x, {})
+        return terms, collapsed, jnp.exp(found.posterior)
+
+    joint = logsumexp([np.asarray(written(jnp.asarray(S))) for S in states], axis=1)
+    marginal, collapsed, posterior = ours()
+    assert float(marginal) == pytest.approx(logsumexp(joint), abs=1e-9)
+    assert float(collapsed) == pytest.approx(logsumexp(joint), abs=1e-9)
+    w = np.exp(joint - logsumexp(joint))
+    exact = [[w[states[:, i] == s].sum() for s in range(program.states)] for i in range(3)]
+    np.testing.assert_allclose(posterior, exact, atol=1e-10)
 
 
 def test_a_level_is_summed_out() -> None:
@@ -101,8 +93,12 @@ def test_a_level_is_summed_out() -> None:
 
     top, middle = (jnp.asarray(brute_force.spins(n)) for n in (2, 4))
     every = jax.jit(jax.vmap(jax.vmap(one, (None, 0)), (0, None)))(top, middle)
-    ours = log_marginal(program, u, x, given).sum() + program.log_prior(u, x, given)
-    assert float(ours) == pytest.approx(float(logsumexp(every)), abs=1e-9)
+
+    @jax.jit
+    def ours() -> jax.Array:
+        return log_marginal(program, u, x, given).sum() + program.log_prior(u, x, given)
+
+    assert float(ours()) == pytest.approx(float(logsumexp(every)), abs=1e-9)
 
 
 def test_a_level_without_children_is_refused() -> None:
@@ -126,14 +122,16 @@ def test_what_is_no_level_cannot_be_summed_out() -> None:
 
 
 def test_axes_of_states_are_found() -> None:
-    found = mixture(states=3, order="markov", flips="own")[1]
-    assert found.states == 3 and found.sites.state == "S"
+    found = mixture(**MARKOV)[1]
+    assert found.states == 2 and found.sites.state == "S"
     assert found.state_axes == {"theta_c": (0,), "p0": (0,), "transition": (0, 1), "weights": (0,)}
-    assert mixture(weights="stick")[1].state_axes == {"theta_c": (0,), "weights": (0,)}
+    found = mixture(**STICKS)[1]
+    assert found.states == 3
+    assert found.state_axes == {"theta_c": (0,), "weights": (0,)}
 
 
 def test_a_program_in_one_state_is_an_ordinary_one() -> None:
-    _, program, u = mixture()
+    _, program, u = mixture(**MARKOV)
     theta = program.constrain(u)["theta_c"]
     x = jnp.asarray(FRAMES)
     for s in range(2):
@@ -198,19 +196,19 @@ def test_labels_are_found_again() -> None:
     np.testing.assert_array_equal(found, np.broadcast_to(expected, found.shape))
 
 
-@pytest.mark.parametrize("options", KINDS)
+@pytest.mark.parametrize("options", [MARKOV, STICKS], ids=["markov", "sticks"])
 def test_states_change_places(options: dict) -> None:
     _, program, u = mixture(**options)
     x = jnp.asarray(FRAMES)
     order = np.roll(np.arange(program.states), 1)
     moved = permuted(program, u, jnp.asarray(order))
-    before, after = (over_states(program, v, x, {}) for v in (u, moved))
-    np.testing.assert_allclose(after.posterior, before.posterior[:, order], atol=1e-9)
+    posterior = jax.jit(lambda v: over_states(program, v, x, {}).posterior)
+    np.testing.assert_allclose(posterior(moved), posterior(u)[:, order], atol=1e-9)
     assert exchangeable(program, u, x, {})
 
 
 def test_states_that_the_program_tells_apart_are_left_alone() -> None:
-    function = mixture()[0]
+    function = mixture(**STICKS | {"states": 2})[0]
 
     def lopsided(x: jax.Array) -> None:
         numpyro.handlers.substitute(function, data={"weights": jnp.array([0.9, 0.1])})(x)
