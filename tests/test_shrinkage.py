@@ -40,6 +40,18 @@ def test_what_the_prior_holds_does_not_shrink() -> None:
     np.testing.assert_allclose(found, [1.0, 0.25], atol=0.05)
 
 
+def test_what_is_not_linear_shrinks_with_the_square() -> None:
+    """z^2 of a normal z under a flat prior: its variance is 2 sd^4. Noise of single draws counts for nothing."""
+    rng = np.random.default_rng(3)
+    z = rng.normal(size=(100_000, 1))
+    found = variance_ratio(z, z**2, np.zeros((1, 1)), 4.0)
+    np.testing.assert_allclose(found, 1.0 / 16.0, atol=0.004)
+    noisy = z + 0.5 * rng.normal(size=z.shape)
+    np.testing.assert_allclose(
+        variance_ratio(z, noisy, np.zeros((1, 1)), 4.0, noise=np.array([0.25])), 0.25, atol=0.01
+    )
+
+
 def test_the_interval_that_allows_for_error_goes_with_the_data() -> None:
     """Where the model is far off the width is the average's: half with four times the frames."""
     joint = Joint(*(np.array([v]) for v in (0.0, 40.0, 0.01, 1.0, 0.005)), 2001)
@@ -50,7 +62,7 @@ def test_the_interval_that_allows_for_error_goes_with_the_data() -> None:
 
 
 def test_bad_input() -> None:
-    with pytest.raises(ValueError, match="more than 8 draws for 4 parameters, got 5"):
+    with pytest.raises(ValueError, match="at least 40 draws for 4 parameters, got 5"):
         variance_ratio(np.zeros((5, 4)), np.zeros((5, 1)), np.eye(4), 2.0)
     with pytest.raises(ValueError, match=r"times must be at least 1, got 0\.5"):
         variance_ratio(np.zeros((50, 4)), np.zeros((50, 1)), np.eye(4), 0.5)

@@ -28,7 +28,8 @@ from scipy.stats import t as student
 
 __all__ = ["Joint", "Truth", "joint_errors", "misfit", "truth"]
 
-SCALE = 6.0  # A: of the prior of tau, in standard errors of the average; below 4, coverage falls under 85 % somewhere
+SCALE = 6.0  # A: of the prior of tau, in standard errors of the average; at 3, coverage falls to 84 % somewhere
+FEW = 5  # frames that have to differ from all others before the average's error is believed
 FLOOR = 0.01  # of the average's variance, what is always left open of the difference of the two
 GRID = 401  # points of the distribution function
 SCALES = 9  # quadrature points of the variance's scale
@@ -40,6 +41,9 @@ class Joint(NamedTuple):
     """The model's prediction and the data's average, and the errors that they share.
 
     Arrays ``(*component)``.
+
+    :param by_frame: what each frame adds to their difference, ``(frame, *component)``; None where it is not known.
+    :param told: components in which enough frames differ for the average's error to be known; None: all.
     """
 
     model: np.ndarray
@@ -48,9 +52,8 @@ class Joint(NamedTuple):
     data_variance: np.ndarray
     covariance: np.ndarray
     frames: int
-    by_frame: np.ndarray | None = (
-        None  # what each frame adds to the difference, (frame, *component)
-    )
+    by_frame: np.ndarray | None = None
+    told: np.ndarray | None = None
 
     @property
     def difference_variance(self) -> np.ndarray:
@@ -60,10 +63,17 @@ class Joint(NamedTuple):
 
     @property
     def z(self) -> np.ndarray:
-        """Standard errors between the average and the prediction; 0 where neither varies."""
-        spread = np.sqrt(self.difference_variance)
+        """Standard errors between the average and the prediction; NaN where that error is not known.
+
+        Where what both share is only assumed, they count as independent, lest a difference of two estimated variances
+        makes a small distance look large.
+        """
+        independent = self.model_variance + self.data_variance
+        variance = independent if self.by_frame is None else self.difference_variance
+        known = (variance > 0.0) & (self.data_variance > 0.0)
+        known = known if self.told is None else known & self.told
         gap = self.data - self.model
-        return np.divide(gap, spread, out=np.zeros_like(gap), where=spread > 0.0)
+        return np.divide(gap, np.sqrt(variance), out=np.full_like(gap, np.nan), where=known)
 
 
 class Truth(NamedTuple):
@@ -83,15 +93,18 @@ def joint_errors(
     log_likelihood: np.ndarray | None,
     *,
     noise: np.ndarray | float = 0.0,
+    common_noise: bool = False,
     inefficiency: np.ndarray | float = 1.0,
 ) -> Joint:
     """Prediction and average with their joint errors, by the infinitesimal jackknife.
 
     :param draws: the observable of posterior draws, ``(draw, *component)``.
     :param frames: the observable of data, ``(frame, *component)``.
-    :param log_likelihood: of each frame, latents summed out, ``(draw, frame)``. None where it is not known: then the
-        two share what a right model would make them share (Hausman: the variance of the better one).
+    :param log_likelihood: of each frame, latents summed out, ``(draw, frame)``. None where it is not known, or frames
+        depend on each other: then the two share what a right model would make them share (Hausman: the variance of
+        the better one). Draws of which it is not finite are left out of what is shared.
     :param noise: Monte Carlo variance of one draw's value.
+    :param common_noise: whether all draws have the same Monte Carlo error, from pooled samples, or each its own.
     :param inefficiency: how many frames count as one, of frames that follow each other.
     :raises ValueError: for fewer than two draws or frames.
     """
@@ -101,54 +114,77 @@ def joint_errors(
         )
     count, n = len(draws), len(frames)
     model, data = draws.mean(0), frames.mean(0)
-    spread = np.maximum(draws.var(0, ddof=1) - noise, 0.0)
-    unsure = draws.var(0, ddof=1) / count  # of the mean of finitely many draws
+    spread, unsure = draws.var(0, ddof=1), draws.var(0, ddof=1) / count
+    if common_noise:
+        unsure = unsure + noise
+    else:
+        spread = np.maximum(spread - noise, 0.0)
     of_data = (frames - data) / n
     scale = inefficiency * n / (n - 1.0)
     data_variance = scale * np.sum(of_data**2, 0)
-    if log_likelihood is None:
+    told = _differing(frames) >= FEW
+    usable = None if log_likelihood is None else np.isfinite(log_likelihood).all(1)
+    if log_likelihood is None or usable is None or usable.sum() < 2:
         model_variance = spread + unsure
         covariance = np.minimum(model_variance, data_variance)
-        return Joint(model, data, model_variance, data_variance, covariance, n)
-    centred = log_likelihood - log_likelihood.mean(0)
-    flat = (draws - model).reshape(count, -1)
-    influence = (centred.T @ flat / (count - 1.0)).reshape(n, *model.shape)
+        return Joint(model, data, model_variance, data_variance, covariance, n, None, told)
+    centred = log_likelihood[usable] - log_likelihood[usable].mean(0)
+    flat = (draws[usable] - draws[usable].mean(0)).reshape(usable.sum(), -1)
+    influence = (centred.T @ flat / (usable.sum() - 1.0)).reshape(n, *model.shape)
     influence = influence - influence.mean(0)
     # Of data sets, or of parameters under the prior: whichever is more uncertain.
     of_model = scale * np.sum(influence**2, 0)
     model_variance = np.maximum(of_model, spread) + unsure
     covariance = scale * np.sum(influence * of_data, 0)
-    return Joint(model, data, model_variance, data_variance, covariance, n, of_data - influence)
+    shares = of_data - influence
+    return Joint(model, data, model_variance, data_variance, covariance, n, shares, told)
 
 
-def misfit(joint: Joint, rng: np.random.Generator, flips: int = 4000) -> float:
+def _differing(frames: np.ndarray) -> np.ndarray:
+    """How many frames differ from the most common value of a component, ``(*component)``."""
+    ordered = np.sort(frames, 0)
+    # The longest run of equal values in sorted order.
+    same = np.concatenate([np.zeros((1, *frames.shape[1:]), bool), ordered[1:] == ordered[:-1]])
+    run, longest = np.ones(frames.shape[1:]), np.ones(frames.shape[1:])
+    for row in same[1:]:
+        run = np.where(row, run + 1.0, 1.0)
+        longest = np.maximum(longest, run)
+    return len(frames) - longest
+
+
+def misfit(joint: Joint, rng: np.random.Generator, level: float = 0.01) -> float:
     r"""How probable so large a difference of prediction and average is where the model is right: a p-value.
 
     Of all components at once, by the mean of their squared t-values. Each frame has its share of the difference; were
-    the model right, the signs of those would be as good as random, and are drawn anew many times.
-    Where shares are not known (no likelihoods), it is the largest of Student's t-values, by Bonferroni's bound.
+    the model right, the signs of those would be as good as random, and are drawn anew many times. Where shares are not
+    known, or frames are too few for signs to tell, it is the largest of Student's t-values, by Bonferroni's bound.
+
+    :param level: what p will be compared with, to which it is resolved.
+    :return: NaN where no component has a known error.
     """
     z = np.ravel(joint.z)
-    if joint.by_frame is None:
-        worst = float(np.max(np.abs(z), initial=0.0))
-        return float(min(1.0, 2.0 * z.size * student.sf(worst, joint.frames - 1)))
+    varies = np.isfinite(z)
+    if not varies.any():
+        return float("nan")
     n = joint.frames
-    share = joint.by_frame.reshape(n, -1)
+    if joint.by_frame is None or 2.0 ** (1 - n) > 0.5 * level:
+        worst = float(np.max(np.abs(z[varies])))
+        return float(min(1.0, 2.0 * varies.sum() * student.sf(worst, n - 1)))
+    share = joint.by_frame.reshape(n, -1)[:, varies]
     share = share - share.mean(0)
     own = n / (n - 1.0) * np.sum(share**2, 0)
-    varies = own > 0.0
-    if not varies.any():
-        return 1.0
-    share, own = share[:, varies], own[varies]
     gap = np.ravel(joint.data - joint.model)[varies]
     # A prediction is less sure than frames tell where the prior leaves it open: the gap counts for less.
     gap = gap * np.minimum(np.sqrt(own / np.ravel(joint.difference_variance)[varies]), 1.0)
     pieces = gap / n + share
+    square = np.sum(pieces**2, 0)
+    flips = max(4000, int(np.ceil(4.0 / level)))
     signs = rng.choice([-1.0, 1.0], (flips, n))
     signs[0] = 1.0  # what was seen is one of the ways
     sums = signs @ pieces
-    scatter = np.maximum(np.sum(pieces**2, 0) - sums**2 / n, 1e-12 * np.sum(pieces**2, 0))
-    statistic = np.mean(sums**2 / (n / (n - 1.0) * scatter), 1)
+    scatter = np.maximum(square - sums**2 / n, 1e-12 * square)
+    ratio = np.divide(sums**2, scatter, out=np.zeros_like(sums), where=scatter > 0.0)
+    statistic = np.mean((n - 1.0) / n * ratio, 1)
     return float(np.mean(statistic >= statistic[0]))
 
 
@@ -198,6 +234,7 @@ def truth(joint: Joint, draws: int, *, scale: float = SCALE) -> Truth:
     levels = (np.arange(draws) + 0.5) / draws
     values = mixture.quantiles(levels)
     weight = np.sum(mixture.probability * mixture.weight, 0)
+    weight = np.where(flat.data_variance > 0.0, weight, np.nan)
     return Truth(values.reshape(draws, *shape), weight.reshape(shape))
 
 
@@ -219,10 +256,13 @@ def _mixture(joint: Joint, scale: float) -> _Mixture:
     )
     apart = stretch * joint.difference_variance + tau2
     apart = np.where(apart > 0.0, apart, 1.0)  # neither varies: they agree, or nothing can be said
-    log_p = np.log(prior)[:, None] - 0.5 * (np.log(apart) + gap**2 / apart)
+    told = np.log(apart) + gap**2 / apart
+    log_p = np.log(prior)[:, None] - 0.5 * np.where(va > 0.0, told, 0.0)
     p = np.exp(log_p - log_p.max((0, 1)))
     p /= p.sum((0, 1))
     w = np.clip((vm + tau2 - cov) / apart, 0.0, 1.0)
+    # Frames that all agree say nothing of how far their average may be off: the prediction stands.
+    w = np.where(va > 0.0, w, 0.0)
     mean = joint.model + w * gap
     variance = (1.0 - w) ** 2 * (vm + tau2) + 2.0 * w * (1.0 - w) * cov + w**2 * va
     sd = np.sqrt(np.maximum(variance, 1e-300))

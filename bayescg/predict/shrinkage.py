@@ -3,7 +3,8 @@ r"""How much narrower an observable's interval would be with more frames.
 To second order about the posterior, frames add information at the rate at which those that were fitted have:
 :math:`\Sigma_{N+n}^{-1} = P + \frac{N+n}{N}(\Sigma_N^{-1} - P)`, with P the curvature of the prior, and an
 observable that is linear in the parameters, :math:`a = g\cdot u`, has the variance :math:`g^T\Sigma_{N+n}g`.
-What the prior alone holds does not shrink; what is not linear shrinks with the variance.
+What the prior alone holds does not shrink; the part of an observable that is not linear in the parameters is of second
+order in their deviations, and its variance shrinks with the square.
 """
 
 import jax
@@ -15,7 +16,16 @@ from bayescg.infer.prior import prior_terms
 from bayescg.infer.program import Program
 from bayescg.predict.discrepancy import Joint, truth
 
-__all__ = ["predicted_joint", "predicted_width", "prior_precision", "variance_ratio"]
+__all__ = [
+    "PER_PARAMETER",
+    "predicted_joint",
+    "predicted_width",
+    "prior_precision",
+    "variance_ratio",
+]
+
+
+PER_PARAMETER = 10  # draws, below which what the prior holds is lost in their noise
 
 
 def prior_precision(program: Program, u: Array, x: Array, conditions: dict[str, Array]) -> Array:
@@ -33,19 +43,24 @@ def prior_precision(program: Program, u: Array, x: Array, conditions: dict[str, 
 
 
 def variance_ratio(
-    u: np.ndarray, a: np.ndarray, prior_precision: np.ndarray, times: float
+    u: np.ndarray,
+    a: np.ndarray,
+    prior_precision: np.ndarray,
+    times: float,
+    noise: np.ndarray | float = 0.0,
 ) -> np.ndarray:
     """Posterior variance with ``times`` as many frames over the one of now, ``(*component)``.
 
-    :param u: posterior draws, unconstrained, ``(draw, parameter)``; more draws than twice the parameters.
+    :param u: posterior draws, unconstrained, ``(draw, parameter)``; ``PER_PARAMETER`` times as many as parameters.
     :param a: the observable at them, ``(draw, *component)``.
+    :param noise: Monte Carlo variance of one draw's value, ``(*component)``.
     :param prior_precision: minus the Hessian of the log prior density of u at the posterior's mean.
     :raises ValueError: for too few draws, or ``times`` below 1.
     """
     draws, size = u.shape
-    if draws <= 2 * size:
+    if draws < PER_PARAMETER * size:
         raise ValueError(
-            f"how data add up needs more than {2 * size} draws for {size} parameters, got {draws}."
+            f"how data add up needs at least {PER_PARAMETER * size} draws for {size} parameters, got {draws}."
         )
     if times < 1.0:
         raise ValueError(f"frames can only be added: times must be at least 1, got {times:g}.")
@@ -64,8 +79,8 @@ def variance_ratio(
     slope = standard.T @ values / (draws - 1.0)  # (direction, component)
     total = np.sum(values**2, 0) / (draws - 1.0)
     linear = np.sum(slope**2, 0)
-    curved = np.maximum(total - linear, 0.0)
-    after = remaining @ slope**2 + curved / times
+    curved = np.maximum(total - linear - np.ravel(np.broadcast_to(noise, shape)), 0.0)
+    after = remaining @ slope**2 + curved / times**2
     out = np.divide(after, linear + curved, out=np.ones_like(after), where=linear + curved > 0.0)
     return out.reshape(shape)
 
@@ -91,5 +106,5 @@ def predicted_joint(joint: Joint, ratio: np.ndarray, times: float) -> Joint:
 def predicted_width(joint: Joint, level: float = 0.9) -> np.ndarray:
     """Width of the interval that allows for the model's error, ``(*component)``."""
     draws = truth(joint, 200).draws
-    ends = np.quantile(draws, [0.5 - 0.5 * level, 0.5 + 0.5 * level], axis=0)
+    ends = np.quantile(draws, [0.5 - 0.5 * level, 0.5 + 0.5 * level], axis=0, method="hazen")
     return np.asarray(ends[1] - ends[0])

@@ -74,7 +74,8 @@ def _places(case: Case, name: str) -> list[dict[str, Any]]:
 
 
 def _bounds(value: Any, name: str) -> tuple[Any, Any]:
-    ends = value.quantile(list(interval_of(name)), SAMPLES)
+    # Draws of the outer one are the middles of equal parts of its distribution.
+    ends = value.quantile(list(interval_of(name)), SAMPLES, method="hazen")
     return ends.isel(quantile=0, drop=True), ends.isel(quantile=1, drop=True)
 
 
@@ -148,10 +149,11 @@ def _table(case: Case, names: Sequence[str]) -> list[list[str]]:
                     inside = f"{np.mean(share):.0%}"
             held.append(inside)
         freedom = max(int(case.get_group("discrepancy").attrs.get("frames", 2)) - 1, 1)
-        z = case.get("discrepancy", f"{name}_z")
+        z = case.get("discrepancy", f"{name}_z").values
         alone = _alone(case, name, freedom)
         weight = float(case.get("discrepancy", f"{name}_weight").mean())
-        largest = number(round(float(np.abs(z).max()), 1))
+        known = np.abs(z[np.isfinite(z)])
+        largest = number(round(float(known.max()), 1)) if known.size else ABSENT
         table.append([name, *widths, alone, f"{weight:.0%}", *held, largest, _more(case, name)])
     return table
 

@@ -10,11 +10,13 @@ import numpy as np
 import xarray as xr
 
 from bayescg import results
+from bayescg.distributions import MarkovPath
 from bayescg.infer.program import Program
 from bayescg.observables.base import Observable
 from bayescg.observables.blocking import statistical_inefficiency
 from bayescg.predict.discrepancy import Joint, joint_errors, misfit, truth
 from bayescg.predict.shrinkage import (
+    PER_PARAMETER,
     predicted_joint,
     predicted_width,
     prior_precision,
@@ -45,7 +47,9 @@ def discrepancy_group(
     errors it is from the prediction, ``NAME_weight`` how much of the interval's centre comes from it, and
     ``NAME_misfit`` how probable so large a difference is where the model is right, all components at once. Along
     ``times``, as many times the frames, ``NAME_within_more`` and ``NAME_allowed_more`` are how wide either 90 %
-    interval is expected to be then, relative to now; they need more draws than twice the parameters.
+    interval is expected to be then, relative to now; they need ten draws a parameter, and a prior without scales of its
+    own (the horseshoe's). Each component stands for itself: draws lie in an order, but tell nothing of how errors of
+    the model at different components go together.
 
     :param result: InferenceData with the ``log_likelihood`` of frames, where it is known.
     :param predicted: ``posterior_predictive``, ``(chain, draw, member?, *dims)``.
@@ -55,25 +59,33 @@ def discrepancy_group(
     draws = predicted.sizes["chain"] * predicted.sizes["draw"]
     if draws < 20 or batch.x.shape[1] < 2:
         return None
-    likelihood = _log_likelihood(result, batch, predicted)
+    ordered = batch.x.ndim > 3 or _is_path(program, batch, u)
+    # Of frames that depend on each other, log p(x_i | the others) is not what a frame's weight changes.
+    likelihood = None if ordered else _log_likelihood(result, batch, predicted)
     lead: tuple[str, ...] = () if batch.dim is None else (batch.dim,)
     variables: dict[str, Any] = {}
-    priors = _prior_precisions(program, batch, u) if len(u) > 2 * u.shape[2] else None
+    enough = len(u) >= PER_PARAMETER * u.shape[2] and not program.scales
+    priors = _prior_precisions(program, batch, u) if enough else None
     for o in chosen:
         values = _per_draw(predicted[o.name].values, batch)
         errors = _per_draw(predicted[f"{o.name}_mcse"].values, batch)
         parts, misfits = [], []
         for m, x in enumerate(batch.x):
             frames = _of_frames(o, np.asarray(x, float))
+            noise = np.mean(errors[:, m] ** 2, 0)
             joint = joint_errors(
                 values[:, m],
                 frames,
                 None if likelihood is None else likelihood[:, m],
-                noise=np.mean(errors[:, m] ** 2, 0),
-                inefficiency=_inefficiency(frames, batch),
+                noise=noise,
+                common_noise=batch.x.ndim > 3,  # draws of particles share their samples
+                inefficiency=statistical_inefficiency(frames) if ordered else 1.0,
             )
-            misfits.append(misfit(joint, rng))
-            more = None if priors is None else _more(joint, u[:, m], values[:, m], priors[m])
+            misfits.append(misfit(joint, rng, FAMILY / len(batch.x)))
+            more = None
+            if priors is not None:
+                own = 0.0 if batch.x.ndim > 3 else noise
+                more = _more(joint, u[:, m], values[:, m], priors[m], own)
             parts.append(_labelled(joint, values[:, m], more))
         drawn = np.stack([p.draws for p in parts], 1)  # (draw, member, *dims)
         about = predicted[o.name].attrs
@@ -148,9 +160,13 @@ def _of_frames(observable: Observable, x: np.ndarray) -> np.ndarray:
     return np.concatenate([np.moveaxis(r, -1, 0) for r in rows])
 
 
-def _inefficiency(frames: np.ndarray, batch: Batch) -> np.ndarray | float:
-    """Frames that count as one; those of lattices are independent."""
-    return statistical_inefficiency(frames) if batch.x.ndim > 3 else 1.0
+def _is_path(program: Program, batch: Batch, u: np.ndarray) -> bool:
+    """Whether the program's frames are ordered, a path through hidden states behind them."""
+    if program.sites.state is None:
+        return False
+    given = {k: jnp.asarray(v[0], float) for k, v in batch.conditions.items()}
+    prior = program.state_prior(jnp.asarray(u[0, 0]), jnp.asarray(batch.x[0], float), given)
+    return isinstance(prior, MarkovPath)
 
 
 class _Part(NamedTuple):
@@ -165,13 +181,13 @@ class _Part(NamedTuple):
 
 
 def _more(
-    joint: Joint, u: np.ndarray, values: np.ndarray, prior: np.ndarray
+    joint: Joint, u: np.ndarray, values: np.ndarray, prior: np.ndarray, noise: np.ndarray | float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Widths of both intervals with ``TIMES`` the frames, relative to now."""
     now = predicted_width(joint)
     within, allowed = [], []
     for times in TIMES:
-        ratio = variance_ratio(u, values, prior, times)
+        ratio = variance_ratio(u, values, prior, times, noise)
         width = predicted_width(predicted_joint(joint, ratio, times))
         within.append(np.sqrt(ratio))
         allowed.append(np.divide(width, now, out=np.ones_like(now), where=now > 0.0))
@@ -221,7 +237,7 @@ def disagreements(group: xr.Dataset, predicted: xr.Dataset) -> list[Disagreement
         str(n).removesuffix("_misfit") for n in group.data_vars if str(n).endswith("_misfit")
     ]:
         p, z = group[f"{name}_misfit"], group[f"{name}_z"]
-        if not float(p.min()) < FAMILY / p.size:
+        if not (p < FAMILY / p.size).any():
             continue
         worst = abs(z.where(p == p.min()))
         at = np.unravel_index(int(np.nanargmax(worst.values)), z.shape)

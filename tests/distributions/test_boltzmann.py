@@ -152,6 +152,26 @@ def test_the_cheapest_exact_strategy() -> None:
     assert exact_for(SpinBasis(64, CHAIN.features)) == TransferMatrix()
     long = independent_features(32, polynomial_features(15, 3)).basis
     assert exact_for(long) is None
+    # Sixteen sites: listed, or where the range is short by far fewer terms.
+    assert exact_for(independent_features(16, polynomial_features(8, 3)).basis) == Enumeration()
+    assert exact_for(independent_features(16, polynomial_features(2, 1)).basis) == TransferMatrix()
+
+
+@pytest.mark.parametrize("scale", [1.0, 10.0])
+def test_both_exact_strategies_agree_on_sixteen_sites(scale: float) -> None:
+    """Also at couplings as strong as a wide prior draws them."""
+    basis = independent_features(16, polynomial_features(2, 1)).basis
+    rng = np.random.default_rng(3)
+    for _ in range(3):
+        theta = jnp.asarray(scale * rng.normal(size=len(basis.features)))
+        potential = SpinPotential(theta, jnp.asarray(0.5), basis)
+        field = jnp.asarray(rng.normal(size=(4, 16)))
+        one, other = Enumeration(), TransferMatrix()
+        beta = jnp.asarray(0.3)
+        np.testing.assert_allclose(one(potential, beta), other(potential, beta), rtol=1e-9)
+        np.testing.assert_allclose(
+            one.in_field(potential, beta, field), other.in_field(potential, beta, field), rtol=1e-9
+        )
 
 
 # --- in a program ----------------------------------------------------------------------------

@@ -223,6 +223,7 @@ def test_states_that_the_program_tells_apart_are_left_alone() -> None:
 # --- results ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_result_names_the_axes_of_states() -> None:
     """Draws that no method made, labels shuffled: what is stored does not depend on how they were called."""
     options = {"n_f": 4, "ratio": 2, "L2": 1, "L3": 0, "order": "markov", "prior_scale": 1.0}
