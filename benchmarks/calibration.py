@@ -1,7 +1,8 @@
 """Do intervals hold what they say? Replicated data sets of the Ising lattice, and rank statistics from the prior.
 
 ``python -m benchmarks coverage`` and ``python -m benchmarks ranks``; the settings are ``STUDIES`` and environment
-variables (``BAYESCG_REPLICATIONS``, ``BAYESCG_STUDIES``, ``BAYESCG_WARMUP``, ``BAYESCG_SAMPLES``). On an accelerator all replications of a study run at once.
+variables: ``BAYESCG_REPLICATIONS``, ``BAYESCG_STUDIES`` (a part of a name), ``BAYESCG_WARMUP`` and ``BAYESCG_SAMPLES``.
+On an accelerator all replications of a study run at once.
 """
 
 from collections.abc import Mapping, Sequence
