@@ -181,10 +181,11 @@ class SVI:
             )
         bad = np.flatnonzero(~(khat <= BAD_KHAT) | (effective < FEW_DRAWS))
         if bad.size:
+            wider = "" if self.options.guide == "flow" else "-M guide=flow, or "
             out.append(
                 f"the guide is far from the posterior for {members_in_words(batch, bad)} (k-hat up to "
                 f"{khat[bad].max():.2f}, reliable below {BAD_KHAT}; as few as {effective[bad].min():.0f} effective "
-                "draws): intervals there are rough; use another -M guide, or -m nuts or smc."
+                f"draws): intervals there are rough; use {wider}-m nuts or smc."
             )
         lower = np.array([b.lower for b in found])
         if lower.any():
