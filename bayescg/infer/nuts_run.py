@@ -3,23 +3,24 @@
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 from jax import Array
 import numpy as np
 import xarray as xr
 
-from bayescg.infer.begin import origin, program_of
+from bayescg.infer.begin import all_seen, origin, program_of, restricted
 from bayescg.infer.fit import Fit, Table
 from bayescg.infer.nuts import run_nuts
 from bayescg.infer.nuts_learned import run_learned
 from bayescg.infer.options import NUTSOptions, options_for
 from bayescg.infer.progress import Progress
 from bayescg.infer.words import members_in_words
-from bayescg.system import System
+from bayescg.system import Batch, System
 
 __all__ = ["NUTS", "NUTSOptions", "nuts"]
 
 
-WRONG = 0.25  # standard deviation of the log posterior's error over draws, the most that may be
+WRONG = 0.25  # standard error of a posterior mean by log Z, in posterior sd, the most that may be
 OUTSIDE = 0.01  # fraction of draws that may have too few samples behind log Z
 
 
@@ -36,13 +37,10 @@ class NUTS:
         from bayescg.results import diagnostics, to_dataset
 
         batch = self.system.batch(self.data)
-        program = program_of(self.system, batch)
         o = self.options
         exact = o.log_partition == "exact"
-        if not exact and self.system.sampler.at is not None:
-            raise ValueError(
-                "log_partition=learned is for lattices; allowed for sites in space is exact, where it is known."
-            )
+        fixed = {} if exact else self._seen(batch, jax.random.fold_in(key, 1))
+        program = program_of(self.system, batch, fixed)
         if exact:
             result = run_nuts(
                 program,
@@ -59,7 +57,7 @@ class NUTS:
             )
         else:
             first = origin(self.system, program, batch.x, o.start)
-            result = run_learned(self.system, program, batch, first, key, o, progress)
+            result = run_learned(self.system, program, batch, first, key, o, progress, fixed=fixed)
         found = diagnostics(to_dataset({"u": result.u}, dims={"u": ("member", "parameter")}))
         rhat = np.asarray(found["r_hat"]["u"].max("parameter", skipna=False))
         ess = np.minimum(
@@ -68,7 +66,7 @@ class NUTS:
         divergent = result.stats["diverging"].sum((0, 1))
         # R-hat and the effective sample size as Vehtari et al., Bayesian Anal. 16, 667 (2021), ask for.
         good = (rhat < 1.01) & (ess >= 100 * o.chains) & (divergent == 0)
-        messages = []
+        messages = list(batch.notices)
         if not good.all():
             at = np.flatnonzero(~good)
             messages.append(
@@ -85,12 +83,12 @@ class NUTS:
                 f"{log_z['outside'][at].max():.0%} of the draws have too few samples behind them; raise -M precision, "
                 "start nearer (-M start), use more frames, or a tighter prior."
             )
-        if log_z and (log_z["error"] > WRONG).any():
-            at = np.flatnonzero(log_z["error"] > WRONG)
+        if log_z and (log_z["shift"] > WRONG).any():
+            at = np.flatnonzero(log_z["shift"] > WRONG)
             good[at] = False
             messages.append(
-                f"log Z is uncertain for {members_in_words(batch, at)}: its error moves the log posterior of "
-                f"draws by {log_z['error'][at].max():.2f}, and means by up to as many sd; lower -M precision."
+                f"log Z is uncertain for {members_in_words(batch, at)}: its Monte Carlo error moves posterior means by "
+                f"up to {log_z['shift'][at].max():.2f} sd; lower -M precision, or use fewer frames."
             )
         stats = {
             k: Table(("chain", "draw", "member"), v, text)
@@ -113,7 +111,7 @@ class NUTS:
             draws=result.u,
             mode=None,
             approximation=(
-                "NUTS, log Z learned by reweighting, latents sampled"
+                f"NUTS, log Z learned by reweighting, {_latents(program.sites.latent_observed)}"
                 if log_z
                 else "NUTS, latents summed out exactly"
             ),
@@ -122,6 +120,7 @@ class NUTS:
             messages=tuple(messages),
             seconds=result.seconds,
             exact=exact,
+            fixed=fixed,
             groups={"sample_stats": stats},
             options=o,
             key=key,
@@ -132,6 +131,28 @@ class NUTS:
                 **{f"log_partition_{k}": float(v.max()) for k, v in log_z.items()},
             },
         )
+
+    def _seen(self, batch: Batch, key: Array) -> dict[str, np.ndarray]:
+        """What the program is conditioned on: latents that the data hold, or that shall be theirs.
+
+        :raises ValueError: for sites in space that would have to be sampled, or a system without a map R.
+        """
+        system = self.system
+        fixed = all_seen(system, batch)
+        if fixed:
+            return fixed
+        if self.options.latents == "data":
+            return restricted(system, batch, key, "latents=data")
+        if system.sampler.at is not None:
+            raise ValueError(
+                f"log_partition=learned does not sample latent sites in space, which {system.name} has; allowed is "
+                "latents=data, which takes them for the data's, or exact, where log Z is known."
+            )
+        return {}
+
+
+def _latents(seen: bool) -> str:
+    return "X = R(x)" if seen else "latents sampled"
 
 
 def nuts(system: System, data: xr.Dataset, **options: Any) -> NUTS:
