@@ -10,7 +10,7 @@ angstrom, energies in kcal/mol, temperatures in K.
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import jax
 from jax import Array
@@ -53,7 +53,7 @@ REFERENCE_OPTIONS = (
     "equilibration",
     "timestep",
 )
-METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = {}
+METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"nuts": {"prior": "lognormal"}}
 
 MASS = 40.0  # g/mol; configurations do not depend on it
 CLOSEST = 1.5  # angstrom; no two particles come that close
@@ -71,6 +71,10 @@ class Options:
     cutoff: float = option(10.0, "cut-off, angstrom, smooth over the last one")
     epsilon: float = option(0.6, "epsilon that a fit starts from, kcal/mol (system A)")
     sigma: float = option(3.5, "sigma that it starts from, angstrom")
+    prior: Literal["flat", "lognormal"] = option(
+        "flat", "of epsilon and sigma: flat, or lognormal about where a fit starts"
+    )
+    prior_spread: float = option(0.5, "sd of the logarithm of either under the lognormal prior")
     true_epsilon: float = option(0.75, "epsilon of system B, kcal/mol (reference)")
     true_sigma: float = option(3.0, "its sigma, angstrom (reference)")
     frames: int | None = option(None, "use the first so many frames; none: all")
@@ -104,6 +108,15 @@ class Fluid:
     powers: InversePowers
     beta: float
     sampler: Sampler
+    prior: Mapping[str, tuple[float, float]] | None = None  # median and spread; None: flat
+
+    def parameter(self, name: str) -> Array:
+        """A sample site of the prior."""
+        if self.prior is None:
+            return flat_positive(name)
+        median, spread = self.prior[name]
+        value: Array = numpyro.sample(name, dist.LogNormal(np.log(median), spread))
+        return value
 
     def potential(self, epsilon: Array, sigma: Array) -> MolecularPotential:
         """Lennard-Jones (Eq. 45)."""
@@ -116,8 +129,8 @@ def program(x: Array | None = None, *, fluid: Fluid, frames: int = 1) -> None:
 
     :param x: particles, ``(frame, site, axis)``; None generates ``frames`` of them.
     """
-    epsilon = flat_positive("epsilon")
-    sigma = flat_positive("sigma")
+    epsilon = fluid.parameter("epsilon")
+    sigma = fluid.parameter("sigma")
     with numpyro.plate("frame", frames if x is None else len(x)):
         p_c = Boltzmann(
             fluid.potential(epsilon, sigma),
@@ -133,6 +146,7 @@ def program(x: Array | None = None, *, fluid: Fluid, frames: int = 1) -> None:
 
 def _fluid(options: Options) -> Fluid:
     sites, box = options.sites, options.box
+    medians = {n: (getattr(options, n), options.prior_spread) for n in ("epsilon", "sigma")}
     topology = Topology(("A",) * sites, np.full(sites, MASS), np.arange(sites))
     return Fluid(
         classes_of(topology, topology.pairs),
@@ -140,6 +154,7 @@ def _fluid(options: Options) -> Fluid:
         InversePowers(cutoff=options.cutoff),
         beta_of(options.temperature),
         particle_sampler(sites, box, Dynamics("langevin")),
+        None if options.prior == "flat" else medians,
     )
 
 
@@ -156,6 +171,7 @@ def system(options: Options = Options()) -> cg.System:
         name="lj_fluid",
         program=partial(program, fluid=fluid),
         sampler=fluid.sampler,
+        latent_sampler=particle_sampler(options.sites, fluid.box, Dynamics("hmc")),
         options=asdict(options),
         observables=(measured().in_box(box),),
         known_observables={"rdf": measured},
@@ -168,7 +184,7 @@ def system(options: Options = Options()) -> cg.System:
         start={"epsilon": options.epsilon, "sigma": options.sigma},
         runaway=None,
         box=fluid.box,
-        method_defaults={"mcem": FIT, "rem": FIT, "arcg": SEARCH},
+        method_defaults={"mcem": FIT, "rem": FIT, "arcg": SEARCH, "nuts": SAMPLE},
         units={"epsilon": "kcal/mol", "sigma": "angstrom"},
         derived=partial(_pair_potential, fluid=fluid),
     )
@@ -194,6 +210,10 @@ SEARCH = {
     "relax": 1,
     "samples": 4,
 }
+
+
+#: And NUTS: nothing is latent, and two parameters are correlated.
+SAMPLE = {"log_partition": "learned", "precision": 0.2, "mass": "dense"}
 
 
 def _pair_potential(values: Mapping[str, Array], fluid: Fluid) -> dict[str, cg.Derived]:

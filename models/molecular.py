@@ -75,6 +75,7 @@ TABLES = {"pair": "table", "bond": "table", "angle": "table", "dihedral": "table
 #: Options that suit a method better than the model's own defaults.
 METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "mcem": {"correlated": "thin"},
+    "nuts": {"correlated": "thin", "prior": "normal"},
     "dbi": {**TABLES, "prior": "flat"},
     "ibi": {**TABLES, "prior": "flat"},
     "imc": {**TABLES, "prior": "flat"},
@@ -362,7 +363,7 @@ def system(options: Options = Options(), data: xr.Dataset | None = None) -> cg.S
         frames=options.frames,
         at_least=1,
         typed=True,
-        method_defaults={"mcem": LIQUID},
+        method_defaults={"mcem": LIQUID, "nuts": {"log_partition": "learned", "precision": 0.2}},
         units={"theta_c": "kcal/mol", "sigma2": "angstrom^2", **sizes},
         derived=partial(_potentials, molecules=m, known=known_of(data)),
     )

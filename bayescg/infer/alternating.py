@@ -25,10 +25,7 @@ from bayescg.samplers.base import Sampler
 
 __all__ = ["Alternating", "Draws", "Options", "State"]
 
-#: Acceptance that moves of a width along with the latents are adapted to (one coordinate, Metropolis).
-ACCEPTED = 0.4
-
-
+TOGETHER = 32  # frames whose statistics are summed at once
 SHORT = 6  # deepest tree of warm-up, where steps are still far too short
 
 
@@ -37,7 +34,6 @@ class State(NamedTuple):
 
     hmc: Any  # NumPyro's
     latent: Any  # a sampler's state of all frames, or None where the data hold the latents
-    widths: Array  # (chain, fine), log of the proposals' widths
 
 
 class Draws(NamedTuple):
@@ -70,7 +66,6 @@ class Alternating:
     """What moves chains of parameters and latents of one data set; compiled once.
 
     :param sampler: kernel of q_i.
-    :param complete: puts sites into configurations that the data lack.
     """
 
     program: Program
@@ -78,19 +73,11 @@ class Alternating:
     x: Array
     conditions: dict[str, Array]
     options: Options
-    complete: Callable[[Array, Array], Array] | None = None
 
     @property
     def observed(self) -> bool:
         """Whether the data hold the latents: then only NUTS moves."""
         return self.program.sites.latent_observed
-
-    @cached_property
-    def fine(self) -> np.ndarray:
-        """Coordinates of u that set the width of a normal likelihood: they can move along with the latents."""
-        if self.observed or self.program.kept is not None or len(self.program.latent_shape) == 1:
-            return np.zeros(0, int)
-        return likelihood_coordinates(self.program, self.x, self.conditions)
 
     def natural(self, u: Array) -> Array:
         """Natural parameters times beta, ``(term,)``."""
@@ -105,9 +92,32 @@ class Alternating:
         potential = self.program.boltzmann(u, self.x, self.conditions).potential
         return jnp.sum(potential.statistics(latent.T), -1)
 
+    @cached_property
+    def seen(self) -> Array:
+        """Statistics of latents that the data hold, of all frames together, ``(term,)``; a few frames at a time."""
+        blank = jnp.zeros(self.program.size)
+        total = jax.jit(self.summed)
+        where = self.held(None)
+        parts = [total(blank, where[i : i + TOGETHER]) for i in range(0, len(where), TOGETHER)]
+        return jnp.sum(jnp.stack(parts), 0)
+
     def log_prior(self, u: Array) -> Array:
         """Log prior of u, with the Jacobian."""
         return self.program.log_prior(u, self.x, self.conditions) + self.program.log_jacobian(u)
+
+    @cached_property
+    def _told(self) -> bool:
+        """Whether the likelihood says anything of u."""
+        if not self.observed:
+            return True
+        if self.program.kept is not None:
+            return False
+        return likelihood_coordinates(self.program, self.x, self.conditions).size > 0
+
+    def _likelihood(self, u: Array, latent: Array) -> Array:
+        if not self._told:
+            return jnp.zeros(())
+        return jnp.sum(self.program.log_likelihood(u, latent, self.x, self.conditions))
 
     def _potential(self, partition: Any, total: Array, latent: Array) -> Callable[[Array], Array]:
         def energy(u: Array) -> Array:
@@ -116,8 +126,7 @@ class Alternating:
             log_joint = beta * boltzmann.potential.natural() @ total - len(self.x) * partition(
                 boltzmann.potential, beta
             )
-            likelihood = self.program.log_likelihood(u, latent, self.x, self.conditions)
-            value = -(log_joint + jnp.sum(likelihood) + self.log_prior(u))
+            value = -(log_joint + self._likelihood(u, latent) + self.log_prior(u))
             return jnp.where(jnp.isnan(value), jnp.inf, value)
 
         return energy
@@ -141,8 +150,10 @@ class Alternating:
             states = [self.placed(k) for k in jax.random.split(place, chains)]
             latent = jax.tree.map(lambda *a: jnp.stack(a), *states)
         keys = jax.random.split(key, chains)
+        if self.observed:
+            _ = self.seen, self._told  # found now: what is compiled takes them for constants
         state = self._begin(keys, u, latent, partition, inverse_mass)
-        return State(state, latent, jnp.full((chains, self.fine.size), -2.0))
+        return State(state, latent)
 
     @cached_property
     def _begin(self) -> Callable[..., Any]:
@@ -150,6 +161,7 @@ class Alternating:
 
         def one(key: Array, u: Array, latent: Any, partition: Any, inverse_mass: Any) -> Any:
             where = self.held(latent)
+            total = self.seen if self.observed else self.summed(u, where)
             return self._kernels[0](
                 u,
                 o.warmup,
@@ -158,7 +170,7 @@ class Alternating:
                 max_tree_depth=(min(o.max_tree_depth, SHORT), o.max_tree_depth),
                 trajectory_length=None,
                 inverse_mass_matrix=inverse_mass,
-                model_args=(partition, self.summed(u, where), where),
+                model_args=(partition, total, where),
                 rng_key=key,
             )
 
@@ -177,13 +189,8 @@ class Alternating:
         return jnp.asarray(shrunk * draws.var(0) + floor)
 
     def placed(self, key: Array) -> Any:
-        if self.sampler.at is None:
-            return self.sampler.init(key, len(self.x))
-        x = self.x
-        if self.complete is not None:
-            key, k = jax.random.split(key)
-            x = self.complete(k, x)
-        return self.sampler.at(key, x.T)
+        """Chains of all frames' latents, where the sampler has them begin."""
+        return self.sampler.init(key, len(self.x))
 
     def held(self, latent: Any) -> Array:
         if self.observed:
@@ -202,82 +209,41 @@ class Alternating:
 
         return jax.lax.scan(move, latent, jax.random.split(key, moves))[0]
 
-    def breathed(
-        self, key: Array, u: Array, latent: Any, log_width: Array, gain: Array
-    ) -> tuple[Array, Any, Array]:
-        r"""A move of the likelihood's width that takes the latents along, :math:`X - x \propto \sigma`.
-
-        Given X a width of N frames is known far better than given x alone, and moves of one at a time
-        barely get on. With :math:`e = (X - x)/\sigma` held (the non-centred form), the likelihood and the
-        Jacobian of X cancel and :math:`p(u)\prod_i p_c(x_i + \sigma e_i)` is left.
-        """
-        for i, at in enumerate(self.fine):
-            k_step, k_accept, key = jax.random.split(key, 3)
-            step = jnp.exp(log_width[i]) * jax.random.normal(k_step, (), u.dtype)
-            there = u.at[at].add(step)
-            before, after = (self.program.pull(v, self.x, self.conditions) for v in (u, there))
-            old = self._wide(latent)
-            ratio = jnp.sqrt(before.stiffness / after.stiffness)[:, None, None]
-            new = after.centre + ratio * (old - before.centre)
-            eta = self.natural(u)
-            change = eta @ (self.summed(u, new) - self.summed(u, old))
-            change = change + self.log_prior(there) - self.log_prior(u)
-            accept = jnp.log(jax.random.uniform(k_accept, (), u.dtype)) < change
-            u = jnp.where(accept, there, u)
-            moved = latent._replace(x=new.T.astype(latent.x.dtype))
-            latent = jax.tree.map(partial(jnp.where, accept), moved, latent)
-            rate = jnp.minimum(1.0, jnp.exp(jnp.nan_to_num(change, nan=-jnp.inf)))
-            log_width = log_width.at[i].add(gain * (rate - ACCEPTED))
-        return u, latent, log_width
-
-    def _turn(
-        self, key: Array, state: State, partition: Any, gain: Array
-    ) -> tuple[State, tuple[Array, ...]]:
+    def _turn(self, key: Array, state: State, partition: Any) -> tuple[State, tuple[Array, ...]]:
         """Latents of every chain, then parameters."""
-        chains = state.hmc.z.shape[0]
 
         def latents(args: Any) -> Any:
-            key, u, latent, widths = args
-            k_move, k_breathe = jax.random.split(key)
-            latent = self.moved(k_move, u, latent, self.options.moves)
-            u, latent, widths = self.breathed(k_breathe, u, latent, widths, gain)
+            key, u, latent = args
+            latent = self.moved(key, u, latent, self.options.moves)
             where = self._wide(latent)
-            return u, latent, widths, self.summed(u, where), where
+            return latent, self.summed(u, where), where
 
+        u = state.hmc.z
         if self.observed:
-            where = self.held(None)
-            u, latent, widths = state.hmc.z, None, state.widths
-            total = jnp.broadcast_to(
-                self.summed(u[0], where), (chains, *self.summed(u[0], where).shape)
-            )
-            held = jnp.broadcast_to(where, (chains, *where.shape))
+            latent, total, held = None, self.seen, self.held(None)
         else:
-            keys = jax.random.split(key, chains)
-            each = (keys, state.hmc.z, state.latent, state.widths)
-            # Kernels of particles batch over frames already; of lattices all chains go at once.
-            mapped = jax.vmap(latents) if self.sampler.at is None else partial(jax.lax.map, latents)
-            u, latent, widths, total, held = mapped(each)
+            keys = jax.random.split(key, len(u))
+            # Batches of spins are wide enough: chains go one after the other.
+            latent, total, held = jax.lax.map(latents, (keys, u, state.latent))
 
         def parameters(hmc_state: Any, u: Array, total: Array, where: Array) -> Any:
             value, slope = jax.value_and_grad(self._potential(partition, total, where))(u)
             fresh = hmc_state._replace(z=u, potential_energy=value, z_grad=slope)
             return self._kernels[1](fresh, model_args=(partition, total, where))
 
-        new = jax.vmap(parameters)(state.hmc, u, total, held)
+        each = None if self.observed else 0
+        new = jax.vmap(parameters, in_axes=(0, 0, each, each))(state.hmc, u, total, held)
         told = (new.z, -new.potential_energy, new.diverging, new.num_steps)
-        return State(new, latent, widths), (*told, new.accept_prob, new.energy)
+        return State(new, latent), (*told, new.accept_prob, new.energy)
 
     @cached_property
     def _run(self) -> Callable[..., Any]:
         @partial(jax.jit, static_argnames="turns")
-        def run(key: Array, state: State, partition: Any, first: Array, turns: int) -> Any:
-            def turn(state: State, k: Any) -> Any:
-                key, i = k
-                fades = jnp.where(i < self.options.warmup, (i + 1.0) ** -0.6, 0.0)
-                return self._turn(key, state, partition, fades)
+        def run(key: Array, state: State, partition: Any, turns: int) -> Any:
+            def turn(state: State, k: Array) -> Any:
+                return self._turn(k, state, partition)
 
-            count = first + jnp.arange(turns)
-            return jax.lax.scan(turn, state, (jax.random.split(key, turns), count))
+            return jax.lax.scan(turn, state, jax.random.split(key, turns))
 
         return run
 
@@ -294,7 +260,7 @@ class Alternating:
     ) -> tuple[State, Draws]:
         """Go on for some turns.
 
-        :param first: turns taken before: warm-up ends with that of the options.
+        :param first: turns taken before.
         :param block: turns between two words of progress.
         """
         parts: list[tuple[np.ndarray, ...]] = []
@@ -302,11 +268,7 @@ class Alternating:
         while done < turns:
             size = min(block, turns - done)
             state, out = self._run(
-                jax.random.fold_in(key, first + done),
-                state,
-                partition,
-                jnp.asarray(first + done),
-                size,
+                jax.random.fold_in(key, first + done), state, partition, turns=size
             )
             parts.append(tuple(np.asarray(a) for a in out))
             done += size

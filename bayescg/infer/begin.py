@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import jax
 from jax import Array
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +13,7 @@ from bayescg.infer.marginal import check_exact
 from bayescg.infer.program import Program, ProgramError, read_program
 from bayescg.system import Batch, System
 
-__all__ = ["is_exact", "origin", "program_of"]
+__all__ = ["all_seen", "is_exact", "origin", "program_of", "restricted"]
 
 
 def program_of(
@@ -44,6 +45,30 @@ def program_of(
             f"{system.name} has {program.states} hidden states, which nuts alone sums out: use -m nuts."
         )
     return program
+
+
+def all_seen(system: System, batch: Batch) -> dict[str, np.ndarray]:
+    """The latent of a program whose data are all of it: a Dirac map that drops no site."""
+    program = program_of(system, batch)
+    if program.kept is None or len(program.kept) < program.latent_shape[0]:
+        return {}
+    order = np.argsort(program.kept)
+    return {program.sites.latent: batch.x[:, :, order]}
+
+
+def restricted(system: System, batch: Batch, key: Array, method: str) -> dict[str, np.ndarray]:
+    """Values that a program is conditioned on where its latent is X = R(x), as by REM.
+
+    :param method: that needs them, for the message.
+    :raises ValueError: if the system names no restriction map.
+    """
+    restriction = system.restriction
+    if restriction is None:
+        raise ValueError(f"{system.name} has no fine-to-coarse map, which {method} needs.")
+    x = jnp.asarray(batch.x, float)
+    keys = jax.random.split(key, len(x))
+    X = np.stack([np.asarray(restriction(x[m], key=keys[m])) for m in range(len(x))])
+    return {"X": X, **{k: np.full(len(x), v) for k, v in system.dirac.items()}}
 
 
 def origin(system: System, program: Program, x: np.ndarray, path: str | None = None) -> np.ndarray:

@@ -32,7 +32,6 @@ class ExchangeState(NamedTuple):
 
     u: Array
     latent: Any  # of all frames, or None where the data hold the latents
-    widths: Array  # (chain, fine), of moves along with the latents
     log_scale: Array  # of proposals, a scalar that all chains share
     root: Array  # (u, u), a root of the covariance that proposals have the shape of
 
@@ -43,8 +42,7 @@ class Exchange:
 
     :param moving: what moves latents, and its densities.
     :param sampler: kernel of p_c.
-    :param sweeps: in which auxiliary configurations are made: spins are cooled, sites in space move on from the
-        latents (which is approximate unless it is long).
+    :param sweeps: in which auxiliary configurations are cooled.
     """
 
     moving: Alternating
@@ -63,53 +61,40 @@ class Exchange:
             latent = jax.tree.map(lambda *a: jnp.stack(a), *states)
         scale = np.log(2.38 / np.sqrt(size)) + (np.log(0.1) if covariance is None else 0.0)
         root = jnp.eye(size) if covariance is None else jnp.linalg.cholesky(jnp.asarray(covariance))
-        widths = jnp.full((len(u), moving.fine.size), -2.0)
-        return ExchangeState(jnp.asarray(u), latent, widths, jnp.asarray(scale), root)
+        return ExchangeState(jnp.asarray(u), latent, jnp.asarray(scale), root)
 
-    def _auxiliary(self, key: Array, u: Array, where: Array) -> Array:
+    def _auxiliary(self, key: Array, u: Array) -> Array:
         """Summed statistics of as many configurations of p_c(u) as there are frames, ``(term,)``."""
         m = self.moving
         boltzmann = m.program.boltzmann(u, m.x, m.conditions)
         potential, beta = boltzmann.potential, jnp.asarray(boltzmann.beta)
-        if self.sampler.at is None:
-            state = cooled(self.sampler, key, len(m.x), potential, beta, self.sweeps)
-        else:
-            k_at, key = jax.random.split(key)
-            ready = self.sampler.prepare(potential, beta)
-
-            def move(state: Any, k: Array) -> tuple[Any, None]:
-                return self.sampler.step(k, state, *ready)[0], None
-
-            begin = self.sampler.at(k_at, where.T)
-            state = jax.lax.scan(move, begin, jax.random.split(key, self.sweeps))[0]
+        state = cooled(self.sampler, key, len(m.x), potential, beta, self.sweeps)
         return jnp.sum(potential.statistics(state.x.astype(u.dtype)), -1)
 
     def _turn(self, key: Array, state: ExchangeState, gain: Array) -> tuple[ExchangeState, Any]:
         m = self.moving
 
         def one(args: Any) -> Any:
-            key, u, latent, widths = args
-            k_move, k_breathe, k_step, k_y, k_accept = jax.random.split(key, 5)
+            key, u, latent = args
+            k_move, k_step, k_y, k_accept = jax.random.split(key, 4)
             if not m.observed:
                 latent = m.moved(k_move, u, latent, m.options.moves)
-                u, latent, widths = m.breathed(k_breathe, u, latent, widths, gain)
             where = m.held(latent)
             step = state.root @ jax.random.normal(k_step, u.shape, u.dtype)
             there = u + jnp.exp(state.log_scale) * step
-            total = m.summed(u, where) - self._auxiliary(k_y, there, where)
+            total = m.summed(u, where) - self._auxiliary(k_y, there)
             change = (m.natural(there) - m.natural(u)) @ total
             for sign, v in ((1.0, there), (-1.0, u)):
                 fine = m.program.log_likelihood(v, where, m.x, m.conditions)
                 change = change + sign * (jnp.sum(fine) + m.log_prior(v))
             rate = jnp.minimum(1.0, jnp.exp(jnp.nan_to_num(change, nan=-jnp.inf)))
             accept = jax.random.uniform(k_accept, (), u.dtype) < rate
-            return jnp.where(accept, there, u), latent, widths, rate
+            return jnp.where(accept, there, u), latent, rate
 
-        each = (jax.random.split(key, len(state.u)), state.u, state.latent, state.widths)
-        mapped = jax.vmap(one) if self.sampler.at is None else partial(jax.lax.map, one)
-        u, latent, widths, rate = mapped(each)
+        each = (jax.random.split(key, len(state.u)), state.u, state.latent)
+        u, latent, rate = jax.lax.map(one, each)
         log_scale = state.log_scale + gain * (jnp.mean(rate) - ACCEPTED)
-        return ExchangeState(u, latent, widths, log_scale, state.root), (u, rate)
+        return ExchangeState(u, latent, log_scale, state.root), (u, rate)
 
     @cached_property
     def _run(self) -> Callable[..., Any]:

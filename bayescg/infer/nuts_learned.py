@@ -1,5 +1,6 @@
-"""NUTS where log Z is learned from simulations, or not needed: latents are sampled, not summed out."""
+"""NUTS where log Z is learned from simulations; latents are sampled, or seen."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 import time
@@ -16,13 +17,13 @@ from bayescg.infer.nuts import NUTSResult, check_proper
 from bayescg.infer.options import NUTSOptions
 from bayescg.infer.program import Program, warn_of_single_precision
 from bayescg.infer.progress import Progress, Silent
-from bayescg.infer.references import Learned, Rules, Simulation, learned, outside_of
+from bayescg.infer.references import Rules, Simulation, judged, learned
+from bayescg.infer.score_start import by_score_matching
 from bayescg.system import Batch, System
 
 __all__ = ["run_learned"]
 
 SPREAD = 0.1  # of the first chains about the start, in unconstrained coordinates
-JUDGED = 400  # draws at which log Z is judged
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +35,20 @@ class _Member:
     conditions: dict[str, Array]
     start: np.ndarray
 
+    @property
+    def latent(self) -> np.ndarray:
+        """Latents that are seen, ``(frame, site, ...)``."""
+        return np.asarray(self.program.fixed[self.program.sites.latent])
 
-def _members(program: Program, batch: Batch, start: np.ndarray) -> list[_Member]:
+
+def _members(
+    program: Program, batch: Batch, start: np.ndarray, fixed: Mapping[str, np.ndarray]
+) -> list[_Member]:
     out = []
     for m in range(len(batch.x)):
+        own = program.given({k: jnp.asarray(v[m], float) for k, v in fixed.items()})
         given = {k: jnp.asarray(v[m], float) for k, v in batch.conditions.items()}
-        out.append(_Member(program, jnp.asarray(batch.x[m], float), given, start[m]))
+        out.append(_Member(own, jnp.asarray(batch.x[m], float), given, start[m]))
     return out
 
 
@@ -51,22 +60,26 @@ def run_learned(
     key: Array,
     options: NUTSOptions,
     progress: Progress | None = None,
+    *,
+    fixed: Mapping[str, np.ndarray] | None = None,
 ) -> NUTSResult:
     """Sample the posterior of every member, log Z reweighted from simulations where its own draws went.
 
-    :param start: where chains start, ``(member, u)``, spread by a tenth.
+    :param start: where chains start, ``(member, u)``, spread by a tenth; of sites in space where the search for
+        the mode starts.
+    :param fixed: values that the program is conditioned on, with a leading member axis.
     :raises ProgramError: for a likelihood that does not factorise over coarse sites, or a prior as for ``run_nuts``.
     """
     warn_of_single_precision()
     progress = progress or Silent()
     began = time.monotonic()
-    members = _members(program, batch, start)
+    members = _members(program, batch, start, fixed or {})
     check_proper(program)
     if not program.sites.latent_observed:
         check_factorises(program, members[0].x, members[0].conditions)
-    rules = Rules(precision=options.precision)
+    rules = Rules.of(system.sampler, options.precision)
     found: list[Draws] = []
-    rows: dict[str, list[float]] = {k: [] for k in ("references", "outside", "error")}
+    rows: dict[str, list[float]] = {k: [] for k in ("references", "outside", "error", "shift")}
     for m, (member, k) in enumerate(zip(members, jax.random.split(key, len(members)), strict=True)):
         tell = partial(_told, progress, m, len(members))
         draws, log_z = _one(system, member, k, rules, options, tell)
@@ -105,15 +118,18 @@ def _one(
     """One member: references first, then the run that is kept."""
     k_start, k_learn, k_begin, k_warm, k_run = jax.random.split(key, 5)
     kernel = system.latent_sampler or system.sampler
-    make = partial(
-        Alternating, member.program, kernel, member.x, member.conditions, complete=system.complete
-    )
     rule = Options(o.warmup, o.target_accept, o.max_tree_depth, o.mass == "dense", o.moves)
-    chains = make(rule)
-    simulation = Simulation(member.program, system.sampler, member.x, member.conditions, rules)
-    u = member.start + SPREAD * np.asarray(
-        jax.random.normal(k_start, (o.chains, member.program.size))
-    )
+    chains = Alternating(member.program, kernel, member.x, member.conditions, rule)
+    # Of sites in space: HMC, whose ensemble is exact whatever its step.
+    sampler = system.sampler if system.sampler.at is None else kernel
+    simulation = Simulation(member.program, sampler, member.x, member.conditions, rules)
+    start = member.start
+    if sampler.at is not None and o.start is None:
+        tell("score matching", 0.0, {})
+        start = by_score_matching(member.program, member.latent, member.x, member.conditions, start)
+    u = np.tile(start, (o.chains, 1))
+    if sampler.at is None:
+        u = u + SPREAD * np.asarray(jax.random.normal(k_start, u.shape))
     log_z = learned(chains, simulation, k_learn, u, tell=partial(tell, "log Z"))
     state = chains.start(
         k_begin,
@@ -126,20 +142,11 @@ def _one(
     state, draws = chains.run(
         k_run, state, log_z.partition, o.samples, first=o.warmup, tell=partial(tell, "nuts")
     )
-    return draws, _judged(chains, log_z, draws, rules)
-
-
-def _judged(chains: Alternating, log_z: Learned, draws: Draws, rules: Rules) -> dict[str, float]:
-    """What log Z is worth where the draws are."""
     flat = draws.u.reshape(-1, draws.u.shape[-1])
-    some = flat[:: max(1, len(flat) // JUDGED)]
-    natural = jax.jit(jax.vmap(chains.natural))(jnp.asarray(some))
-    frames = len(chains.x)
-    first, second = (np.asarray(jax.lax.map(half.at, natural)) for half in log_z.halves)
-    # The error of a mean is half of the difference of its halves; what is the same everywhere does not matter.
-    error = 0.5 * frames * float(np.std(first - second))
-    return {
+    outside, found = judged(chains, simulation, log_z, flat)
+    return draws, {
         "references": float(len(log_z.references)),
-        "outside": float(np.mean(outside_of(log_z.partition, natural, rules.enough(frames)))),
-        "error": error,
+        "outside": outside,
+        "error": found.error,
+        "shift": found.shift,
     }

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from bayescg.infer.begin import origin, program_of
+from bayescg.infer.begin import all_seen, origin, program_of, restricted
 from bayescg.infer.fit import Fit, Table
 from bayescg.infer.nuts import NUTSResult, run_nuts
 from bayescg.infer.nuts_learned import run_learned
@@ -25,7 +25,7 @@ from bayescg.system import Batch, System
 __all__ = ["NUTS", "NUTSOptions", "nuts"]
 
 
-WRONG = 0.25  # standard deviation of the log posterior's error over draws, the most that may be
+WRONG = 0.25  # standard error of a posterior mean by log Z, in posterior sd, the most that may be
 STARTS = 8  # of each chain where hidden states make many modes
 OUTSIDE = 0.01  # fraction of draws that may have too few samples behind log Z
 
@@ -43,9 +43,10 @@ class NUTS:
         from bayescg.results import diagnostics, to_dataset
 
         batch = self.system.batch(self.data)
-        program = program_of(self.system, batch, pooled=True, states=True)
         o = self.options
         exact = o.log_partition == "exact"
+        fixed = {} if exact else self._seen(batch, jax.random.fold_in(key, 1))
+        program = program_of(self.system, batch, fixed, pooled=True, states=True)
         if not exact and program.shared:
             raise ValueError(
                 "log_partition=learned is for members on their own; allowed for a program whose parameters members "
@@ -54,10 +55,6 @@ class NUTS:
         if program.shared and program.sites.state is not None:
             raise ValueError(
                 "members that share parameters cannot have hidden states too; allowed is either, another -s prior."
-            )
-        if not exact and self.system.sampler.at is not None:
-            raise ValueError(
-                "log_partition=learned is for lattices; allowed for sites in space is exact, where it is known."
             )
         if not exact and program.sites.state is not None:
             raise ValueError(
@@ -81,7 +78,7 @@ class NUTS:
             )
         else:
             first = origin(self.system, program, batch.x, o.start)
-            result = run_learned(self.system, program, batch, first, key, o, progress)
+            result = run_learned(self.system, program, batch, first, key, o, progress, fixed=fixed)
         draws, notes, groups = result.u, [], {}
         if program.sites.state is not None:
             members = _labelled(program, batch, result, key)
@@ -93,12 +90,11 @@ class NUTS:
         ess = np.minimum(
             *(np.asarray(found[k]["u"].min("parameter")) for k in ("ess_bulk", "ess_tail"))
         )
-        divergent = result.stats["diverging"].sum(
-            (0, 1)
-        )  # by member, or of all where they are pooled
+        # By member, or of all where they are pooled.
+        divergent = result.stats["diverging"].sum((0, 1))
         # R-hat and the effective sample size as Vehtari et al., Bayesian Anal. 16, 667 (2021), ask for.
         good = (rhat < 1.01) & (ess >= 100 * o.chains) & (divergent == 0)
-        messages = list(dict.fromkeys(notes))
+        messages = list(dict.fromkeys([*batch.notices, *notes]))
         if not good.all():
             at = np.flatnonzero(~good)
             messages.append(
@@ -116,12 +112,12 @@ class NUTS:
                 f"{log_z['outside'][at].max():.0%} of the draws have too few samples behind them; raise -M precision, "
                 "start nearer (-M start), use more frames, or a tighter prior."
             )
-        if log_z and (log_z["error"] > WRONG).any():
-            at = np.flatnonzero(log_z["error"] > WRONG)
+        if log_z and (log_z["shift"] > WRONG).any():
+            at = np.flatnonzero(log_z["shift"] > WRONG)
             good[at] = False
             messages.append(
-                f"log Z is uncertain for {members_in_words(batch, at)}: its error moves the log posterior of "
-                f"draws by {log_z['error'][at].max():.2f}, and means by up to as many sd; lower -M precision."
+                f"log Z is uncertain for {members_in_words(batch, at)}: its Monte Carlo error moves posterior means by "
+                f"up to {log_z['shift'][at].max():.2f} sd; lower -M precision, or use fewer frames."
             )
         stats = {
             k: Table(("chain", "draw", "member")[: v.ndim], v, text)
@@ -143,7 +139,7 @@ class NUTS:
             draws=draws,
             mode=None,
             approximation=(
-                "NUTS, log Z learned by reweighting, latents sampled"
+                f"NUTS, log Z learned by reweighting, {_latents(program.sites.latent_observed)}"
                 if log_z
                 else "NUTS, latents and hidden states summed out exactly; labels by Stephens's relabelling"
                 if program.sites.state is not None
@@ -154,6 +150,7 @@ class NUTS:
             messages=tuple(messages),
             seconds=result.seconds,
             exact=exact,
+            fixed=fixed,
             groups={"sample_stats": stats, **groups},
             options=o,
             key=key,
@@ -164,6 +161,28 @@ class NUTS:
                 **{f"log_partition_{k}": float(v.max()) for k, v in log_z.items()},
             },
         )
+
+    def _seen(self, batch: Batch, key: Array) -> dict[str, np.ndarray]:
+        """What the program is conditioned on: latents that the data hold, or that shall be theirs.
+
+        :raises ValueError: for sites in space that would have to be sampled, or a system without a map R.
+        """
+        system = self.system
+        fixed = all_seen(system, batch)
+        if fixed:
+            return fixed
+        if self.options.latents == "data":
+            return restricted(system, batch, key, "latents=data")
+        if system.sampler.at is not None:
+            raise ValueError(
+                f"log_partition=learned does not sample latent sites in space, which {system.name} has; allowed is "
+                "latents=data, which takes them for the data's, or exact, where log Z is known."
+            )
+        return {}
+
+
+def _latents(seen: bool) -> str:
+    return "X = R(x)" if seen else "latents sampled"
 
 
 def _labelled(program: Program, batch: Batch, result: NUTSResult, key: Array) -> list[Labelled]:

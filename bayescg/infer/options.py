@@ -1,7 +1,7 @@
 """Options of the methods, as users set them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar
 
 from bayescg.infer.robbins_monro import RobbinsMonro
@@ -196,6 +196,10 @@ class MCEMOptions:
         )
 
 
+#: Options of NUTS that go with a log Z that is learned.
+LEARNED = ("latents", "moves", "precision", "start")
+
+
 @dataclass(frozen=True)
 class NUTSOptions:
     """Options of NUTS."""
@@ -210,14 +214,19 @@ class NUTSOptions:
     )
     log_partition: Literal["exact", "learned"] = option(
         "exact",
-        "log Z: exact, latents summed out; or learned from simulations where the draws go, latents sampled (lattices)",
+        "log Z: exact, latents summed out; or learned from simulations where the draws go",
     )
-    moves: int = option(4, "moves of the latents between two transitions (learned)")
+    latents: Literal["sampled", "data"] = option(
+        "sampled",
+        "sampled beside the parameters (lattices), or taken to be the data's, X = R(x), as by REM (learned)",
+    )
+    moves: int = option(4, "moves of the latents between two transitions (learned, sampled)")
     precision: float = option(
         0.05, "bias that the error of log Z may cause, in posterior sd (learned)"
     )
     start: str | None = option(
-        None, "a result of the same model, where chains start; none: the model's start (learned)"
+        None,
+        "a result of the same model, where chains start; none: the model's start, or score matching (learned)",
     )
 
     def __post_init__(self) -> None:
@@ -227,5 +236,15 @@ class NUTSOptions:
             )
         if self.moves < 1 or self.precision <= 0.0:
             raise ValueError("moves must be at least 1, and precision positive.")
+        if self.log_partition == "exact":
+            idle = [
+                f.name
+                for f in fields(self)
+                if f.name in LEARNED and getattr(self, f.name) != f.default
+            ]
+            if idle:
+                raise ValueError(
+                    f"{', '.join(idle)} can be set with log_partition=learned only; an exact log Z has no use for it."
+                )
         if not 0.0 < self.target_accept < 1.0:
             raise ValueError(f"target_accept must lie between 0 and 1, got {self.target_accept}.")

@@ -12,16 +12,21 @@ import numpy as np
 
 from bayescg.distributions.log_partition.multistate import Multistate, multistate
 from bayescg.infer.alternating import Alternating, State
+from bayescg.infer.precision import GROUPS, Precision, precision_of
 from bayescg.infer.program import Program
 from bayescg.samplers.base import Sampler, cooled
 
-__all__ = ["Learned", "Rules", "Simulation", "learned", "outside_of"]
+__all__ = ["Learned", "Rules", "Simulation", "judged", "learned"]
 
 
 TEMPERED = (0.0, 0.25, 0.5, 0.7, 0.85)  # of the first reference's coupling: copies of it
 REACHED = 30.0  # effective samples that a new reference has from the others
 STRIDE = 1.5  # and standard deviations that it is from the nearest, at most
 STEPS = 24  # lengths of the way to a new reference that are tried, each 0.8 of the one before
+NEAR = 0.5  # standard deviations of the statistics, to which Newton's steps come of the posterior's mode
+APPROACH = 30  # such steps, at most
+APART = 2.0  # posterior standard deviations about the mode in which chains start
+JUDGED = 400  # draws at which log Z is judged
 
 
 @dataclass(frozen=True)
@@ -29,11 +34,14 @@ class Rules:
     """How references are simulated and chosen.
 
     :param chains: of each reference, ``samples`` of each chain, ``thin`` moves apart and ``lead`` before them.
+    :param follow: moves before them of chains that come from another reference (sites in space; spins are cooled).
     :param precision: bias of a parameter's posterior mean that the error of log Z may cause, in posterior
         standard deviations.
+    :param measured: go on until the bias, measured by leaving out groups of chains, is below the precision; else it is
+        taken from the number of samples, as if they were independent.
     :param each: references that a round adds at most.
     :param turns: of the chains in a round.
-    :param room: samples that what is compiled first has room for.
+    :param room: samples, and references, that what is compiled first has room for.
     :param outside: fraction of draws that may have too few samples behind them.
     """
 
@@ -41,12 +49,30 @@ class Rules:
     samples: int = 64
     thin: int = 3
     lead: int = 200
+    follow: int = 200
     precision: float = 0.05
+    measured: bool = False
     each: int = 8
     turns: int = 200
     rounds: int = 30
-    room: int = 4096
+    room: tuple[int, int] = (4096, 64)
     outside: float = 0.002
+
+    @staticmethod
+    def of(sampler: Sampler, precision: float) -> "Rules":
+        """Those of lattices, or of sites in space, whose moves are trajectories and whose samples all differ."""
+        if sampler.at is None:
+            return Rules(precision=precision)
+        return Rules(
+            chains=64,
+            samples=32,
+            thin=8,
+            lead=60,
+            follow=10,
+            precision=precision,
+            measured=True,
+            room=(16384, 16),
+        )
 
     def enough(self, frames: int) -> float:
         r"""Effective samples behind log Z that are enough.
@@ -72,7 +98,7 @@ class Simulation:
     def _sampled(self) -> Callable[..., Any]:
         r = self.rules
 
-        def one(key: Array, u: Array, heat: Array, state: Any) -> Any:
+        def one(key: Array, u: Array, heat: Array, state: Any, lead: Array) -> Any:
             boltzmann = self.program.boltzmann(u, self.x, self.conditions)
             potential, beta = boltzmann.potential, heat * jnp.asarray(boltzmann.beta)
             ready = self.sampler.prepare(potential, beta)
@@ -88,30 +114,40 @@ class Simulation:
             if self.sampler.at is None:
                 state = cooled(self.sampler, k_cool, r.chains, potential, beta, r.lead)
             else:
-                state, _ = jax.lax.scan(move, state, jax.random.split(k_cool, r.lead))
+                state = jax.lax.fori_loop(
+                    0, lead, lambda i, s: move(s, jax.random.fold_in(k_cool, i))[0], state
+                )
             state, phi = jax.lax.scan(take, state, jax.random.split(key, r.samples))
             return state, jnp.moveaxis(phi, 1, 2).reshape(-1, phi.shape[1])  # (sample, term)
 
         return jax.jit(one)
 
-    def start(self, key: Array, latents: Any) -> Any:
-        """Chains of sites in space, where latents ``(axis, site, chain)`` are; None of spins, which are cooled."""
-        if self.sampler.at is None:
-            return None
+    def start(self, key: Array, latents: Array) -> Any:
+        """Chains of sites in space, where latents ``(axis, site, frame)`` are."""
+        assert self.sampler.at is not None
         at = jnp.arange(self.rules.chains) % latents.shape[-1]
         return self.sampler.at(key, latents[..., at])
 
     def run(
-        self, key: Array, u: np.ndarray, state: Any, heat: np.ndarray | None = None
+        self,
+        key: Array,
+        u: np.ndarray,
+        state: Any,
+        heat: np.ndarray | None = None,
+        *,
+        first: bool = False,
     ) -> tuple[Any, np.ndarray]:
         """Statistics ``(reference, sample, term)`` at ``u (reference, u)``; chains go from one to the next.
 
         :param heat: what beta is multiplied by, ``(reference,)``; None: nothing.
+        :param first: chains are at no reference yet.
         """
         out = []
+        lead = self.rules.lead if first else self.rules.follow
         heat = np.ones(len(u)) if heat is None else heat
         for k, v, h in zip(jax.random.split(key, len(u)), u, heat, strict=True):
-            state, phi = self._sampled(k, jnp.asarray(v), jnp.asarray(h), state)
+            state, phi = self._sampled(k, jnp.asarray(v), jnp.asarray(h), state, jnp.asarray(lead))
+            lead = self.rules.follow
             out.append(np.asarray(phi))
         return state, np.stack(out)
 
@@ -120,11 +156,23 @@ class Learned(NamedTuple):
     """log Z and what was done for it."""
 
     partition: Multistate
-    halves: tuple[Multistate, Multistate]  # the same from either half of the chains
+    natural: np.ndarray  # (reference, term), beta times natural parameters
+    statistics: np.ndarray  # (reference, sample, term)
     state: State  # chains where the last round left them
     references: np.ndarray  # (reference, u)
     outside: np.ndarray  # (round,), fraction of draws without enough samples behind them
     inverse_mass: Array  # of the last round's draws
+
+
+class _Begun(NamedTuple):
+    """The first references, and where chains of the posterior start."""
+
+    at: np.ndarray  # (reference, u)
+    heat: np.ndarray  # (reference,), what beta is multiplied by
+    phi: np.ndarray  # (reference, sample, term)
+    chains: Any  # that are simulated
+    u: np.ndarray  # (chain, u)
+    mass: Array | None  # inverse mass matrix
 
 
 def learned(
@@ -137,59 +185,140 @@ def learned(
 ) -> Learned:
     """Add references where chains of the posterior go, until nothing is left outside.
 
-    :param u: where chains start, ``(chain, u)``; their mean is the first reference.
+    :param u: where chains start, ``(chain, u)``; their mean is the first reference. Of sites in space it is where the
+        search for the posterior's mode starts, about which chains start then.
     """
     rules = simulation.rules
     frames = len(alternating.x)
     enough = rules.enough(frames)
     natural = jax.jit(jax.vmap(alternating.natural))
     latent_key, key = jax.random.split(key)
-    chains: Any = None
-    if simulation.sampler.at is not None:
-        x = alternating.x
-        if alternating.complete is not None:
-            x = alternating.complete(latent_key, x)
-        chains = simulation.start(latent_key, x.T)
-    # Where spins are ordered no sample knows of the states that other couplings would bring.
-    heat = np.array(TEMPERED if simulation.sampler.at is None else ())
-    middle = u.mean(0)[None]
-    at = np.concatenate([np.repeat(middle, len(heat), 0), middle, u])
-    heat = np.concatenate([heat, np.ones(len(at) - len(heat))])
-    room = (rules.room, 64)
-    chains, phi = simulation.run(latent_key, at, chains, heat)
+    if simulation.sampler.at is None:
+        at, heat, phi, chains, u, mass = _cold(simulation, latent_key, u)
+    else:
+        at, heat, phi, chains, u, mass = _approached(alternating, simulation, latent_key, u)
     latent: Any = None
-    mass: Array | None = None
     outside: list[float] = []
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
     values: np.ndarray | None = None
     for turn in range(rules.rounds):
         k_start, k_run, k_more = jax.random.split(jax.random.fold_in(key, turn), 3)
         e = heat[:, None] * np.asarray(natural(jnp.asarray(at)))
-        partition = multistate(e, phi, values=values, room=room)
+        partition = multistate(e, phi, values=values, room=rules.room)
         values = np.asarray(partition.values)[: len(at)]
         state = alternating.start(k_start, jnp.asarray(u), partition, latent, mass)
         state, draws = alternating.run(k_run, state, partition, rules.turns)
         u, latent = np.asarray(state.hmc.z), state.latent
         late = draws.u[:, rules.turns // 2 :].reshape(-1, draws.u.shape[-1])
         mass = alternating.inverse_mass(late)
-        few = outside_of(partition, natural(jnp.asarray(late)), enough)
+        sizes = np.asarray(_sizes(partition, natural(jnp.asarray(late))))
+        few = sizes < enough
         outside.append(float(np.mean(few)))
+        numbers = {"references": float(len(at)), "outside": outside[-1]}
+        result = Learned(partition, e, phi, state, at, np.array(outside), mass)
+        wanted = 0.0
+        if rules.measured and outside[-1] <= rules.outside:
+            numbers["shift"] = judged(alternating, simulation, result, late)[1].shift
+            wanted = len(at) * max(0.0, (numbers["shift"] / rules.precision) ** 2 - 1.0)
         if tell is not None:
-            tell((turn + 1) / rules.rounds, {"references": len(at), "outside": outside[-1]})
-        settled = outside[-1] <= rules.outside and turn > 0
+            tell((turn + 1) / rules.rounds, numbers)
+        settled = outside[-1] <= rules.outside and turn > 0 and wanted == 0.0
         if settled or turn == rules.rounds - 1:  # no references that are in no partition
             break
-        there = late[few]
+        there = late if wanted else late[few]
         if len(there):
-            asked = there[_spread(rng, there, late, rules.each)]
+            if rules.measured and not wanted:  # all samples are near all draws
+                wanted = len(at) * max(0.0, enough / np.median(sizes) - 1.0) + 1.0
+            count = min(rules.each, int(np.ceil(wanted))) if rules.measured else rules.each
+            asked = there[_spread(rng, there, late, count)]
             more = _within(alternating, partition, at, asked)
             chains, new = simulation.run(k_more, more, chains)
             at, phi = np.concatenate([at, more]), np.concatenate([phi, new])
             heat = np.concatenate([heat, np.ones(len(more))])
-    first = np.arange(phi.shape[1]) % rules.chains < rules.chains // 2
-    halves = [multistate(e, phi[:, h], values=values, room=room) for h in (first, ~first)]
-    assert mass is not None
-    return Learned(partition, (halves[0], halves[1]), state, at, np.array(outside), mass)
+    return result
+
+
+def _cold(simulation: Simulation, key: Array, u: np.ndarray) -> _Begun:
+    """References of spins: where chains start, their mean, and its couplings weakened.
+
+    Where spins are ordered no sample knows of the states that other couplings would bring.
+    """
+    heat = np.array(TEMPERED)
+    middle = u.mean(0)[None]
+    at = np.concatenate([np.repeat(middle, len(heat), 0), middle, u])
+    heat = np.concatenate([heat, np.ones(len(at) - len(heat))])
+    chains, phi = simulation.run(key, at, None, heat)
+    return _Begun(at, heat, phi, chains, u, None)
+
+
+def _approached(
+    alternating: Alternating, simulation: Simulation, key: Array, u: np.ndarray
+) -> _Begun:
+    r"""The posterior's mode, nearly, by Newton's steps on the moments of persistent chains.
+
+        Chains begin in the data's configurations. The log posterior has the slope
+        :math:`J^	op(\sum_i\phi(X_i) - N\langle\phi
+    angle)` and the prior's, and the information
+        :math:`N J^	op\operatorname{Cov}[\phi]J` and the prior's, with :math:`J = \partial e/\partial u`. When the next
+        step is one that reweighting reaches, chains of the posterior start about its end.
+
+        :param u: ``(chain, u)``, whose mean is where the search starts.
+    """
+    frames, count = len(alternating.x), len(u)
+    natural = jax.jit(lambda v: (alternating.natural(v), jax.jacobian(alternating.natural)(v)))
+    prior = jax.jit(
+        lambda v: (jax.grad(alternating.log_prior)(v), jax.hessian(alternating.log_prior)(v))
+    )
+    k_at, k_spread, key = jax.random.split(key, 3)
+    chains = simulation.start(k_at, alternating.held(None).T)
+    seen, at = np.asarray(alternating.seen), u.mean(0)
+    for turn in range(APPROACH):
+        chains, phi = simulation.run(
+            jax.random.fold_in(key, turn), at[None], chains, first=turn == 0
+        )
+        slope = np.asarray(natural(at)[1])
+        gradient, bend = map(np.asarray, prior(at))
+        covariance = np.atleast_2d(np.cov(phi[0].T))
+        gradient = gradient + slope.T @ (seen - frames * phi[0].mean(0))
+        values, vectors = np.linalg.eigh(frames * slope.T @ covariance @ slope - bend)
+        values = np.maximum(np.abs(values), 1e-9 * np.abs(values).max())
+        step = vectors @ ((vectors.T @ gradient) / values)
+        move = slope @ step
+        length = float(np.sqrt(move @ covariance @ move))
+        if length <= NEAR:
+            break
+        at = at + step * min(1.0, STRIDE / length)
+    about = np.asarray(jax.random.normal(k_spread, (count, len(at))))
+    starts = at + step * min(1.0, NEAR / length) + APART * (about / np.sqrt(values)) @ vectors.T
+    inverse = (vectors / values) @ vectors.T
+    mass = jnp.asarray(inverse if alternating.options.dense else np.diag(inverse))
+    return _Begun(at[None], np.ones(1), phi, chains, starts, mass)
+
+
+def judged(
+    alternating: Alternating, simulation: Simulation, found: Learned, draws: np.ndarray
+) -> tuple[float, Precision]:
+    """Fraction of draws ``(draw, u)`` with too few samples behind them, and what log Z's error does to them.
+
+    Chains that begin in one frame of the data are in one group.
+    """
+    rules, frames = simulation.rules, len(alternating.x)
+    some = draws[:: max(1, len(draws) // JUDGED)]
+    natural = jax.jit(jax.vmap(alternating.natural))(jnp.asarray(some))
+    chain = np.arange(found.statistics.shape[1]) % rules.chains
+    if simulation.sampler.at is not None and frames >= GROUPS:
+        chain = chain % frames
+    outside = np.mean(outside_of(found.partition, natural, rules.enough(frames)))
+    return float(outside), precision_of(
+        found.natural,
+        found.statistics,
+        chain % GROUPS,
+        some,
+        np.asarray(natural),
+        frames,
+        values=np.asarray(found.partition.values)[: len(found.natural)],
+        room=rules.room,
+    )
 
 
 def outside_of(partition: Multistate, e: Array, enough: float) -> np.ndarray:

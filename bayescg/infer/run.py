@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from bayescg.infer.begin import is_exact, origin, program_of
+from bayescg.infer.begin import all_seen, is_exact, origin, program_of
 from bayescg.infer.existence import endless
 from bayescg.infer.fit import Fit, Table
 from bayescg.infer.handlers import replace_prior
@@ -71,7 +71,7 @@ class MCEM:
         batch = self.system.batch(self.data)
         fixed_key, fit_key, again_key, look_key, draw_key = jax.random.split(key, 5)
         fixed = {} if self.fixed is None else self.fixed(batch, fixed_key)
-        fixed = fixed or _all_seen(self.system, batch)
+        fixed = fixed or all_seen(self.system, batch)
         function = self.system.program
         conditions = {k: jnp.asarray(v[0], float) for k, v in batch.conditions.items()}
         whole = program_of(self.system, batch, fixed)
@@ -331,15 +331,6 @@ class MCEM:
 def mcem(system: System, data: xr.Dataset, **options: Any) -> MCEM:
     """MC-EM with Laplace on ``system``; options are those of :class:`MCEMOptions`."""
     return MCEM(system, data, options_for(system, "mcem", MCEMOptions(), options))
-
-
-def _all_seen(system: System, batch: Batch) -> dict[str, np.ndarray]:
-    """The latent of a program whose data are all of it: a Dirac map that drops no site."""
-    program = program_of(system, batch)
-    if program.kept is None or len(program.kept) < program.latent_shape[0]:
-        return {}
-    order = np.argsort(program.kept)
-    return {program.sites.latent: batch.x[:, :, order]}
 
 
 def _endings(result: MCEMResult) -> str:

@@ -4,18 +4,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-import jax
-from jax import Array
-import jax.numpy as jnp
-import numpy as np
 import xarray as xr
 
+from bayescg.infer.begin import restricted
 from bayescg.infer.match_run import Matching, MatchOptions, Prepared
 from bayescg.infer.options import MCEMOptions, options_for
 from bayescg.infer.run import MCEM
 from bayescg.infer.updates import Gradient, Newton, Update
 from bayescg.options import option
-from bayescg.system import Batch, System
+from bayescg.system import System
 
 __all__ = ["REMOptions", "rem", "rem_options"]
 
@@ -48,16 +45,8 @@ def rem(system: System, data: xr.Dataset, **options: Any) -> MCEM | Matching:
 
     :raises ValueError: if the system names no restriction map, or for an unknown option.
     """
-    restriction = system.restriction
-    if restriction is None:
+    if system.restriction is None:
         raise ValueError(f"{system.name} has no fine-to-coarse map, which rem needs.")
-
-    def mapped(batch: Batch, key: Array) -> dict[str, np.ndarray]:
-        x = jnp.asarray(batch.x, float)
-        keys = jax.random.split(key, len(x))
-        X = np.stack([np.asarray(restriction(x[m], key=keys[m])) for m in range(len(x))])
-        return {"X": X, **{k: np.full(len(x), v) for k, v in system.dirac.items()}}
-
     chosen = options_for(system, "rem", rem_options(system), options)
     if isinstance(chosen, REMOptions):
         return Matching(system, data, chosen, "rem", partial(_update, chosen), "statistics")
@@ -66,7 +55,7 @@ def rem(system: System, data: xr.Dataset, **options: Any) -> MCEM | Matching:
         data,
         chosen,
         method="rem",
-        fixed=mapped,
+        fixed=partial(restricted, system, method="rem"),
         flat=True,
         point=True,
     )
