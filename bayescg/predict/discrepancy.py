@@ -31,9 +31,9 @@ __all__ = ["Joint", "Truth", "joint_errors", "misfit", "truth"]
 SCALE = 6.0  # A: of the prior of tau, in standard errors of the average; at 3, coverage falls to 84 % somewhere
 FEW = 5  # frames that have to differ from all others before the average's error is believed
 FLOOR = 0.01  # of the average's variance, what is always left open of the difference of the two
-GRID = 401  # points of the distribution function
-SCALES = 9  # quadrature points of the variance's scale
-TAUS = 48  # quadrature points of tau
+GRID = 201  # points of the distribution function
+SCALES = 7  # quadrature points of the variance's scale
+TAUS = 32  # quadrature points of tau
 LEAST = 0.05  # the smallest of them, in standard errors of the average
 
 
