@@ -45,8 +45,7 @@ class NUTS:
         batch = self.system.batch(self.data)
         o = self.options
         exact = o.log_partition == "exact"
-        fixed = {} if exact else self._seen(batch, jax.random.fold_in(key, 1))
-        program = program_of(self.system, batch, fixed, pooled=True, states=True)
+        program = program_of(self.system, batch, pooled=True, states=True)
         if not exact and program.shared:
             raise ValueError(
                 "log_partition=learned is for members on their own; allowed for a program whose parameters members "
@@ -60,6 +59,9 @@ class NUTS:
             raise ValueError(
                 f"log_partition=learned samples latents and sums no hidden states out; {self.system.name} needs exact."
             )
+        fixed = {} if exact else self._seen(batch, jax.random.fold_in(key, 1))
+        if fixed:
+            program = program_of(self.system, batch, fixed)
         if exact:
             starts = 1 if program.sites.state is None else STARTS
             sample = run_pooled if program.shared else partial(run_nuts, starts=starts)

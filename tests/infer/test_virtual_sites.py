@@ -13,12 +13,12 @@ from scipy.optimize import minimize
 import xarray as xr
 
 from bayescg import results
-from bayescg.infer.begin import origin, program_of
+from bayescg.infer.begin import all_seen, origin, program_of
 from bayescg.infer.estimates import Estimates, Reader, estimate, relaxed, start_chains
 from bayescg.infer.fit import Fit
 from bayescg.infer.marginal import check_factorises, log_marginal, log_posterior
 from bayescg.infer.program import Program, ProgramError, read_program
-from bayescg.infer.run import _all_seen, mcem
+from bayescg.infer.run import mcem
 from bayescg.samplers.forces import Held
 from bayescg.system import Batch, System
 from bayescg.workflow.assemble import to_inference_data
@@ -67,7 +67,7 @@ def read(take: Callable[[jax.Array], jax.Array], sites: int) -> Program:
 def test_the_data_hold_the_ends() -> None:
     system, batch, program, x = case(FRAMES)
     assert program.kept is not None and program.kept.tolist() == [0, 2]
-    assert not program.sites.latent_observed and _all_seen(system, batch) == {}
+    assert not program.sites.latent_observed and all_seen(system, batch) == {}
     held = program.pull(jnp.zeros(program.size), x, {})
     assert isinstance(held, Held)
     np.testing.assert_array_equal(held.at[:, [0, 2]], x)
@@ -125,7 +125,7 @@ def test_data_of_all_sites_are_the_latent() -> None:
         "all", partial(mapped_program, take=lambda X: X[..., order, :]), ONE.sampler, box=(BOX,) * 3
     )
     batch = system.batch(frames)
-    fixed = _all_seen(system, batch)
+    fixed = all_seen(system, batch)
     assert list(fixed) == ["X"]
     np.testing.assert_array_equal(fixed["X"][0][:, order], x)
     program = program_of(system, batch, fixed)
