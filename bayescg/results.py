@@ -38,6 +38,7 @@ __all__ = [
     "inference_data",
     "load",
     "loo",
+    "mapping",
     "psis",
     "save",
     "summary",
@@ -181,6 +182,15 @@ def told(attributes: Mapping[str, Any], name: str) -> list[str]:
     except ValueError:
         found = text
     return [str(note) for note in found] if isinstance(found, list) else [str(found)]
+
+
+def mapping(text: Any) -> dict[str, Any]:
+    """Read a mapping that an attribute holds as JSON, as ``model_options`` does; empty where it is none."""
+    try:
+        found = json.loads(text) if isinstance(text, str) else text
+    except ValueError:
+        found = None
+    return dict(found) if isinstance(found, Mapping) else {}
 
 
 def with_groups(idata: InferenceData, new: Mapping[str, xr.Dataset]) -> InferenceData:

@@ -17,14 +17,13 @@ from bayescg.infer.marginal import check_exact, log_posterior
 from bayescg.infer.options import options_for
 from bayescg.infer.program import Program, ProgramError, coefficient_sites, warn_of_single_precision
 from bayescg.infer.progress import Progress, Silent
+from bayescg.infer.resampling import BAD_KHAT, systematic
 from bayescg.infer.words import members_in_words
 from bayescg.options import option
 from bayescg.results import psis
 from bayescg.system import Batch, System
 
 __all__ = ["Grow", "GrowOptions", "grow"]
-
-BAD_KHAT = 0.7
 
 
 @dataclass(frozen=True)
@@ -186,10 +185,8 @@ def _drawn(
     value = np.asarray(jax.jit(lambda v: jax.lax.map(target, v, batch_size=8))(jnp.asarray(u)))
     raw = np.where(np.isfinite(value), value, -np.inf) + 0.5 * np.sum(z**2, 1)
     weights, khat = psis(raw)
-    edges = np.cumsum(np.exp(weights))
-    offset = float(jax.random.uniform(pick_key))
-    at = np.searchsorted(edges / edges[-1], (np.arange(draws) + offset) / draws)
-    return u[np.minimum(at, draws - 1)], float(khat)
+    at = systematic(weights, float(jax.random.uniform(pick_key)), draws)
+    return u[at], float(khat)
 
 
 def _map_group(grown: list[Grown], khat: np.ndarray) -> dict[str, Table]:

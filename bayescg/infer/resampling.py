@@ -2,7 +2,9 @@
 
 import numpy as np
 
-__all__ = ["effective_size", "systematic"]
+__all__ = ["BAD_KHAT", "effective_size", "systematic"]
+
+BAD_KHAT = 0.7  # Pareto k-hat above which weights are not reliable
 
 
 def systematic(log_weights: np.ndarray, offset: float, draws: int) -> np.ndarray:

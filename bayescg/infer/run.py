@@ -22,6 +22,7 @@ from bayescg.infer.program import (
     coefficient_sites,
 )
 from bayescg.infer.progress import Progress
+from bayescg.infer.resampling import BAD_KHAT
 from bayescg.infer.schedules import Newton, Schedule
 from bayescg.infer.tables import (
     Form,
@@ -40,7 +41,6 @@ from bayescg.system import Batch, System
 __all__ = ["MCEM", "MCEMOptions", "mcem"]
 
 FALLBACK = 10.0  # scale of the normal prior used instead
-BAD_KHAT = 0.7
 FEW_DRAWS = 100  # effective draws below which intervals are said to be rough
 
 

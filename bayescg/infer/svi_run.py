@@ -19,8 +19,8 @@ from bayescg.infer.options import options_for
 from bayescg.infer.posterior_options import SVIOptions
 from bayescg.infer.program import Program, ProgramError, warn_of_single_precision
 from bayescg.infer.progress import Progress, Silent
-from bayescg.infer.resampling import effective_size, systematic
-from bayescg.infer.run import BAD_KHAT, FEW_DRAWS
+from bayescg.infer.resampling import BAD_KHAT, effective_size, systematic
+from bayescg.infer.run import FEW_DRAWS
 from bayescg.infer.svi import BLOCK, GUIDES, SPREAD, WINDOW, Ascent, Climb, Draws
 from bayescg.infer.words import members_in_words
 from bayescg.system import Batch, System

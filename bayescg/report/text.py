@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from bayescg import results
-from bayescg.infer.run import BAD_KHAT
+from bayescg.infer.resampling import BAD_KHAT
 from bayescg.report import liquid, molecules
 from bayescg.report.case import ABSENT, Case, among, number, rmse, unread
 from bayescg.report.curves import ACTIVE, symbol

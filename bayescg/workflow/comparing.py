@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -223,7 +222,7 @@ def _row(label: str, result: Any, reference: xr.Dataset | None, source: Any) -> 
         what = "no reference" if found else "not predicted"
         beside = source if isinstance(source, str | Path) else "REFERENCE.nc"
         notes.append(f"{what}; run: bayescg predict {label} --reference {beside}")
-    conditions = _options(attrs.get("predict_conditions"))
+    conditions = results.mapping(attrs.get("predict_conditions"))
     if conditions:
         told = ", ".join(f"{k} = {v:g}" for k, v in conditions.items())
         notes.append(f"predicted under other conditions than the fit's: {told}")
@@ -305,14 +304,6 @@ def _measured(
     return held
 
 
-def _options(text: Any) -> dict[str, Any]:
-    try:
-        found = json.loads(text) if isinstance(text, str) else text
-    except ValueError:
-        found = None
-    return dict(found) if isinstance(found, Mapping) else {}
-
-
 def _system_of(result: Any) -> dict[str, Any]:
     """What tells one system from another, as far as a result holds it."""
     empty = xr.Dataset()
@@ -320,7 +311,7 @@ def _system_of(result: Any) -> dict[str, Any]:
         results.group(result, g) if results.has_group(result, g) else empty
         for g in ("observed_data", "constant_data")
     )
-    options = _options(results.attrs(result).get("model_options"))
+    options = results.mapping(results.attrs(result).get("model_options"))
     out: dict[str, Any] = {}
     if "x" in observed:
         out["kind"] = "sites in space" if "axis" in observed["x"].dims else "spins"

@@ -23,12 +23,12 @@ from bayescg.predict.shrinkage import (
     variance_ratio,
 )
 from bayescg.system import Batch
+from bayescg.workflow.verbs import frame_by_frame
 
 __all__ = ["Disagreement", "disagreement_in_words", "disagreements", "discrepancy_group"]
 
 TIMES = (2.0, 4.0, 10.0)  # as many frames, for which the widths of intervals are predicted
 FAMILY = 0.01  # chance that a right model is blamed for an observable, at any member
-_BLOCK = 64  # frames measured at once
 
 
 def discrepancy_group(
@@ -59,7 +59,8 @@ def discrepancy_group(
     draws = predicted.sizes["chain"] * predicted.sizes["draw"]
     if draws < 20 or batch.x.shape[1] < 2:
         return None
-    ordered = batch.x.ndim > 3 or _is_path(program, batch, u)
+    in_space = batch.x.ndim > 3
+    ordered = in_space or _is_path(program, batch, u)
     # Of frames that depend on each other, log p(x_i | the others) is not what a frame's weight changes.
     likelihood = None if ordered else _log_likelihood(result, batch, predicted)
     lead: tuple[str, ...] = () if batch.dim is None else (batch.dim,)
@@ -71,20 +72,20 @@ def discrepancy_group(
         errors = _per_draw(predicted[f"{o.name}_mcse"].values, batch)
         parts, misfits = [], []
         for m, x in enumerate(batch.x):
-            frames = _of_frames(o, np.asarray(x, float))
+            frames = frame_by_frame(o, np.asarray(x, float))
             noise = np.mean(errors[:, m] ** 2, 0)
             joint = joint_errors(
                 values[:, m],
                 frames,
                 None if likelihood is None else likelihood[:, m],
                 noise=noise,
-                common_noise=batch.x.ndim > 3,  # draws of particles share their samples
+                common_noise=in_space,  # draws of particles share their samples
                 inefficiency=statistical_inefficiency(frames) if ordered else 1.0,
             )
             misfits.append(misfit(joint, rng, FAMILY / len(batch.x)))
             more = None
             if priors is not None:
-                own = 0.0 if batch.x.ndim > 3 else noise
+                own = 0.0 if in_space else noise
                 more = _more(joint, u[:, m], values[:, m], priors[m], own)
             parts.append(_labelled(joint, values[:, m], more))
         drawn = np.stack([p.draws for p in parts], 1)  # (draw, member, *dims)
@@ -151,13 +152,6 @@ def _per_draw(v: np.ndarray, batch: Batch) -> np.ndarray:
     """``(chain, draw, member?, ...)`` as ``(draw, member, ...)``."""
     flat = v.reshape(-1, *v.shape[2:])
     return flat if batch.dim is not None else flat[:, None]
-
-
-def _of_frames(observable: Observable, x: np.ndarray) -> np.ndarray:
-    """Values ``(frame, *dims)`` of configurations ``(frame, site[, axis])``."""
-    run = jax.jit(observable)
-    rows = [np.asarray(run(jnp.asarray(x[i : i + _BLOCK].T))) for i in range(0, len(x), _BLOCK)]
-    return np.concatenate([np.moveaxis(r, -1, 0) for r in rows])
 
 
 def _is_path(program: Program, batch: Batch, u: np.ndarray) -> bool:

@@ -2,16 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-import json
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bayescg import results
+from bayescg.infer.resampling import BAD_KHAT
 
 __all__ = ["ModelChoice", "Score", "Scored", "model_choice"]
 
-BAD_KHAT = 0.7
 #: Data below which the standard error of a difference is rough (T. Sivula et al., arXiv:2008.10296).
 FEW = 100
 #: Standard errors of a difference below which two models are not told apart.
@@ -171,7 +170,7 @@ def _without_evidence(attrs: Mapping[str, Any], without_elpd: str) -> str:
     """Why a result that has an elpd has no evidence; "" where that is told already."""
     if without_elpd:
         return ""
-    options = _options(attrs.get("model_options"))
+    options = results.mapping(attrs.get("model_options"))
     prior = str(attrs.get("prior_used", options.get("prior", "")))
     if "flat" in prior:
         return "under a flat prior there is no evidence; fit with another -s prior, and -m smc"
@@ -260,11 +259,3 @@ def _not_told_apart(scores: list[tuple[str, Score]], what: str) -> list[str]:
     if not close:
         return []
     return [f"by {what}, {best[0]} cannot be told apart from {', '.join(close)}."]
-
-
-def _options(text: Any) -> dict[str, Any]:
-    try:
-        found = json.loads(text) if isinstance(text, str) else text
-    except ValueError:
-        found = None
-    return dict(found) if isinstance(found, Mapping) else {}

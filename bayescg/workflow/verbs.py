@@ -35,7 +35,7 @@ from bayescg.workflow.registry import (
     run_of,
 )
 
-__all__ = ["fit", "make_reference", "observe"]
+__all__ = ["fit", "frame_by_frame", "make_reference", "observe"]
 
 
 def make_reference(
@@ -173,7 +173,7 @@ def _observe_particles(data: xr.Dataset, observables: Sequence[str | Observable]
     x = np.asarray(data["x"].values, float)
     out = xr.Dataset()
     for o in chosen:
-        each = _frame_by_frame(o, x)
+        each = frame_by_frame(o, x)
         out = _with_observable(out, o, (), each.mean(0), blocked_error(each))
     return out
 
@@ -191,7 +191,7 @@ def _typed(data: xr.Dataset, box: np.ndarray) -> dict[str, Any]:
     return molecular_observables(classes_of(topology, pairs), seen, box, longest)
 
 
-def _frame_by_frame(observable: Observable, x: np.ndarray) -> np.ndarray:
+def frame_by_frame(observable: Observable, x: np.ndarray) -> np.ndarray:
     """Values ``(frame, *dims)`` on configurations ``(frame, site, axis)``, a block at a time."""
     run = jax.jit(observable)
     block = min(_BLOCK, len(x))
