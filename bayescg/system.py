@@ -64,6 +64,8 @@ class System:
     :param independent: draws that need no chain, where there are any: slower, but no coupling
         freezes them. A fit that ran away is started again with it.
     :param latent_sampler: kernel for q_i(X), where another suits it better.
+    :param exact_sampler: kernel of p_c whose ensemble is exact, from whose samples log Z is learned; None: the
+        latent sampler is it.
     :param start: values of parameters that a fit starts from; the others start at the origin of
         their unconstrained coordinates.
     :param start_from: the same from one data set ``(frame, ...)``; what it names comes first.
@@ -125,6 +127,7 @@ class System:
     typed: bool = False
     independent: Sampler | None = None
     latent_sampler: Sampler | None = None
+    exact_sampler: Sampler | None = None
     start: Mapping[str, Any] = field(default_factory=dict)
     start_from: Callable[[np.ndarray], Mapping[str, Any]] | None = None
     dirac: Mapping[str, float] = field(default_factory=dict)

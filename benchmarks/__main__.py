@@ -26,6 +26,7 @@ from benchmarks import (  # noqa: E402
     virtual_solvent,
     votca,
     water,
+    water_posterior,
 )
 
 BENCHMARKS = {
@@ -53,6 +54,7 @@ BENCHMARKS = {
     "water": water.run,
     "water-frames": water.frames,
     "water-intervals": water.intervals,
+    "water-posterior": water_posterior.run,
 }
 ASKED = (
     "arcg",
@@ -70,6 +72,7 @@ ASKED = (
     "votca",
     "water-frames",
     "water-intervals",
+    "water-posterior",
 )
 
 

@@ -21,7 +21,7 @@ import numpyro.distributions as dist
 import xarray as xr
 
 import bayescg as cg
-from bayescg.distributions import Boltzmann, flat_positive
+from bayescg.distributions import Boltzmann, positive
 from bayescg.engines.atomic import AtomicRun, simulate
 from bayescg.observables import longest_rdf, moments, rdf
 from bayescg.options import option
@@ -108,15 +108,7 @@ class Fluid:
     powers: InversePowers
     beta: float
     sampler: Sampler
-    prior: Mapping[str, tuple[float, float]] | None = None  # median and spread; None: flat
-
-    def parameter(self, name: str) -> Array:
-        """A sample site of the prior."""
-        if self.prior is None:
-            return flat_positive(name)
-        median, spread = self.prior[name]
-        value: Array = numpyro.sample(name, dist.LogNormal(np.log(median), spread))
-        return value
+    prior: Mapping[str, tuple[float, float]]  # median and spread of each; empty: flat
 
     def potential(self, epsilon: Array, sigma: Array) -> MolecularPotential:
         """Lennard-Jones (Eq. 45)."""
@@ -129,8 +121,7 @@ def program(x: Array | None = None, *, fluid: Fluid, frames: int = 1) -> None:
 
     :param x: particles, ``(frame, site, axis)``; None generates ``frames`` of them.
     """
-    epsilon = fluid.parameter("epsilon")
-    sigma = fluid.parameter("sigma")
+    epsilon, sigma = (positive(name, fluid.prior.get(name)) for name in ("epsilon", "sigma"))
     with numpyro.plate("frame", frames if x is None else len(x)):
         p_c = Boltzmann(
             fluid.potential(epsilon, sigma),
@@ -154,7 +145,7 @@ def _fluid(options: Options) -> Fluid:
         InversePowers(cutoff=options.cutoff),
         beta_of(options.temperature),
         particle_sampler(sites, box, Dynamics("langevin")),
-        None if options.prior == "flat" else medians,
+        {} if options.prior == "flat" else medians,
     )
 
 

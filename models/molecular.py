@@ -21,7 +21,7 @@ import numpyro
 import xarray as xr
 
 import bayescg as cg
-from bayescg.distributions import Boltzmann, PeriodicNormal, coefficients, flat_positive
+from bayescg.distributions import Boltzmann, PeriodicNormal, coefficients, positive
 from bayescg.infer.correlation import independent_frames
 from bayescg.infer.options import LIQUID
 from bayescg.infer.starting import parameters_from_frames
@@ -57,7 +57,13 @@ from bayescg.potentials import (
     Waves,
     classes_of,
 )
-from bayescg.samplers import Dynamics, Sampler, long_run, particle_sampler
+from bayescg.samplers import (
+    Dynamics,
+    Sampler,
+    long_run,
+    long_trajectories,
+    particle_sampler,
+)
 from bayescg.space import check_cutoff
 from bayescg.topology import Topology, topology_of
 from bayescg.units import beta_of
@@ -68,6 +74,8 @@ LONGEST = 10.0  # angstrom, the default cut-off where the box allows it
 CLOSEST = 1.0  # angstrom; no two beads that are not bonded come that close
 PAD = 0.6  # angstrom of a pair table below the closest pair of the data
 WALL = 500.0  # kcal/mol/angstrom^3, of the core
+#: Median and standard deviation of the logarithm, of the lognormal priors.
+POSITIVE = {"sigma2": (0.01, 2.0), "epsilon": (0.3, 1.5), "sigma": (4.0, 0.5)}
 DIRAC = 1e-6  # angstrom^2, of x about X where the two are one
 STARTS = 64  # frames that chains may start from
 
@@ -75,7 +83,7 @@ TABLES = {"pair": "table", "bond": "table", "angle": "table", "dihedral": "table
 #: Options that suit a method better than the model's own defaults.
 METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "mcem": {"correlated": "thin"},
-    "nuts": {"correlated": "thin", "prior": "normal"},
+    "nuts": {"correlated": "thin", "prior": "normal", "positive": "lognormal"},
     "dbi": {**TABLES, "prior": "flat"},
     "ibi": {**TABLES, "prior": "flat"},
     "imc": {**TABLES, "prior": "flat"},
@@ -118,6 +126,11 @@ class Options:
         "ard", "prior of theta_c; methods that match or criticise have none, which is flat"
     )
     prior_scale: float = option(10.0, "standard deviation of the normal prior, kcal/mol")
+    positive: Literal["flat", "lognormal"] = option(
+        "flat",
+        "prior of sigma2, and of epsilon and sigma: flat on the positive numbers, or lognormal with medians 0.01 "
+        "angstrom^2, 0.3 kcal/mol and 4 angstrom, and standard deviations 2, 1.5 and 0.5 of the logarithms",
+    )
     a0: float = option(1e-5, "shape of ARD's Gamma")
     b0: float = option(1e-5, "rate of ARD's Gamma")
     sigma2: float = option(0.01, "sigma2 that a fit starts from, angstrom^2")
@@ -154,6 +167,7 @@ class Molecules:
     beta: float
     sampler: Sampler
     prior: Mapping[str, Any]
+    positive: Mapping[str, tuple[float, float]]  # median and spread; empty: flat
 
     @property
     def size(self) -> int:
@@ -191,8 +205,15 @@ def program(x: Array | None = None, *, molecules: Molecules, frames: int = 1) ->
         theta_c = coefficients("theta_c", molecules.size, **molecules.prior)
     pairs = molecules.lennard_jones
     tag = (lambda n: "") if len(pairs) == 1 else (lambda n: f"_{n}")
-    lj = {n: (flat_positive(f"epsilon{tag(n)}"), flat_positive(f"sigma{tag(n)}")) for n in pairs}
-    sigma2 = flat_positive("sigma2")
+    prior = molecules.positive.get
+    lj = {
+        n: (
+            positive(f"epsilon{tag(n)}", prior("epsilon")),
+            positive(f"sigma{tag(n)}", prior("sigma")),
+        )
+        for n in pairs
+    }
+    sigma2 = positive("sigma2", prior("sigma2"))
     with numpyro.plate("frame", frames if x is None else len(x)):
         p_c = Boltzmann(
             molecules.potential(theta_c, lj),
@@ -284,6 +305,7 @@ def _molecules(options: Options, data: xr.Dataset) -> Molecules:
         beta_of(options.temperature),
         particle_sampler(topology.sites, box, Dynamics("langevin"), starts),
         {"prior": options.prior, "scale": options.prior_scale, **ard},
+        POSITIVE if options.positive == "lognormal" else {},
     )
 
 
@@ -345,6 +367,7 @@ def system(options: Options = Options(), data: xr.Dataset | None = None) -> cg.S
         program=partial(program, molecules=m),
         sampler=m.sampler,
         latent_sampler=particle_sampler(topology.sites, m.box, Dynamics("hmc", steps=10)),
+        exact_sampler=particle_sampler(topology.sites, m.box, long_trajectories()),
         options=asdict(options),
         features=tuple(names),
         observables=tuple(observables[name]() for name in usual(observables)),

@@ -21,7 +21,7 @@ import numpyro
 import xarray as xr
 
 import bayescg as cg
-from bayescg.distributions import Boltzmann, PeriodicNormal, coefficients, flat_positive
+from bayescg.distributions import Boltzmann, PeriodicNormal, coefficients, positive
 from bayescg.engines.rigid_water import Run, simulate
 from bayescg.infer.correlation import independent_frames
 from bayescg.infer.options import LIQUID, LIQUID_CRITIC
@@ -50,7 +50,14 @@ from bayescg.potentials import (
     Wall,
     WindowedFourier,
 )
-from bayescg.samplers import Dynamics, Sampler, closest_distance, long_run, particle_sampler
+from bayescg.samplers import (
+    Dynamics,
+    Sampler,
+    closest_distance,
+    long_run,
+    long_trajectories,
+    particle_sampler,
+)
 from bayescg.space import check_cutoff
 from bayescg.units import KCAL, beta_of
 
@@ -58,7 +65,11 @@ SUMMARY = "SPC/E water, one site a molecule (PCG paper, Section 3.2)"
 
 #: Options that suit a method better than the model's own defaults.
 ONE_SITE = {"basis": "knots", "three_body": "none", "prior": "flat", "correlated": "ignore"}
-METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"arcg": ONE_SITE, "classifier": ONE_SITE}
+METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "arcg": ONE_SITE,
+    "classifier": ONE_SITE,
+    "nuts": {"prior": "normal", "positive": "lognormal"},
+}
 #: Options that reference data depend on.
 REFERENCE_OPTIONS = (
     "sites",
@@ -84,6 +95,9 @@ START_PRECISION = 50.0  # (kcal/mol)^-2 a frame, on corrections where a fit star
 #: Angstrom, ARCG paper, Appendix D.1.
 KNOTS = np.r_[np.arange(6) * 2.5 / 6, 2.5:5.05:0.1, 5.4:7.1:0.4].round(3)
 REPULSION = (0.15, 2.7)  # kcal/mol and angstrom, of the repulsion that a fit on them starts from
+#: Median and standard deviation of the logarithm, of the lognormal priors: wide, but they end. Without that sigma may
+#: go to zero with any epsilon, where corrections do what Lennard-Jones did.
+POSITIVE = {"epsilon": (1.0, 1.0), "sigma": (3.0, 0.25), "sigma2": (0.01, 2.0)}
 CONSERVATIVE = ("theta_c", "epsilon", "sigma")  # parameters of the potential
 UNITS = {"theta_c": "kcal/mol", "epsilon": "kcal/mol", "sigma": "angstrom", "sigma2": "angstrom^2"}
 DIRAC = 1e-6  # angstrom^2, of x about X where the two are one (REM)
@@ -119,6 +133,11 @@ class Options:
         "ard", "prior of theta_c, the coefficients of the correction (Eq. 41)"
     )
     prior_scale: float = option(1.0, "standard deviation of the normal prior, kcal/mol")
+    positive: Literal["flat", "lognormal"] = option(
+        "flat",
+        "prior of epsilon, sigma and sigma2: flat on the positive numbers (the paper), or lognormal with medians 1 "
+        "kcal/mol, 3 angstrom and 0.01 angstrom^2, and standard deviations 1, 0.25 and 2 of the logarithms",
+    )
     a0: float = option(1e-5, "shape of ARD's Gamma")
     b0: float = option(1e-5, "rate of ARD's Gamma")
     start: Literal["data", "paper"] = option(
@@ -161,6 +180,7 @@ class Water:
     beta: float
     sampler: Sampler
     prior: Mapping[str, Any]  # of theta_c
+    positive: Mapping[str, tuple[float, float]]  # of the others, median and spread; empty: flat
 
     def potential(
         self, theta_c: Array, epsilon: ArrayLike = 1.0, sigma: ArrayLike = 1.0
@@ -186,8 +206,8 @@ def program(x: Array | None = None, *, water: Water, frames: int = 1) -> None:
     size = len(water.basis.names)
     theta_c = coefficients("theta_c", size, **water.prior)
     names = () if water.lennard_jones is None else ("epsilon", "sigma")
-    lennard_jones = {name: flat_positive(name) for name in names}
-    sigma2 = flat_positive("sigma2")  # theta_cf = -log sigma2
+    lennard_jones = {name: positive(name, water.positive.get(name)) for name in names}
+    sigma2 = positive("sigma2", water.positive.get("sigma2"))  # theta_cf = -log sigma2
     with numpyro.plate("frame", frames if x is None else len(x)):
         p_c = Boltzmann(
             water.potential(theta_c, **lennard_jones),
@@ -233,6 +253,7 @@ def _water(options: Options) -> Water:
         beta_of(options.temperature),
         particle_sampler(options.sites, box, Dynamics("langevin")),
         {"prior": options.prior, "scale": options.prior_scale, **ard},
+        POSITIVE if options.positive == "lognormal" else {},
     )
 
 
@@ -267,6 +288,7 @@ def system(options: Options = Options()) -> cg.System:
         program=partial(program, water=water),
         sampler=water.sampler,
         latent_sampler=particle_sampler(options.sites, water.box, Dynamics("hmc", steps=10)),
+        exact_sampler=particle_sampler(options.sites, water.box, long_trajectories()),
         options=asdict(options),
         features=water.basis.names,
         observables=(rdf(max=longest_rdf(box)).in_box(box), adf().in_box(box)),
@@ -293,6 +315,7 @@ def system(options: Options = Options()) -> cg.System:
             "mcem, schedule=paper": PAPER,
             "mcem, schedule=literal": PAPER | {"alpha": 0.05},
             "arcg": LIQUID_CRITIC,
+            "nuts": SAMPLE,
         },
         units=UNITS,
         derived=partial(_pair_potential, water=water),
@@ -301,6 +324,9 @@ def system(options: Options = Options()) -> cg.System:
 
 #: What a liquid needs of MC-EM where a lattice needs something else.
 FIT = {**LIQUID, "free_chains": 64}
+
+#: And what NUTS needs, for which log Z is learned.
+SAMPLE = {"log_partition": "learned", "mass": "dense", "precision": 0.2}
 
 #: The paper's schedule for water (Section 3.2).
 PAPER = {"A": 9.0, "rho": 0.6, "m": 160, "max_iterations": 194}

@@ -24,6 +24,7 @@ from bayescg.distributions.priors import (
     flat_positive,
     horseshoe,
     normal,
+    positive,
 )
 from bayescg.distributions.reconstruction import MajorityReconstruction
 
@@ -53,6 +54,7 @@ __all__ = [
     "horseshoe",
     "multistate",
     "normal",
+    "positive",
     "spin",
     "stationary",
 ]

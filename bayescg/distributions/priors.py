@@ -11,7 +11,16 @@ import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
 
-__all__ = ["PRIORS", "ard", "coefficients", "flat", "flat_positive", "horseshoe", "normal"]
+__all__ = [
+    "PRIORS",
+    "ard",
+    "coefficients",
+    "flat",
+    "flat_positive",
+    "horseshoe",
+    "normal",
+    "positive",
+]
 
 PRIORS = ("ard", "normal", "horseshoe", "flat")
 
@@ -54,6 +63,18 @@ def flat_positive(name: str) -> Array:
     """
     prior = dist.ImproperUniform(dist.constraints.positive, (), ())
     return numpyro.sample(name, prior, infer={"mode": "unconstrained"})
+
+
+def positive(name: str, lognormal: tuple[float, float] | None = None) -> Array:
+    """A positive parameter, a scalar: as :func:`flat_positive`, or log-normal, which NUTS asks for.
+
+    :param lognormal: median, and standard deviation of the logarithm; None: flat.
+    """
+    if lognormal is None:
+        return flat_positive(name)
+    median, spread = lognormal
+    value: Array = numpyro.sample(name, dist.LogNormal(jnp.log(median), spread))
+    return value
 
 
 def horseshoe(

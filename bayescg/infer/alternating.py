@@ -5,7 +5,8 @@ Given X the log posterior of u is
 .. math:: \log p(u) + \beta\,\eta(u)\cdot\sum_i\phi(X_i) + \sum_i\log p_{cf}(x_i \mid X_i, u) - N A(\eta(u)),
 
 for which a log-partition strategy is all that is needed. Given u the latents move by the system's own
-kernel for q_i, which leaves log Z alone.
+kernel for q_i, which leaves log Z alone. Coordinates that p_cf alone knows are known from latent sites in space far
+better than from x: those move with the latents (:mod:`bayescg.infer.widths`), and NUTS moves the others.
 """
 
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from numpyro.infer.hmc import hmc
 
 from bayescg.infer.estimates import likelihood_coordinates
 from bayescg.infer.program import Program
+from bayescg.infer.widths import FIRST, interwoven
 from bayescg.samplers.base import Sampler
 
 __all__ = ["Alternating", "Draws", "Options", "State"]
@@ -32,8 +34,18 @@ SHORT = 6  # deepest tree of warm-up, where steps are still far too short
 class State(NamedTuple):
     """Chains of both; the leading axis of every array is ``chain``."""
 
-    hmc: Any  # NumPyro's
-    latent: Any  # a sampler's state of all frames, or None where the data hold the latents
+    u: Array
+    hmc: Any  # NumPyro's, of the coordinates that NUTS moves
+    latent: "Latents"
+
+
+class Latents(NamedTuple):
+    """Latents of all frames, and what moves with them; the leading axis is ``chain``."""
+
+    state: Any = None  # a sampler's; None where the data hold the latents
+    log_scale: Array | None = (
+        None  # of steps of what p_cf alone knows, (chain, 2); None where NUTS moves that
+    )
 
 
 class Draws(NamedTuple):
@@ -84,6 +96,18 @@ class Alternating:
         boltzmann = self.program.boltzmann(u, self.x, self.conditions)
         return jnp.asarray(boltzmann.beta) * boltzmann.potential.natural()
 
+    @cached_property
+    def fine(self) -> np.ndarray:
+        """Coordinates of u that move with the latents: those that p_cf alone knows, of latent sites in space."""
+        if self.observed or self.sampler.at is None or self.program.kept is not None:
+            return np.zeros(0, int)
+        return likelihood_coordinates(self.program, self.x, self.conditions)
+
+    @cached_property
+    def rest(self) -> np.ndarray:
+        """Coordinates that NUTS moves."""
+        return np.setdiff1d(np.arange(self.program.size), self.fine)
+
     def _wide(self, latent: Any) -> Array:
         return latent.x.T.astype(jnp.result_type(float))  # (frame, ...)
 
@@ -107,26 +131,33 @@ class Alternating:
 
     @cached_property
     def _told(self) -> bool:
-        """Whether the likelihood says anything of u."""
+        """Whether the likelihood says anything of the coordinates that NUTS moves."""
         if not self.observed:
-            return True
+            return len(self.fine) == 0
         if self.program.kept is not None:
             return False
         return likelihood_coordinates(self.program, self.x, self.conditions).size > 0
 
-    def _likelihood(self, u: Array, latent: Array) -> Array:
-        if not self._told:
-            return jnp.zeros(())
-        return jnp.sum(self.program.log_likelihood(u, latent, self.x, self.conditions))
+    def _potential(
+        self, partition: Any, total: Array, latent: Array, u: Array
+    ) -> Callable[[Array], Array]:
+        """Minus the log posterior, less what does not depend on the coordinates that NUTS moves.
 
-    def _potential(self, partition: Any, total: Array, latent: Array) -> Callable[[Array], Array]:
-        def energy(u: Array) -> Array:
-            boltzmann = self.program.boltzmann(u, self.x, self.conditions)
+        :param u: of which those are moved, ``(u,)``.
+        """
+
+        def energy(moved: Array) -> Array:
+            there = u.at[self.rest].set(moved)
+            boltzmann = self.program.boltzmann(there, self.x, self.conditions)
             beta = jnp.asarray(boltzmann.beta)
             log_joint = beta * boltzmann.potential.natural() @ total - len(self.x) * partition(
                 boltzmann.potential, beta
             )
-            value = -(log_joint + self._likelihood(u, latent) + self.log_prior(u))
+            if self._told:
+                log_joint = log_joint + jnp.sum(
+                    self.program.log_likelihood(there, latent, self.x, self.conditions)
+                )
+            value = -(log_joint + self.log_prior(there))
             return jnp.where(jnp.isnan(value), jnp.inf, value)
 
         return energy
@@ -137,23 +168,27 @@ class Alternating:
         return init, sample
 
     def start(
-        self, key: Array, u: Array, partition: Any, latent: Any = None, inverse_mass: Any = None
+        self,
+        key: Array,
+        u: Array,
+        partition: Any,
+        latent: Latents | None = None,
+        inverse_mass: Any = None,
     ) -> State:
         """Chains at ``u (chain, u)``.
 
-        :param latent: of chains that were here before; None: where the data are, or the sampler's own places.
+        :param latent: of chains that were here before; None: as :meth:`placed`.
         :param inverse_mass: NUTS's first inverse mass matrix, adapted from there; None: ones.
         """
         place, key = jax.random.split(key)
         chains = len(u)
-        if not self.observed and latent is None:
-            states = [self.placed(k) for k in jax.random.split(place, chains)]
-            latent = jax.tree.map(lambda *a: jnp.stack(a), *states)
+        if latent is None:
+            latent = self.placed(place, chains)
         keys = jax.random.split(key, chains)
         if self.observed:
-            _ = self.seen, self._told  # found now: what is compiled takes them for constants
-        state = self._begin(keys, u, latent, partition, inverse_mass)
-        return State(state, latent)
+            _ = self.seen  # found now: what is compiled takes it for a constant
+        _ = self._told
+        return State(u, self._begin(keys, u, latent.state, partition, inverse_mass), latent)
 
     @cached_property
     def _begin(self) -> Callable[..., Any]:
@@ -163,14 +198,14 @@ class Alternating:
             where = self.held(latent)
             total = self.seen if self.observed else self.summed(u, where)
             return self._kernels[0](
-                u,
+                u[self.rest],
                 o.warmup,
                 dense_mass=o.dense,
                 target_accept_prob=o.target_accept,
                 max_tree_depth=(min(o.max_tree_depth, SHORT), o.max_tree_depth),
                 trajectory_length=None,
                 inverse_mass_matrix=inverse_mass,
-                model_args=(partition, total, where),
+                model_args=(partition, total, where, u),
                 rng_key=key,
             )
 
@@ -179,7 +214,7 @@ class Alternating:
 
     def inverse_mass(self, draws: np.ndarray) -> Array:
         """Inverse mass matrix, or its diagonal, from draws ``(draw, u)``, shrunk as Stan does."""
-        count = len(draws)
+        draws, count = draws[:, self.rest], len(draws)
         shrunk = count / (count + 5.0)
         floor = 1e-3 * 5.0 / (count + 5.0)
         if self.options.dense:
@@ -188,60 +223,109 @@ class Alternating:
             )
         return jnp.asarray(shrunk * draws.var(0) + floor)
 
-    def placed(self, key: Array) -> Any:
-        """Chains of all frames' latents, where the sampler has them begin."""
-        return self.sampler.init(key, len(self.x))
+    def placed(self, key: Array, chains: int) -> Latents:
+        """Latents of all frames: sites in space where the data are, spins where the sampler has them begin."""
+        if self.observed:
+            return Latents()
+        sampler, frames = self.sampler, len(self.x)
+        states = [
+            sampler.init(k, frames) if sampler.at is None else sampler.at(k, self.x.T)
+            for k in jax.random.split(key, chains)
+        ]
+        log_scale = jnp.log(jnp.tile(jnp.array(FIRST), (chains, 1))) if len(self.fine) else None
+        return Latents(jax.tree.map(lambda *a: jnp.stack(a), *states), log_scale)
 
     def held(self, latent: Any) -> Array:
+        """Latents of one chain, ``(frame, ...)``, from a sampler's state of them."""
         if self.observed:
             return self.program.fixed[self.program.sites.latent]
         return self._wide(latent)
 
     # --- one turn ---------------------------------------------------------------------------
-    def moved(self, key: Array, u: Array, latent: Any, moves: int) -> Any:
-        """Latents of one chain after some moves at u."""
+    def moved(
+        self, key: Array, u: Array, latent: Latents, moves: int, gain: Array | float = 0.0
+    ) -> tuple[Array, Latents]:
+        """Latents of one chain after some moves at ``u (u,)``, and u, of which ``fine`` moved with them.
+
+        :param gain: with which steps of ``fine`` adapt their lengths.
+        """
         boltzmann = self.program.boltzmann(u, self.x, self.conditions)
         ready = self.sampler.prepare(boltzmann.potential, jnp.asarray(boltzmann.beta))
-        pull = jax.tree.map(lambda a: a.T, self.program.pull(u, self.x, self.conditions))
 
-        def move(state: Any, k: Array) -> tuple[Any, None]:
-            return self.sampler.step(k, state, *ready, pull)[0], None
+        def move(carry: tuple[Array, Latents], key: Array) -> tuple[tuple[Array, Latents], None]:
+            u, (state, log_scale) = carry
+            k_move, k_fine = jax.random.split(key)
+            pull = jax.tree.map(lambda a: a.T, self.program.pull(u, self.x, self.conditions))
+            state = self.sampler.step(k_move, state, *ready, pull)[0]
+            if log_scale is not None:
+                given = (self.x, self.conditions, jnp.asarray(gain))
+                u, state, log_scale = interwoven(
+                    self.program,
+                    self.sampler,
+                    self.fine,
+                    k_fine,
+                    u,
+                    state,
+                    log_scale,
+                    ready,
+                    *given,
+                )
+            return (u, Latents(state, log_scale)), None
 
-        return jax.lax.scan(move, latent, jax.random.split(key, moves))[0]
+        return jax.lax.scan(move, (u, latent), jax.random.split(key, moves))[0]
 
-    def _turn(self, key: Array, state: State, partition: Any) -> tuple[State, tuple[Array, ...]]:
-        """Latents of every chain, then parameters."""
+    @cached_property
+    def relaxed(self) -> Callable[..., tuple[Array, Latents, Array]]:
+        """``(key, u (chain, u), latents, moves, gain)``: u, latents and their statistics of every chain afterwards."""
+
+        @partial(jax.jit, static_argnames="moves")
+        def relaxed(key: Array, u: Array, latent: Latents, moves: int, gain: Array) -> Any:
+            def one(args: Any) -> Any:
+                key, u, latent = args
+                u, latent = self.moved(key, u, latent, moves, gain)
+                return u, latent, self.summed(u, self._wide(latent.state))
+
+            return jax.lax.map(one, (jax.random.split(key, len(u)), u, latent))
+
+        return relaxed
+
+    def _turn(
+        self, key: Array, state: State, partition: Any, gain: Array
+    ) -> tuple[State, tuple[Array, ...]]:
+        """Latents of every chain, and what moves with them, then the other parameters."""
 
         def latents(args: Any) -> Any:
             key, u, latent = args
-            latent = self.moved(key, u, latent, self.options.moves)
-            where = self._wide(latent)
-            return latent, self.summed(u, where), where
+            u, latent = self.moved(key, u, latent, self.options.moves, gain)
+            where = self._wide(latent.state)
+            return u, latent, self.summed(u, where), where
 
-        u = state.hmc.z
+        u = state.u
         if self.observed:
-            latent, total, held = None, self.seen, self.held(None)
+            latent, total, held = state.latent, self.seen, self.held(None)
         else:
             keys = jax.random.split(key, len(u))
             # Batches of spins are wide enough: chains go one after the other.
-            latent, total, held = jax.lax.map(latents, (keys, u, state.latent))
+            u, latent, total, held = jax.lax.map(latents, (keys, u, state.latent))
 
         def parameters(hmc_state: Any, u: Array, total: Array, where: Array) -> Any:
-            value, slope = jax.value_and_grad(self._potential(partition, total, where))(u)
-            fresh = hmc_state._replace(z=u, potential_energy=value, z_grad=slope)
-            return self._kernels[1](fresh, model_args=(partition, total, where))
+            args = (partition, total, where, u)
+            value, slope = jax.value_and_grad(self._potential(*args))(u[self.rest])
+            fresh = hmc_state._replace(z=u[self.rest], potential_energy=value, z_grad=slope)
+            return self._kernels[1](fresh, model_args=args)
 
         each = None if self.observed else 0
         new = jax.vmap(parameters, in_axes=(0, 0, each, each))(state.hmc, u, total, held)
-        told = (new.z, -new.potential_energy, new.diverging, new.num_steps)
-        return State(new, latent), (*told, new.accept_prob, new.energy)
+        u = u.at[:, self.rest].set(new.z)
+        told = (u, -new.potential_energy, new.diverging, new.num_steps)
+        return State(u, new, latent), (*told, new.accept_prob, new.energy)
 
     @cached_property
     def _run(self) -> Callable[..., Any]:
         @partial(jax.jit, static_argnames="turns")
-        def run(key: Array, state: State, partition: Any, turns: int) -> Any:
+        def run(key: Array, state: State, partition: Any, gain: Array, turns: int) -> Any:
             def turn(state: State, k: Array) -> Any:
-                return self._turn(k, state, partition)
+                return self._turn(k, state, partition, gain)
 
             return jax.lax.scan(turn, state, jax.random.split(key, turns))
 
@@ -256,11 +340,13 @@ class Alternating:
         *,
         first: int = 0,
         block: int = 100,
+        gain: float = 0.0,
         tell: Callable[[float, dict[str, float]], None] | None = None,
     ) -> tuple[State, Draws]:
         """Go on for some turns.
 
         :param first: turns taken before.
+        :param gain: with which steps that go with the latents adapt their lengths.
         :param block: turns between two words of progress.
         """
         parts: list[tuple[np.ndarray, ...]] = []
@@ -268,7 +354,11 @@ class Alternating:
         while done < turns:
             size = min(block, turns - done)
             state, out = self._run(
-                jax.random.fold_in(key, first + done), state, partition, turns=size
+                jax.random.fold_in(key, first + done),
+                state,
+                partition,
+                jnp.asarray(gain),
+                turns=size,
             )
             parts.append(tuple(np.asarray(a) for a in out))
             done += size

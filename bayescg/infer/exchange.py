@@ -19,7 +19,7 @@ from jax import Array
 import jax.numpy as jnp
 import numpy as np
 
-from bayescg.infer.alternating import Alternating
+from bayescg.infer.alternating import Alternating, Latents
 from bayescg.samplers.base import Sampler, cooled
 
 __all__ = ["Exchange", "ExchangeState"]
@@ -31,7 +31,7 @@ class ExchangeState(NamedTuple):
     """Chains; the leading axis of u and latent is ``chain``."""
 
     u: Array
-    latent: Any  # of all frames, or None where the data hold the latents
+    latent: Latents
     log_scale: Array  # of proposals, a scalar that all chains share
     root: Array  # (u, u), a root of the covariance that proposals have the shape of
 
@@ -54,11 +54,7 @@ class Exchange:
 
         :param covariance: shape of the proposals; None: the unit matrix, a tenth as long.
         """
-        moving, size = self.moving, u.shape[1]
-        latent = None
-        if not moving.observed:
-            states = [moving.placed(k) for k in jax.random.split(key, len(u))]
-            latent = jax.tree.map(lambda *a: jnp.stack(a), *states)
+        size, latent = u.shape[1], self.moving.placed(key, len(u))
         scale = np.log(2.38 / np.sqrt(size)) + (np.log(0.1) if covariance is None else 0.0)
         root = jnp.eye(size) if covariance is None else jnp.linalg.cholesky(jnp.asarray(covariance))
         return ExchangeState(jnp.asarray(u), latent, jnp.asarray(scale), root)
@@ -78,8 +74,8 @@ class Exchange:
             key, u, latent = args
             k_move, k_step, k_y, k_accept = jax.random.split(key, 4)
             if not m.observed:
-                latent = m.moved(k_move, u, latent, m.options.moves)
-            where = m.held(latent)
+                u, latent = m.moved(k_move, u, latent, m.options.moves)
+            where = m.held(latent.state)
             step = state.root @ jax.random.normal(k_step, u.shape, u.dtype)
             there = u + jnp.exp(state.log_scale) * step
             total = m.summed(u, where) - self._auxiliary(k_y, there)

@@ -17,7 +17,7 @@ from bayescg.infer.nuts import NUTSResult, check_proper
 from bayescg.infer.options import NUTSOptions
 from bayescg.infer.program import Program, warn_of_single_precision
 from bayescg.infer.progress import Progress, Silent
-from bayescg.infer.references import Rules, Simulation, judged, learned
+from bayescg.infer.references import ADAPTING, Rules, Simulation, judged, learned
 from bayescg.infer.score_start import by_score_matching
 from bayescg.system import Batch, System
 
@@ -121,10 +121,10 @@ def _one(
     rule = Options(o.warmup, o.target_accept, o.max_tree_depth, o.mass == "dense", o.moves)
     chains = Alternating(member.program, kernel, member.x, member.conditions, rule)
     # Of sites in space: HMC, whose ensemble is exact whatever its step.
-    sampler = system.sampler if system.sampler.at is None else kernel
+    sampler = system.sampler if system.sampler.at is None else system.exact_sampler or kernel
     simulation = Simulation(member.program, sampler, member.x, member.conditions, rules)
     start = member.start
-    if sampler.at is not None and o.start is None:
+    if sampler.at is not None and o.start is None and member.program.sites.latent_observed:
         tell("score matching", 0.0, {})
         start = by_score_matching(member.program, member.latent, member.x, member.conditions, start)
     u = np.tile(start, (o.chains, 1))
@@ -133,12 +133,14 @@ def _one(
     log_z = learned(chains, simulation, k_learn, u, tell=partial(tell, "log Z"))
     state = chains.start(
         k_begin,
-        log_z.state.hmc.z,
+        log_z.state.u,
         log_z.partition,
         log_z.state.latent,
         log_z.inverse_mass,
     )
-    state, _ = chains.run(k_warm, state, log_z.partition, o.warmup, tell=partial(tell, "warm-up"))
+    state, _ = chains.run(
+        k_warm, state, log_z.partition, o.warmup, gain=ADAPTING, tell=partial(tell, "warm-up")
+    )
     state, draws = chains.run(
         k_run, state, log_z.partition, o.samples, first=o.warmup, tell=partial(tell, "nuts")
     )

@@ -175,10 +175,11 @@ class NUTS:
             return fixed
         if self.options.latents == "data":
             return restricted(system, batch, key, "latents=data")
-        if system.sampler.at is not None:
+        program = program_of(system, batch)
+        if system.sampler.at is not None and program.kept is not None:
             raise ValueError(
-                f"log_partition=learned does not sample latent sites in space, which {system.name} has; allowed is "
-                "latents=data, which takes them for the data's, or exact, where log Z is known."
+                f"log_partition=learned does not sample virtual sites, which {system.name} has; allowed is exact, "
+                "where log Z is known."
             )
         return {}
 

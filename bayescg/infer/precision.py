@@ -1,5 +1,6 @@
 """What the Monte Carlo error of a log Z from simulations does to a posterior."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -20,6 +21,12 @@ class Precision(NamedTuple):
     shift: float  # of a posterior mean in posterior sd, the largest of any parameter
 
 
+def pooled_plainly(
+    references: np.ndarray, statistics: np.ndarray, values: np.ndarray | None
+) -> Multistate:
+    return multistate(references, statistics, values=values)
+
+
 def precision_of(
     references: np.ndarray,
     statistics: np.ndarray,
@@ -29,7 +36,7 @@ def precision_of(
     frames: int,
     *,
     values: np.ndarray | None = None,
-    room: tuple[int, int] = (1, 1),
+    pool: Callable[[np.ndarray, np.ndarray, np.ndarray | None], Multistate] = pooled_plainly,
 ) -> Precision:
     r"""Leave out one group of samples at a time (the jackknife).
 
@@ -43,14 +50,14 @@ def precision_of(
     :param draws: of the posterior, ``(draw, u)``.
     :param natural: beta times natural parameters of each, ``(draw, term)``.
     :param values: log Z of the references, from which the search for them starts.
-    :param room: as of :func:`multistate`.
+    :param pool: log Z from natural parameters and statistics of references, and those values.
     """
     off = np.stack(
         [
             frames
             * np.asarray(
                 _at(
-                    multistate(references, statistics[:, group != g], values=values, room=room),
+                    pool(references, statistics[:, group != g], values),
                     natural,
                 )
             )

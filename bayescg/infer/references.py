@@ -10,8 +10,8 @@ from jax import Array
 import jax.numpy as jnp
 import numpy as np
 
-from bayescg.distributions.log_partition.multistate import Multistate, multistate
-from bayescg.infer.alternating import Alternating, State
+from bayescg.distributions.log_partition.multistate import TRUSTED, Multistate, multistate
+from bayescg.infer.alternating import Alternating, Latents, State
 from bayescg.infer.precision import GROUPS, Precision, precision_of
 from bayescg.infer.program import Program
 from bayescg.samplers.base import Sampler, cooled
@@ -25,8 +25,15 @@ STRIDE = 1.5  # and standard deviations that it is from the nearest, at most
 STEPS = 24  # lengths of the way to a new reference that are tried, each 0.8 of the one before
 NEAR = 0.5  # standard deviations of the statistics, to which Newton's steps come of the posterior's mode
 APPROACH = 30  # such steps, at most
-APART = 2.0  # posterior standard deviations about the mode in which chains start
+FOUND = 1.2  # length of steps that are averaged, so many of them, of latents that are sampled
+AVERAGED = 8
+APART = 2.0  # posterior standard deviations about the mode in which chains start, of latents that are seen
+AROUND = 8  # references about the mode, of latents that are sampled, where chains start
 JUDGED = 400  # draws at which log Z is judged
+REACH = (3.0, 4.0)  # standard deviations from a reference, within which log Z is reweighted
+ENOUGH = 200.0  # effective samples behind every draw, where the error of log Z is measured
+SETTLING = 20  # moves of latents at each of Newton's steps
+ADAPTING = 0.05  # gain of steps that go with the latents, while chains look for their place
 
 
 @dataclass(frozen=True)
@@ -37,11 +44,12 @@ class Rules:
     :param follow: moves before them of chains that come from another reference (sites in space; spins are cooled).
     :param precision: bias of a parameter's posterior mean that the error of log Z may cause, in posterior
         standard deviations.
-    :param measured: go on until the bias, measured by leaving out groups of chains, is below the precision; else it is
-        taken from the number of samples, as if they were independent.
+    :param measured: go on until the bias, measured by leaving out groups of chains, is below the precision, with some
+        samples behind every draw; else it is taken from the number of samples, as if they were independent.
     :param each: references that a round adds at most.
     :param turns: of the chains in a round.
     :param room: samples, and references, that what is compiled first has room for.
+    :param trusted: and ``reach``, as of :class:`~bayescg.distributions.Multistate`.
     :param outside: fraction of draws that may have too few samples behind them.
     """
 
@@ -56,6 +64,8 @@ class Rules:
     turns: int = 200
     rounds: int = 30
     room: tuple[int, int] = (4096, 64)
+    trusted: tuple[float, float] = TRUSTED
+    reach: tuple[float, float] | None = None
     outside: float = 0.002
 
     @staticmethod
@@ -66,12 +76,15 @@ class Rules:
         return Rules(
             chains=64,
             samples=32,
-            thin=8,
-            lead=60,
-            follow=10,
+            thin=2,
+            lead=40,
+            follow=6,
             precision=precision,
             measured=True,
             room=(16384, 16),
+            trusted=(0.4 * ENOUGH, ENOUGH),
+            reach=REACH,
+            each=16,
         )
 
     def enough(self, frames: int) -> float:
@@ -79,9 +92,24 @@ class Rules:
 
         The mean of a statistic has an error of its standard deviation over :math:`\sqrt n`; the posterior of N frames
         is as wide as if that mean were known to its standard deviation over :math:`\sqrt N`. So the error moves
-        the posterior by :math:`\sqrt{N/n}` of its width.
+        the posterior by :math:`\sqrt{N/n}` of its width. Of many parameters fewer will do, where the error is
+        measured: p of them lie at :math:`d^2 = p/N` from their mean, where :math:`e^{p/N}` samples make one, but what
+        the others' errors do to a parameter's mean averages out.
         """
-        return frames / self.precision**2
+        return ENOUGH if self.measured else frames / self.precision**2
+
+    def pooled(
+        self, natural: np.ndarray, statistics: np.ndarray, values: np.ndarray | None
+    ) -> Multistate:
+        """log Z from samples of all references, as of :func:`~bayescg.distributions.multistate`."""
+        return multistate(
+            natural,
+            statistics,
+            values=values,
+            room=self.room,
+            trusted=self.trusted,
+            reach=self.reach,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,6 +201,7 @@ class _Begun(NamedTuple):
     chains: Any  # that are simulated
     u: np.ndarray  # (chain, u)
     mass: Array | None  # inverse mass matrix
+    latent: Latents | None  # of those chains, where they have moved
 
 
 def learned(
@@ -194,25 +223,26 @@ def learned(
     natural = jax.jit(jax.vmap(alternating.natural))
     latent_key, key = jax.random.split(key)
     if simulation.sampler.at is None:
-        at, heat, phi, chains, u, mass = _cold(simulation, latent_key, u)
+        begun = _cold(simulation, latent_key, u)
     else:
-        at, heat, phi, chains, u, mass = _approached(alternating, simulation, latent_key, u)
-    latent: Any = None
+        begun = _approached(alternating, simulation, latent_key, np.array(u), tell)
+    at, heat, phi, chains, u, mass, latent = begun
     outside: list[float] = []
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
     values: np.ndarray | None = None
     for turn in range(rules.rounds):
         k_start, k_run, k_more = jax.random.split(jax.random.fold_in(key, turn), 3)
         e = heat[:, None] * np.asarray(natural(jnp.asarray(at)))
-        partition = multistate(e, phi, values=values, room=rules.room)
+        partition = rules.pooled(e, phi, values)
         values = np.asarray(partition.values)[: len(at)]
         state = alternating.start(k_start, jnp.asarray(u), partition, latent, mass)
-        state, draws = alternating.run(k_run, state, partition, rules.turns)
-        u, latent = np.asarray(state.hmc.z), state.latent
+        state, draws = alternating.run(k_run, state, partition, rules.turns, gain=ADAPTING)
+        u, latent = np.asarray(state.u), state.latent
         late = draws.u[:, rules.turns // 2 :].reshape(-1, draws.u.shape[-1])
         mass = alternating.inverse_mass(late)
-        sizes = np.asarray(_sizes(partition, natural(jnp.asarray(late))))
-        few = sizes < enough
+        places = natural(jnp.asarray(late))
+        sizes = np.asarray(_sizes(partition, places))
+        few = outside_of(partition, places, enough)
         outside.append(float(np.mean(few)))
         numbers = {"references": float(len(at)), "outside": outside[-1]}
         result = Learned(partition, e, phi, state, at, np.array(outside), mass)
@@ -248,51 +278,91 @@ def _cold(simulation: Simulation, key: Array, u: np.ndarray) -> _Begun:
     at = np.concatenate([np.repeat(middle, len(heat), 0), middle, u])
     heat = np.concatenate([heat, np.ones(len(at) - len(heat))])
     chains, phi = simulation.run(key, at, None, heat)
-    return _Begun(at, heat, phi, chains, u, None)
+    return _Begun(at, heat, phi, chains, u, None, None)
 
 
 def _approached(
-    alternating: Alternating, simulation: Simulation, key: Array, u: np.ndarray
+    alternating: Alternating,
+    simulation: Simulation,
+    key: Array,
+    u: np.ndarray,
+    tell: Callable[[float, dict[str, float]], None] | None,
 ) -> _Begun:
     r"""The posterior's mode, nearly, by Newton's steps on the moments of persistent chains.
 
-        Chains begin in the data's configurations. The log posterior has the slope
-        :math:`J^	op(\sum_i\phi(X_i) - N\langle\phi
-    angle)` and the prior's, and the information
-        :math:`N J^	op\operatorname{Cov}[\phi]J` and the prior's, with :math:`J = \partial e/\partial u`. When the next
-        step is one that reweighting reaches, chains of the posterior start about its end.
+    Chains begin in the data's configurations. The log posterior has the slope
+    :math:`J^\top(\sum_i\phi(X_i) - N\langle\phi\rangle)` and the prior's, and the information
+    :math:`N J^\top\operatorname{Cov}[\phi]J` and the prior's, with :math:`J = \partial e/\partial u`. Latents that are
+    sampled move at each step, with what p_cf alone knows, and leave some noise in it: where steps have become short
+    enough, those that follow are averaged. When the next step is one that reweighting reaches, chains of the posterior
+    start about its end.
 
-        :param u: ``(chain, u)``, whose mean is where the search starts.
+    :param u: ``(chain, u)``, whose mean is where the search starts.
     """
     frames, count = len(alternating.x), len(u)
+    rest = alternating.rest
     natural = jax.jit(lambda v: (alternating.natural(v), jax.jacobian(alternating.natural)(v)))
     prior = jax.jit(
         lambda v: (jax.grad(alternating.log_prior)(v), jax.hessian(alternating.log_prior)(v))
     )
-    k_at, k_spread, key = jax.random.split(key, 3)
-    chains = simulation.start(k_at, alternating.held(None).T)
-    seen, at = np.asarray(alternating.seen), u.mean(0)
+    k_at, k_spread, k_latent, key = jax.random.split(key, 4)
+    latent = alternating.placed(k_latent, count)
+    chains = simulation.start(k_at, alternating.x.T if latent.state else alternating.held(None).T)
+    at, ends = u.mean(0), list[np.ndarray]()
     for turn in range(APPROACH):
-        chains, phi = simulation.run(
-            jax.random.fold_in(key, turn), at[None], chains, first=turn == 0
-        )
-        slope = np.asarray(natural(at)[1])
+        k_chains, k_latent = jax.random.split(jax.random.fold_in(key, turn))
+        if alternating.observed:
+            seen = np.asarray(alternating.seen)
+        else:
+            u[:, rest] = at[rest]
+            moved = alternating.relaxed(
+                k_latent, jnp.asarray(u), latent, SETTLING, jnp.asarray(ADAPTING)
+            )
+            latent, u, seen = moved[1], np.array(moved[0]), np.asarray(moved[2]).mean(0)
+            at[alternating.fine] = u[:, alternating.fine].mean(0)
+        chains, phi = simulation.run(k_chains, at[None], chains, first=turn == 0)
+        slope = np.asarray(natural(at)[1])[:, rest]
         gradient, bend = map(np.asarray, prior(at))
         covariance = np.atleast_2d(np.cov(phi[0].T))
-        gradient = gradient + slope.T @ (seen - frames * phi[0].mean(0))
-        values, vectors = np.linalg.eigh(frames * slope.T @ covariance @ slope - bend)
+        gradient = gradient[rest] + slope.T @ (seen - frames * phi[0].mean(0))
+        values, vectors = np.linalg.eigh(
+            frames * slope.T @ covariance @ slope - bend[np.ix_(rest, rest)]
+        )
         values = np.maximum(np.abs(values), 1e-9 * np.abs(values).max())
         step = vectors @ ((vectors.T @ gradient) / values)
         move = slope @ step
         length = float(np.sqrt(move @ covariance @ move))
-        if length <= NEAR:
+        if tell is not None:
+            tell(0.0, {"approach": float(turn), "step": length})
+        led = at[rest] + step * min(1.0, NEAR / length)
+        if alternating.observed and length <= NEAR:
             break
-        at = at + step * min(1.0, STRIDE / length)
-    about = np.asarray(jax.random.normal(k_spread, (count, len(at))))
-    starts = at + step * min(1.0, NEAR / length) + APART * (about / np.sqrt(values)) @ vectors.T
-    inverse = (vectors / values) @ vectors.T
+        if length <= FOUND and not alternating.observed:
+            ends.append(led)
+            if len(ends) >= AVERAGED:
+                break
+        at[rest] += step * min(1.0, STRIDE / length)
+    end = np.mean(ends, 0) if ends else led
+    root = (vectors / np.sqrt(values)).T
+    k_more, k_spread, k_chains = jax.random.split(k_spread, 3)
+
+    def about(key: Array, here: np.ndarray, apart: float) -> np.ndarray:
+        here = np.array(here)
+        here[:, rest] = (
+            end + apart * np.asarray(jax.random.normal(key, (len(here), len(rest)))) @ root
+        )
+        return here
+
+    references = at[None]
+    if not alternating.observed:
+        # Latents follow parameters: chains must not begin where log Z is not known.
+        more = about(k_more, np.tile(at, (AROUND, 1)), 1.0)
+        chains, new = simulation.run(k_chains, more, chains)
+        references, phi = np.concatenate([references, more]), np.concatenate([phi, new])
+    starts = about(k_spread, u, APART if alternating.observed else 1.0)
+    inverse = root.T @ root
     mass = jnp.asarray(inverse if alternating.options.dense else np.diag(inverse))
-    return _Begun(at[None], np.ones(1), phi, chains, starts, mass)
+    return _Begun(references, np.ones(len(references)), phi, chains, starts, mass, latent)
 
 
 def judged(
@@ -317,13 +387,16 @@ def judged(
         np.asarray(natural),
         frames,
         values=np.asarray(found.partition.values)[: len(found.natural)],
-        room=rules.room,
+        pool=rules.pooled,
     )
 
 
 def outside_of(partition: Multistate, e: Array, enough: float) -> np.ndarray:
-    """Whether fewer than enough samples stand behind log Z at ``e (draw, term)``, ``(draw,)``."""
-    return np.asarray(_sizes(partition, e)) < enough
+    """Whether fewer than enough samples stand behind log Z at ``e (draw, term)``, or none near by, ``(draw,)``."""
+    few = np.asarray(_sizes(partition, e)) < enough
+    if partition.reach is None:
+        return few
+    return few | (np.asarray(jax.vmap(partition.distance)(e)) > partition.reach[0])
 
 
 @jax.jit

@@ -4,7 +4,7 @@ from bayescg.samplers.base import ChainInfo, ChainState, Sampler, long_run
 from bayescg.samplers.exact import enumerated_sampler, transfer_matrix_sampler
 from bayescg.samplers.forces import Held, Tether, closest_distance
 from bayescg.samplers.gibbs import lattice_gibbs
-from bayescg.samplers.particles import Dynamics, ParticleState, particle_sampler
+from bayescg.samplers.particles import Dynamics, ParticleState, long_trajectories, particle_sampler
 from bayescg.samplers.simulation import simulate
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "enumerated_sampler",
     "lattice_gibbs",
     "long_run",
+    "long_trajectories",
     "particle_sampler",
     "simulate",
     "transfer_matrix_sampler",

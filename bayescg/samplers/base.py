@@ -43,6 +43,9 @@ class Sampler(NamedTuple):
     prepare: Callable[[Any, Array], tuple[Any, Array]] = _as_it_is
     at: Callable[[Array, Array], Any] | None = None  # (key, x): chains that start at ``x``
     force: Callable[..., Array] | None = None  # (x, potential): forces in kT, without a tether
+    energy: Callable[..., Array] | None = (
+        None  # (x, potential): energies in kT, (chain,), without a tether
+    )
 
 
 def cooled(

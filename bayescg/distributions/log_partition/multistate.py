@@ -19,7 +19,7 @@ from jax.scipy.special import logsumexp
 from jax.tree_util import register_dataclass
 import numpy as np
 
-__all__ = ["Multistate", "multistate", "solve_references"]
+__all__ = ["TRUSTED", "Multistate", "multistate", "solve_references"]
 
 ROUNDS = 100  # of Newton's method, at most
 SETTLED = 1e-9  # of a log Z
@@ -60,6 +60,10 @@ class Multistate:
     :param covariances: ``(reference, term, term)``.
     :param metric: their mean, ``(term, term)``: where the model freezes its own covariance knows no distance.
     :param trusted: effective samples between which the value goes over; static.
+    :param reach: distances from the nearest reference between which it goes over, too, and the second the b and
+        where the wall begins; None: 2 and 2.5, and the effective sample size alone; static. In many dimensions there
+        are directions, and a sampler finds them, along which a sample is spread otherwise than what it was drawn
+        from: its effective size does not tell.
     """
 
     statistics: Array
@@ -71,6 +75,7 @@ class Multistate:
     covariances: Array
     metric: Array
     trusted: tuple[float, float] = field(default=TRUSTED, metadata={"static": True})
+    reach: tuple[float, float] | None = field(default=None, metadata={"static": True})
 
     def _weighed(self, e: Array) -> tuple[Array, Array]:
         """log Z by reweighting, and the logarithm of the effective sample size."""
@@ -92,16 +97,20 @@ class Multistate:
         step = e - self.natural
         tangent = self.values + jnp.sum(step * self.means, 1)
         bend = jnp.einsum("ki,kij,kj->k", step, self.covariances, step)
-        rise = BEND**2 * (jnp.sqrt(1.0 + bend / BEND**2) - 1.0)
+        straight = BEND if self.reach is None else self.reach[1]
+        rise = straight**2 * (jnp.sqrt(1.0 + bend / straight**2) - 1.0)
         return jnp.sum(jax.nn.softmax(tangent) * (tangent + rise))
 
     def at(self, e: Array) -> Array:
         """log Z at natural parameters times beta ``e (term,)``, a scalar."""
         value, log_size = self._weighed(e)
         low, high = np.log(self.trusted)
-        t = jnp.clip((log_size - low) / (high - low), 0.0, 1.0)
-        believed = t * t * (3.0 - 2.0 * t)
-        far = jnp.maximum(self.distance(e) - FAR, 0.0)
+        believed = _smooth((log_size - low) / (high - low))
+        distance = self.distance(e)
+        if self.reach is not None:
+            near, end = self.reach
+            believed = believed * _smooth((end - distance) / (end - near))
+        far = jnp.maximum(distance - (FAR if self.reach is None else self.reach[1]), 0.0)
         wall = 0.5 * (far / WALL) ** 2
         return believed * value + (1.0 - believed) * (self.continued(e) + wall)
 
@@ -113,11 +122,18 @@ class Multistate:
         return self.at(jnp.asarray(beta) * potential.natural())
 
 
+def _smooth(t: Array) -> Array:
+    """From 0 to 1, flat at both ends."""
+    t = jnp.clip(t, 0.0, 1.0)
+    return t * t * (3.0 - 2.0 * t)
+
+
 def multistate(
     natural: Array | np.ndarray,
     statistics: Array | np.ndarray,
     *,
     trusted: tuple[float, float] = TRUSTED,
+    reach: tuple[float, float] | None = None,
     values: np.ndarray | None = None,
     room: tuple[int, int] = (1, 1),
 ) -> Multistate:
@@ -127,6 +143,7 @@ def multistate(
 
     :param natural: beta times natural parameters, ``(reference, term)``.
     :param statistics: of as many samples of each, ``(reference, sample, term)``.
+    :param trusted: and ``reach``, as of :class:`Multistate`.
     :param values: log Z of (some of) the references, from which the search for them starts.
     :param room: for at least so many samples that differ, and references.
     :raises ValueError: for shapes that do not fit, or numbers that are not finite.
@@ -165,7 +182,9 @@ def multistate(
     there = jnp.arange(references) < len(natural)
     found = jnp.where(there, found, NOTHING)
     metric = jnp.sum(jnp.where(there[:, None, None], covariances, 0.0), 0) / len(natural)
-    return Multistate(stats, log_mixture, log_counts, e, found, means, covariances, metric, trusted)
+    return Multistate(
+        stats, log_mixture, log_counts, e, found, means, covariances, metric, trusted, reach
+    )
 
 
 @jax.jit
