@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from bayescg import results
-from bayescg.infer.resampling import BAD_KHAT
-from bayescg.infer.run import FEW_DRAWS
+from bayescg.infer.resampling import BAD_KHAT, FEW_DRAWS
 from bayescg.plot import COLOURS, interval_of
 from bayescg.report.interactions import Interaction, fitted, interactions
 from bayescg.units import BOLTZMANN

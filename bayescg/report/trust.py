@@ -7,8 +7,7 @@ import numpy as np
 from scipy.stats import binom
 
 from bayescg.infer.laplace import SUPPORT
-from bayescg.infer.resampling import BAD_KHAT
-from bayescg.infer.run import FEW_DRAWS
+from bayescg.infer.resampling import BAD_KHAT, FEW_DRAWS
 from bayescg.report import liquid, molecules
 from bayescg.report.case import Case, number
 from bayescg.report.curves import symbol
