@@ -10,6 +10,8 @@ from bayescg.infer.words import members_in_words
 
 __all__ = ["few_particles", "moved_most", "unreliable"]
 
+COLLAPSED = 0.25  # effective fraction below which few particles are said to have collapsed
+
 
 def unreliable(
     posterior: Posterior,
@@ -72,11 +74,12 @@ def few_particles(
     :param effective: of each member, fractions of the particles that are effective before they are drawn anew.
     """
     least = np.array([np.nanmin(e) * particles for e in effective])
-    at = np.flatnonzero(~(least >= FEW_DRAWS))
+    fewest = min(float(FEW_DRAWS), COLLAPSED * particles)
+    at = np.flatnonzero(~(least >= fewest))
     if not at.size:
         return []
     text = (
         f"weights of particles collapse for {members_in_words(posterior.batch, at)}: at a stage as few as "
-        f"{least[at].min():.0f} of {particles} are effective ({FEW_DRAWS:g} are asked for); raise -M particles or ess."
+        f"{least[at].min():.0f} of {particles} are effective ({fewest:.0f} are asked for); raise -M particles or ess."
     )
     return [Doubt("weights", text, (), tuple(map(int, at)))]

@@ -271,7 +271,7 @@ def _crowded(
             for gap, side in (
                 (lower, "small values of"),
                 (-lower, "large values of"),
-                (outer, "both ends of"),
+                (0.5 * outer, "both ends of"),  # a side tells more, where there is one
             ):
                 if gap > best:
                     best, found = gap, (int(m), j, side)

@@ -41,22 +41,19 @@ def check_told(system: System, program: Program, batch: Batch, method: str = "NU
         if not program.improper or not is_exact(program, batch):
             raise
         start = origin(system, program, batch.x)
-        untold_ = [
-            name
-            for m in range(len(batch.x))
-            for name in untold(system, program, batch, m, jnp.asarray(start[m]))
-        ]
-        names = list(dict.fromkeys(untold_))
+        by_member = [untold(system, program, batch, m, jnp.asarray(u)) for m, u in enumerate(start)]
+        names = list(dict.fromkeys(name for those in by_member for name in those))
         if not names:
             raise
-        raise ProgramError(f"the data do not tell {listed(names, 6)} apart: {error}") from None
+        apart = " apart" if len(names) > 1 else ""
+        raise ProgramError(f"the data do not tell {listed(names, 6)}{apart}: {error}") from None
 
 
 def information(program: Program, u: Array, x: Array, conditions: dict[str, Array]) -> Array:
     """What all frames together tell of each pair of parameters about ``u``, ``(u, u)``; log Z must be exact."""
 
     def at(v: Array) -> Array:
-        scores = jax.jacobian(lambda w: log_marginal(program, w, x, conditions))(v)
+        scores = jax.jacfwd(lambda w: log_marginal(program, w, x, conditions))(v)
         return scores.T @ scores
 
     places = u + ABOUT * jax.random.normal(jax.random.key(0), (PLACES, u.size))

@@ -98,6 +98,14 @@ class Case:
         """What the fit said."""
         return results.told(self.attrs, "messages")
 
+    @property
+    def doubts(self) -> list[str]:
+        """Of those, what is wrong with the posterior, by the records of ``bayescg.infer.health``."""
+        found = self.attrs.get("doubts", [])
+        records = json.loads(found) if isinstance(found, str) else found
+        texts = [str(r.get("text")) for r in records if isinstance(r, dict)]
+        return [t for t in texts if t in self.messages]
+
     @cached_property
     def predict_messages(self) -> list[str]:
         """What the prediction said."""

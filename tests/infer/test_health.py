@@ -209,6 +209,7 @@ def test_a_stage_of_few_particles_is_said() -> None:
     assert few_particles(small(), [np.array([np.nan, 0.7, 0.2])], 1000) == []
     (doubt,) = few_particles(small(), [np.array([np.nan, 0.7, 0.02])], 1000)
     assert "as few as 20 of 1000 are effective" in doubt.text
+    assert few_particles(small(), [np.array([0.7, 0.5])], 100) == []
 
 
 # --- real runs --------------------------------------------------------------------------------
@@ -219,7 +220,7 @@ def sums(x: Array | None = None, *, mu: Array, frames: int = 1, prior: str) -> N
     if prior == "flat":
         a, b = (flat(k, 1) for k in "ab")
     else:
-        a, b = (numpyro.sample(k, dist.Normal(0.0, 1e4).expand([1]).to_event(1)) for k in "ab")
+        a, b = (numpyro.sample(k, dist.Normal(0.0, 100.0).expand([1]).to_event(1)) for k in "ab")
     spins(x, mu, frames, a + b, 0.9)
 
 
@@ -232,7 +233,7 @@ def ratio_of(x: Array | None = None, *, mu: Array, frames: int = 1) -> None:
 
 def funnel(x: Array | None = None, *, mu: Array, frames: int = 1) -> None:
     """Neal's funnel beside a coupling that has nothing to do with it."""
-    spread = numpyro.sample("spread", dist.LogNormal(0.0, 1.5))
+    spread = numpyro.sample("spread", dist.LogNormal(0.0, 3.0))
     numpyro.sample("z", dist.Normal(0.0, spread).expand([8]).to_event(1))
     theta = numpyro.sample("theta", dist.Normal(0.0, 1.0).expand([1]).to_event(1))
     spins(x, mu, frames, theta, 0.9)
@@ -285,15 +286,16 @@ def test_it_is_stored(tmp_path: Any) -> None:
 
 
 def test_nuts_in_a_flat_direction_runs_away() -> None:
-    """Under normal(0, 1e4) two parameters of which the data tell the sum: each spreads with beta times far beyond 6."""
+    """Under normal(0, 100) two parameters of which the data tell the sum: beta times each spreads far beyond 6."""
     system = system_of(partial(sums, prior="wide"))
-    fit = NUTS(system, small_posterior.data(), QUICK).run(jax.random.key(0))
+    options = NUTSOptions(warmup=150, samples=150, max_tree_depth=7, mass="dense")
+    fit = NUTS(system, small_posterior.data(), options).run(jax.random.key(0))
     assert not fit.converged.any()
     (doubt,) = [d for d in fit.attrs["doubts"] if d["kind"] == "runaway"]  # type: ignore[attr-defined]
     assert set(doubt["parameters"]) == {"a[0]", "b[0]"}
     assert doubt["text"] == fit.messages[0] and "where 6 is as good as infinite" in doubt["text"]
     # What is told of the sum is told all the same.
-    assert np.std(fit.draws.sum(-1)) < 0.01 * np.std(fit.draws[..., 0])
+    assert np.std(fit.draws.sum(-1)) < 0.05 * np.std(fit.draws[..., 0])
 
 
 @pytest.mark.parametrize("method", ["nuts", "svi", "smc"])
@@ -325,7 +327,7 @@ def test_the_weakest_direction_is_in_words() -> None:
 
 @pytest.mark.slow
 def test_nuts_in_a_funnel_says_where_it_diverges() -> None:
-    options = NUTSOptions(warmup=300, samples=1000, target_accept=0.6)
+    options = NUTSOptions(warmup=200, samples=500, target_accept=0.6, max_tree_depth=6)
     fit = NUTS(system_of(funnel), small_posterior.data(), options).run(jax.random.key(1))
     assert not fit.converged.any()
     share = fit.groups["sample_stats"]["diverging"].values.mean()
