@@ -40,6 +40,8 @@ GOOD_ESS = 100.0  # effective draws of a chain
 MANY = 0.01  # fraction of divergent transitions from which on it is said where they crowd
 CROWD = 0.1  # difference of mean ranks, 0 to 1, from which on draws crowd somewhere
 SIGMAS = 4.0  # standard errors of that difference that it must be, too
+ROW = 5  # draws between two divergences that are of one row
+FEWEST = 5  # rows of divergences that tell where they crowd
 SHOWN = 3  # names of parameters in a message
 
 
@@ -253,24 +255,28 @@ def _crowded(
 ) -> tuple[int, int, str, float, float] | None:
     """Member and parameter whose divergent draws differ most from the others, on which side, and both medians.
 
-    Measured on ranks, of the values and of their distances from the middle.
+    Measured on ranks within a chain, of the values and of their distances from the middle. A chain that is stuck
+    diverges again and again at one place, so that divergences in a row count once.
     """
     mask = diverging.ravel()
-    if mask.all() or mask.sum() < 5:
+    rows = _in_a_row(diverging)
+    if mask.all() or rows.max() < FEWEST:
         return None
-    error = np.sqrt((1.0 / mask.sum() + 1.0 / (~mask).sum()) / 12.0)
-    best, found = max(CROWD, SIGMAS * error), None
+    best, found = max(CROWD, SIGMAS / np.sqrt(12.0 * rows.max())), None
+    count = np.bincount(rows[mask])[1:]
     for m in members:
-        flat = posterior.u[:, :, m].reshape(mask.size, -1)
-        for j in range(flat.shape[1]):
+        for j in range(posterior.u.shape[-1]):
             if posterior.shared[j] and m != members[0]:
                 continue
-            rank = (rankdata(flat[:, j]) - 0.5) / mask.size
-            lower = rank[~mask].mean() - rank[mask].mean()
-            outer = np.abs(2 * rank[mask] - 1).mean() - np.abs(2 * rank[~mask] - 1).mean()
+            rank = (rankdata(posterior.u[:, :, m, j], axis=1) - 0.5) / diverging.shape[1]
+            by_row = (
+                np.bincount(rows[mask], v.ravel()[mask])[1:] / count
+                for v in (rank, np.abs(2.0 * rank - 1.0))
+            )
+            lower, outer = (float(np.mean(v) - 0.5) for v in by_row)
             for gap, side in (
-                (lower, "small values of"),
-                (-lower, "large values of"),
+                (-lower, "small values of"),
+                (lower, "large values of"),
                 (0.5 * outer, "both ends of"),  # a side tells more, where there is one
             ):
                 if gap > best:
@@ -283,6 +289,18 @@ def _crowded(
         float(posterior.values(np.median(flat[chosen], 0))[j]) for chosen in (mask, ~mask)
     )
     return m, j, side, there, others
+
+
+def _in_a_row(diverging: np.ndarray) -> np.ndarray:
+    """Number of the row of divergences that each draw ``(chain * draw,)`` is of, from 1; 0 of the others."""
+    out = np.zeros(diverging.shape, int)
+    last = 0
+    for chain, one in enumerate(diverging):
+        before = -ROW - 1
+        for t in np.flatnonzero(one):
+            last += int(t - before > ROW)
+            out[chain, t], before = last, t
+    return out.ravel()
 
 
 def attributes(
