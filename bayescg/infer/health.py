@@ -299,7 +299,7 @@ def _in_a_row(diverging: np.ndarray) -> np.ndarray:
         before = -ROW - 1
         for t in np.flatnonzero(one):
             last += int(t - before > ROW)
-            out[chain, t], before = last, t
+            out[chain, t], before = last, int(t)
     return out.ravel()
 
 
