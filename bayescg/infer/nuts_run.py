@@ -11,7 +11,10 @@ import numpy as np
 import xarray as xr
 
 from bayescg.infer.begin import all_seen, origin, program_of, restricted
+from bayescg.infer.examination import of_chains
 from bayescg.infer.fit import Fit, Table
+from bayescg.infer.health import Posterior
+from bayescg.infer.identified import check_told
 from bayescg.infer.nuts import NUTSResult, run_nuts
 from bayescg.infer.nuts_learned import run_learned
 from bayescg.infer.options import NUTSOptions, options_for
@@ -40,8 +43,6 @@ class NUTS:
 
     def run(self, key: Array, *, progress: Progress | None = None) -> Fit:
         """Sample the full posterior."""
-        from bayescg.results import diagnostics, to_dataset
-
         batch = self.system.batch(self.data)
         o = self.options
         exact = o.log_partition == "exact"
@@ -63,6 +64,7 @@ class NUTS:
         if fixed:
             program = program_of(self.system, batch, fixed)
         if exact:
+            check_told(self.system, program, batch)
             starts = 1 if program.sites.state is None else STARTS
             sample = run_pooled if program.shared else partial(run_nuts, starts=starts)
             result = sample(
@@ -87,24 +89,16 @@ class NUTS:
             draws = np.stack([m.u for m in members], 2)
             groups["states"] = state_tables(members, program.states)
             notes = [note for m in members for note in m.notes]
-        found = diagnostics(to_dataset({"u": draws}, dims={"u": ("member", "parameter")}))
-        rhat = np.asarray(found["r_hat"]["u"].max("parameter", skipna=False))
-        ess = np.minimum(
-            *(np.asarray(found[k]["u"].min("parameter")) for k in ("ess_bulk", "ess_tail"))
+        posterior = Posterior(self.system, program, batch, draws)
+        health = of_chains(
+            posterior,
+            "NUTS is not to be trusted",
+            "raise -M samples, warmup or chains",
+            diverging=result.stats["diverging"],
+            target_accept=o.target_accept,
         )
-        # By member, or of all where they are pooled.
-        divergent = result.stats["diverging"].sum((0, 1))
-        # R-hat and the effective sample size as Vehtari et al., Bayesian Anal. 16, 667 (2021), ask for.
-        good = (rhat < 1.01) & (ess >= 100 * o.chains) & (divergent == 0)
-        messages = list(dict.fromkeys([*batch.notices, *notes]))
-        if not good.all():
-            at = np.flatnonzero(~good)
-            messages.append(
-                f"NUTS is not to be trusted for {members_in_words(batch, at)}: R-hat up to {rhat[at].max():.3f}, "
-                f"as few as {ess[at].min():.0f} effective draws of one parameter, "
-                f"{int(np.sum(divergent[at] if divergent.ndim else divergent))} divergences; raise -M samples, "
-                "chains or target_accept."
-            )
+        good = ~health.bad
+        messages = list(dict.fromkeys([*batch.notices, *notes, *health.messages]))
         log_z = result.log_z
         if log_z and (log_z["outside"] > OUTSIDE).any():
             at = np.flatnonzero(log_z["outside"] > OUTSIDE)
@@ -153,13 +147,12 @@ class NUTS:
             seconds=result.seconds,
             exact=exact,
             fixed=fixed,
-            groups={"sample_stats": stats, **groups},
+            groups={"sample_stats": stats, "health": health.tables, **groups},
             options=o,
             key=key,
             attrs={
                 "prior_used": str(self.system.options.get("prior", "as in the program")),
-                "r_hat": float(rhat.max()),
-                "ess": float(ess.min()),
+                **health.attrs,
                 **{f"log_partition_{k}": float(v.max()) for k, v in log_z.items()},
             },
         )

@@ -16,9 +16,12 @@ def draw_prior(
 ) -> Array:
     """Draws of the parameters from a proper prior, ``(draw, u)``; ARD's precisions are integrated out.
 
+    Parameters under an improper one are 1 in all of them.
+
     :param x: a data set ``(frame, ...)``, of which nothing but its shape is read.
     """
     blank = {program.sites.latent: jnp.zeros((len(x), *program.latent_shape)), **program.fixed}
+    blank |= {k: jnp.ones(program.shapes[k]) for k in program.improper}
 
     def one(key: Array) -> Array:
         drawn = substitute(seed(collapse_precisions(program.function), key), data=blank)

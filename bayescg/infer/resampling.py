@@ -2,9 +2,10 @@
 
 import numpy as np
 
-__all__ = ["BAD_KHAT", "effective_size", "systematic"]
+__all__ = ["BAD_KHAT", "FEW_DRAWS", "effective_size", "systematic"]
 
 BAD_KHAT = 0.7  # Pareto k-hat above which weights are not reliable
+FEW_DRAWS = 100  # effective draws below which intervals are said to be rough
 
 
 def systematic(log_weights: np.ndarray, offset: float, draws: int) -> np.ndarray:

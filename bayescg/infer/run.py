@@ -12,9 +12,13 @@ import numpy as np
 import xarray as xr
 
 from bayescg.infer.begin import all_seen, is_exact, origin, program_of
+from bayescg.infer.collapse import unreliable
+from bayescg.infer.examination import of_draws
 from bayescg.infer.existence import endless
 from bayescg.infer.fit import Fit, Table
 from bayescg.infer.handlers import replace_prior
+from bayescg.infer.health import Doubt, Posterior, names_of
+from bayescg.infer.identified import weakest
 from bayescg.infer.laplace import FORMS, Laplace, Weighted, joined, laplace, weigh
 from bayescg.infer.mcem import MCEMResult, run_mcem
 from bayescg.infer.options import MCEMOptions, options_for
@@ -22,13 +26,13 @@ from bayescg.infer.program import (
     coefficient_sites,
 )
 from bayescg.infer.progress import Progress
-from bayescg.infer.resampling import BAD_KHAT
 from bayescg.infer.schedules import Newton, Schedule
 from bayescg.infer.tables import (
     Form,
     choose,
     held,
     laplace_group,
+    log_weights,
     map_group,
     quality,
     stats_group,
@@ -41,7 +45,6 @@ from bayescg.system import Batch, System
 __all__ = ["MCEM", "MCEMOptions", "mcem"]
 
 FALLBACK = 10.0  # scale of the normal prior used instead
-FEW_DRAWS = 100  # effective draws below which intervals are said to be rough
 
 
 @dataclass(frozen=True)
@@ -136,12 +139,16 @@ class MCEM:
                 pass
             elif result.program.improper:
                 loose = set(coefficients) & set(result.program.improper)
+                names = names_of(result.program, self.system.features)
+                spot = np.concatenate([result.program.coordinates(k) for k in sorted(loose)])
+                told = np.asarray(result.estimates.complete)[at[0]][np.ix_(spot, spot)]
+                along = weakest([names[i] for i in spot], told)
                 held = replace_prior(function, loose, FALLBACK)
                 result = result.replaced(at, search(held, again_key, at, rule, sampler))
                 prior_used[at] = f"normal(0, {FALLBACK:g})"
                 messages.append(
                     f"under the flat prior the optimum is at infinity for {members_in_words(batch, at)}: some "
-                    "combination of features never occurs in the data (or does not matter); "
+                    f"combination of features never occurs in the data (or does not matter), least told is {along}; "
                     f"normal(0, {FALLBACK:g}) is used there instead."
                 )
             elif isinstance(rule, Newton):
@@ -182,6 +189,7 @@ class MCEM:
             )
         messages += failures_in_words(result, batch)
         exact = not program.sites.latent_observed and is_exact(program, batch)
+        converged, ended, attrs = result.converged, _endings(result), dict[str, object]()
         if self.point:
             groups: dict[str, dict[str, Table]] = {}
             draws, approximation = result.u[None, None], "one draw: the point estimate"
@@ -195,10 +203,16 @@ class MCEM:
                 messages.append("interrupted: draws are not weighted.")
             arguments = (result, batch, key, prior_used, exact, progress)
             try:
-                draws, approximation, groups = self._laplace(*arguments, weighted, messages)
+                draws, approximation, groups, doubts = self._laplace(*arguments, weighted, messages)
             except KeyboardInterrupt:
                 messages.append("interrupted while draws were weighted: they are not.")
-                draws, approximation, groups = self._laplace(*arguments, False, messages)
+                draws, approximation, groups, doubts = self._laplace(*arguments, False, messages)
+            health = of_draws(Posterior(self.system, program, batch, draws), doubts)
+            messages += health.messages
+            groups["health"], attrs = health.tables, health.attrs
+            if health.bad.any():
+                converged = converged & ~health.bad
+                ended = "runaway" if ended == "converged" else f"{ended}, runaway"
         groups["em_trace"] = trace_group(result, self.system.length)
         return Fit(
             method=self.method,
@@ -208,8 +222,8 @@ class MCEM:
             draws=draws,
             mode=result.u,
             approximation=approximation,
-            converged=result.converged,
-            ended=_endings(result),
+            converged=converged,
+            ended=ended,
             messages=tuple(messages),
             seconds=result.seconds,
             exact=exact,
@@ -219,6 +233,7 @@ class MCEM:
                 "sweeps_per_chain": result.sweeps,
                 **batch.attrs,
                 "prior_used": ", ".join(sorted(set(map(str, prior_used)))),
+                **attrs,
             },
         )
 
@@ -232,9 +247,10 @@ class MCEM:
         progress: Progress | None,
         weighable: bool,
         messages: list[str],
-    ) -> tuple[np.ndarray, str, dict[str, dict[str, Table]]]:
-        """Draws around the mode, what they are, and the tables that say more; adds to ``messages``."""
+    ) -> tuple[np.ndarray, str, dict[str, dict[str, Table]], list[Doubt]]:
+        """Draws around the mode, what they are, tables that say more, and doubts of weights; adds to ``messages``."""
         options, program = self.options, result.program
+        names = names_of(program, self.system.features)
         groups: dict[str, dict[str, Table]] = {}
         forms: dict[str, Form] = {}
         for form, k in zip(FORMS, jax.random.split(key, len(FORMS)), strict=True):
@@ -259,9 +275,11 @@ class MCEM:
                 )
             if not normal.definite.all():
                 at = np.flatnonzero(~normal.definite)
+                worst = at[np.argmin(np.nan_to_num(normal.smallest[at], nan=-np.inf))]
                 messages.append(
                     f"the {form} information is indefinite for {members_in_words(batch, at)} (smallest eigenvalue "
-                    f"{normal.smallest[at].min():.2g}): no normal approximation of that form exists there."
+                    f"{normal.smallest[at].min():.2g}, along {weakest(names, normal.precision[worst])}): no normal "
+                    "approximation of that form exists there."
                 )
         chosen, name = choose(forms, options.laplace)
         khat, effective = np.array([quality(forms[f], m) for m, f in enumerate(chosen)]).T
@@ -272,12 +290,16 @@ class MCEM:
                 f"there are no usable Laplace draws for {members_in_words(batch, none)}: draws there repeat the mode."
             )
         draws = np.where(np.isfinite(draws), draws, result.u[None, None])
-        bad = np.flatnonzero(weighable & ((khat > BAD_KHAT) | (effective < FEW_DRAWS)))
-        if bad.size:
-            messages.append(
-                f"importance weights are unreliable (k-hat up to {khat[bad].max():.2f}, reliable below "
-                f"{BAD_KHAT}; as few as {effective[bad].min():.0f} effective draws) for "
-                f"{members_in_words(batch, bad)}: intervals there are rough; use -m nuts where it can run."
+        doubts: list[Doubt] = []
+        if weighable:
+            doubts = unreliable(
+                Posterior(self.system, program, batch, draws),
+                np.stack([forms[f][2][m] for m, f in enumerate(chosen)], 1),
+                np.stack([log_weights(forms[f], m) for m, f in enumerate(chosen)], 1),
+                khat,
+                effective,
+                "importance weights are unreliable",
+                "-m nuts where it can run",
             )
         approximation = f"Laplace ({name}), "
         if not weighable:
@@ -288,7 +310,7 @@ class MCEM:
                 approximation += ", given tau = <tau>"
         groups["map"] = map_group(result, prior_used, chosen, khat)
         groups["sample_stats"] = stats_group(forms, chosen)
-        return draws, approximation, groups
+        return draws, approximation, groups, doubts
 
     def _approximate(
         self,

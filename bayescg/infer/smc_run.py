@@ -13,10 +13,13 @@ import numpy as np
 import xarray as xr
 
 from bayescg.infer.begin import program_of
+from bayescg.infer.collapse import few_particles
 from bayescg.infer.evidence import pooled
+from bayescg.infer.examination import of_chains
 from bayescg.infer.fit import Fit, Table
+from bayescg.infer.health import Posterior
+from bayescg.infer.identified import check_told
 from bayescg.infer.marginal import check_exact, log_marginal
-from bayescg.infer.nuts import check_proper
 from bayescg.infer.options import options_for
 from bayescg.infer.posterior_options import SMCOptions
 from bayescg.infer.prior import draw_prior
@@ -28,8 +31,6 @@ from bayescg.system import Batch, System
 
 __all__ = ["SMC", "SMCOptions", "smc", "target_of"]
 
-GOOD_RHAT = 1.01
-GOOD_ESS = 100.0  # effective draws of a chain
 APART = 3.0  # standard errors between two estimates of the evidence from which on it is said
 TRACE = {
     "t": "part of the way from the prior to the posterior",
@@ -81,7 +82,7 @@ class SMC:
         program = program_of(self.system, batch)
         data = _data(batch)
         check_exact(program, *data[0])
-        check_proper(program, "SMC")
+        check_told(self.system, program, batch, "SMC")
         particles = Particles(
             target_of(program), PATHS[o.path], o.particles, o.ess, o.target_accept, o.moves
         )
@@ -101,17 +102,23 @@ class SMC:
         o = self.options
         draws = _stacked(runs, "u")
         evidence, values = _evidence(runs)
-        rhat, ess = _mixing(draws)
+        posterior = Posterior(self.system, program, batch, draws)
+        thin = few_particles(
+            posterior,
+            [np.concatenate([r.trace["ess"] for r in member]) for member in runs],
+            o.particles,
+        )
+        health = of_chains(posterior, "runs of SMC differ", "raise -M particles or ess", more=thin)
         kept = np.array([max(r.trace["kept"][1:].max() for r in member) for member in runs])
         log_z_se = evidence["log_evidence_se"].values
         judged = {
-            "R-hat": rhat < GOOD_RHAT,
-            "ess": ess >= GOOD_ESS * o.chains,
+            "health": ~health.bad,
             "kept": kept <= forgotten(o.particles),
             "error": log_z_se <= o.precision,
         }
         good = np.logical_and.reduce(list(judged.values()))
-        messages = [*batch.notices, *self._complaints(batch, judged, rhat, ess, kept, log_z_se)]
+        messages = [*batch.notices, *health.messages]
+        messages += self._complaints(batch, judged, kept, log_z_se)
         messages += _disagreement(batch, evidence)
         lp = Table(
             ("chain", "draw", "member"),
@@ -134,6 +141,7 @@ class SMC:
             exact=True,
             groups={
                 "sample_stats": {"lp": lp},
+                "health": health.tables,
                 "evidence": evidence,
                 "smc_trace": _trace(runs),
             },
@@ -142,8 +150,7 @@ class SMC:
             attrs={
                 **batch.attrs,
                 "prior_used": str(self.system.options.get("prior", "as in the program")),
-                "r_hat": float(rhat.max()),
-                "ess": float(ess.min()),
+                **health.attrs,
                 **values,
             },
         )
@@ -152,18 +159,10 @@ class SMC:
         self,
         batch: Batch,
         judged: dict[str, np.ndarray],
-        rhat: np.ndarray,
-        ess: np.ndarray,
         kept: np.ndarray,
         log_z_se: np.ndarray,
     ) -> list[str]:
         out = []
-        apart = np.flatnonzero(~(judged["R-hat"] & judged["ess"]))
-        if apart.size:
-            out.append(
-                f"runs of SMC differ for {members_in_words(batch, apart)}: R-hat up to {rhat[apart].max():.3f}, "
-                f"as few as {ess[apart].min():.0f} effective draws of one parameter; raise -M particles or ess."
-            )
         stuck = np.flatnonzero(~judged["kept"])
         if stuck.size:
             out.append(
@@ -207,17 +206,6 @@ def _stacked(runs: Sequence[Sequence[Run]], name: str) -> np.ndarray:
     """A field of every run, ``(chain, draw, member, ...)``."""
     each = np.array([[getattr(r, name) for r in member] for member in runs])
     return np.moveaxis(each, 0, 2)
-
-
-def _mixing(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """R-hat between runs, and effective draws, of the worst parameter of each member."""
-    from bayescg.results import diagnostics, to_dataset
-
-    found = diagnostics(to_dataset({"u": draws}, dims={"u": ("member", "parameter")}))
-    rhat = np.asarray(found["r_hat"]["u"].max("parameter", skipna=False))
-    # Particles of common descent stand side by side, so that they count as the correlated draws that they are.
-    least = [np.asarray(found[k]["u"].min("parameter")) for k in ("ess_bulk", "ess_tail")]
-    return rhat, np.minimum(*least)
 
 
 def _evidence(runs: Sequence[Sequence[Run]]) -> tuple[dict[str, Table], dict[str, float]]:

@@ -12,15 +12,17 @@ import numpy as np
 import xarray as xr
 
 from bayescg.infer.begin import origin, program_of
+from bayescg.infer.collapse import unreliable
+from bayescg.infer.examination import of_draws
 from bayescg.infer.fit import Fit, Table
+from bayescg.infer.health import Posterior
+from bayescg.infer.identified import check_told
 from bayescg.infer.marginal import check_exact
-from bayescg.infer.nuts import check_proper
 from bayescg.infer.options import options_for
 from bayescg.infer.posterior_options import SVIOptions
 from bayescg.infer.program import Program, ProgramError, warn_of_single_precision
 from bayescg.infer.progress import Progress, Silent
-from bayescg.infer.resampling import BAD_KHAT, effective_size, systematic
-from bayescg.infer.run import FEW_DRAWS
+from bayescg.infer.resampling import effective_size, systematic
 from bayescg.infer.svi import BLOCK, GUIDES, SPREAD, WINDOW, Ascent, Climb, Draws
 from bayescg.infer.words import members_in_words
 from bayescg.system import Batch, System
@@ -65,7 +67,7 @@ class SVI:
         conditions = {k: jnp.asarray(v, float) for k, v in batch.conditions.items()}
         first = jnp.asarray(batch.x[0], float), {k: v[0] for k, v in conditions.items()}
         check_exact(program, *first)
-        check_proper(program, "variational inference")
+        check_told(self.system, program, batch, "variational inference")
         self._check(program, batch)
         start = origin(self.system, program, batch.x, o.start)[0]
         ascent = Ascent(
@@ -122,10 +124,22 @@ class SVI:
         self, batch: Batch, program: Program, found: list[_Best], key: Array, seconds: float
     ) -> Fit:
         o = self.options
-        good = np.array([b.climb.settled for b in found])
+        settled = np.array([b.climb.settled for b in found])
         khat = np.array([b.khat for b in found])
         effective = np.array([effective_size(b.log_weights) for b in found])
         draws = np.stack([b.draws.u[b.chosen] for b in found], 1)[None]
+        posterior = Posterior(self.system, program, batch, draws)
+        weights = unreliable(
+            posterior,
+            np.stack([b.draws.u for b in found], 1),
+            np.stack([b.log_weights for b in found], 1),
+            khat,
+            effective,
+            "the guide is far from the posterior",
+            f"{'' if o.guide == 'flow' else '-M guide=flow, or '}-m nuts or smc",
+        )
+        health = of_draws(posterior, weights)
+        good = settled & ~health.bad
         lp = np.stack([b.draws.log_posterior[b.chosen] + _jacobian(program, b) for b in found], 1)
         text = "log posterior density of the unconstrained parameters, not normalised"
         approximation = f"variational, {GUIDES[o.guide][1]}"
@@ -142,13 +156,14 @@ class SVI:
             mode=None,
             approximation=approximation,
             converged=good,
-            ended="converged" if good.all() else "steps used up",
-            messages=(*batch.notices, *self._notes(batch, found, good, khat, effective)),
+            ended="converged" if good.all() else "runaway" if settled.all() else "steps used up",
+            messages=(*batch.notices, *health.messages, *self._notes(batch, found, settled)),
             seconds=seconds,
             exact=True,
             groups={
                 "sample_stats": {"lp": Table(("chain", "draw", "member"), lp[None], text)},
-                "variational": _table(found, good, khat, effective, elbo, elbo_se),
+                "variational": _table(found, settled, khat, effective, elbo, elbo_se),
+                "health": health.tables,
                 "elbo_trace": _trace(found),
             },
             options=o,
@@ -158,17 +173,11 @@ class SVI:
                 "prior_used": str(self.system.options.get("prior", "as in the program")),
                 "elbo": float(elbo.sum()),
                 "elbo_se": float(np.sqrt(np.sum(elbo_se**2))),
+                **health.attrs,
             },
         )
 
-    def _notes(
-        self,
-        batch: Batch,
-        found: list[_Best],
-        good: np.ndarray,
-        khat: np.ndarray,
-        effective: np.ndarray,
-    ) -> list[str]:
+    def _notes(self, batch: Batch, found: list[_Best], good: np.ndarray) -> list[str]:
         out = []
         if not good.all():
             at = np.flatnonzero(~good)
@@ -178,14 +187,6 @@ class SVI:
                 f"variational inference did not converge for {members_in_words(batch, at)}: in the last "
                 f"{BLOCK * WINDOW} steps the ELBO rose by {rise[worst]:.2g} +- {noise[worst]:.2g} nats; raise "
                 "-M steps, or lower -M rate where it is noise."
-            )
-        bad = np.flatnonzero(~(khat <= BAD_KHAT) | (effective < FEW_DRAWS))
-        if bad.size:
-            wider = "" if self.options.guide == "flow" else "-M guide=flow, or "
-            out.append(
-                f"the guide is far from the posterior for {members_in_words(batch, bad)} (k-hat up to "
-                f"{khat[bad].max():.2f}, reliable below {BAD_KHAT}; as few as {effective[bad].min():.0f} effective "
-                f"draws): intervals there are rough; use {wider}-m nuts or smc."
             )
         lower = np.array([b.lower for b in found])
         if lower.any():

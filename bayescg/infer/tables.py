@@ -14,6 +14,7 @@ __all__ = [
     "choose",
     "held",
     "laplace_group",
+    "log_weights",
     "map_group",
     "quality",
     "stats_group",
@@ -29,6 +30,13 @@ def quality(form: Form, member: int) -> tuple[float, float]:
     if form[1] is None:
         return float("nan"), float("nan")
     return float(form[1].khat[member]), float(form[1].effective[member])
+
+
+def log_weights(form: Form, member: int) -> np.ndarray:
+    """Smoothed log weights of one member's draws, ``-inf`` where there are none."""
+    return (
+        np.full(len(form[2][member]), -np.inf) if form[1] is None else form[1].log_weights[member]
+    )
 
 
 def held(form: Form, member: int) -> np.ndarray:

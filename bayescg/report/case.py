@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from bayescg import results
-from bayescg.infer.resampling import BAD_KHAT
-from bayescg.infer.run import FEW_DRAWS
+from bayescg.infer.resampling import BAD_KHAT, FEW_DRAWS
 from bayescg.plot import COLOURS, interval_of
 from bayescg.report.interactions import Interaction, fitted, interactions
 from bayescg.units import BOLTZMANN
@@ -98,6 +97,14 @@ class Case:
     def messages(self) -> list[str]:
         """What the fit said."""
         return results.told(self.attrs, "messages")
+
+    @property
+    def doubts(self) -> list[str]:
+        """Of those, what is wrong with the posterior, by the records of ``bayescg.infer.health``."""
+        found = self.attrs.get("doubts", [])
+        records = json.loads(found) if isinstance(found, str) else found
+        texts = [str(r.get("text")) for r in records if isinstance(r, dict)]
+        return [t for t in texts if t in self.messages]
 
     @cached_property
     def predict_messages(self) -> list[str]:

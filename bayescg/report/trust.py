@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import binom
 
+from bayescg.infer.health import GOOD_RHAT
 from bayescg.infer.laplace import SUPPORT
-from bayescg.infer.resampling import BAD_KHAT
-from bayescg.infer.run import FEW_DRAWS
+from bayescg.infer.resampling import BAD_KHAT, FEW_DRAWS
 from bayescg.report import liquid, molecules
 from bayescg.report.case import Case, number
 from bayescg.report.curves import symbol
@@ -16,7 +16,6 @@ from bayescg.report.traces import CHAINS, mixing
 
 __all__ = ["grouped", "premise", "status", "terms", "worries"]
 
-GOOD_RHAT = 1.01
 GOOD_ESS = 400.0
 #: Methods that solve linear equations.
 LINEAR = ("fm", "ybg")
@@ -59,14 +58,15 @@ def status(case: Case) -> dict[str, Any]:
         text = (
             f"Did NOT converge (it ended: {ended}).{of} What follows is what it had, not a result."
         )
-    doubt = _doubt(case)
+    doubt, found = _doubt(case), case.doubts
+    others = [] if case.converged else [m for m in case.messages if m not in found]
     return {
         "label": case.label,
         "good": bool(case.converged),
-        "kind": "bad" if not case.converged else "warn" if doubt else "",
+        "kind": "bad" if not case.converged else "warn" if doubt or found else "",
         "text": text,
         "doubt": doubt,
-        "messages": case.messages,
+        "messages": [*found, *others],
     }
 
 
@@ -191,7 +191,7 @@ def _chains(case: Case) -> list[str]:
     if case.has("sample_stats", "diverging"):
         count = case.get("sample_stats", "diverging").sum(("chain", "draw"))
         total = int(count.sum())
-        if total:
+        if total and not any("transitions diverged" in m for m in case.messages):
             pooled = case.dim is not None and case.dim not in count.dims
             where = "all fields together" if pooled else _at(case, np.atleast_1d(count.values) > 0)
             found.append(

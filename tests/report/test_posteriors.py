@@ -22,11 +22,11 @@ from tests.report.words import Words
 KEY = jax.random.key(0)
 
 
-def by_svi(khat: float = 0.2, *, settled: bool = True) -> Any:
+def by_svi(khat: float = 0.2, *, settled: bool = True, wide: float = 1.0) -> Any:
     """A fit by variational inference, made up."""
     ours, data = small_posterior.system(), small_posterior.data()
     program, _, _ = small_posterior.read()
-    u = np.random.default_rng(0).normal(size=(200, program.size))
+    u = wide * np.random.default_rng(0).normal(size=(200, program.size))
     drawn = Draws(u, np.zeros(200), np.zeros(200))
     climb = Climb({}, np.zeros(10), 0.0, 0.01, settled)
     even = np.full(200, -np.log(200.0))
@@ -42,7 +42,7 @@ def by_smc(apart: float = 0.0) -> Any:
     runs = []
     for c in range(4):
         u = np.random.default_rng(c).normal(size=(200, program.size)) + apart * (c == 0)
-        trace = {k: np.zeros(2) for k in TRACE}
+        trace = {k: np.zeros(2) for k in TRACE} | {"ess": np.full(2, 0.7)}
         runs.append(Run(u, np.zeros(200), -60.0 + 0.1 * c, -60.0, trace))
     made = SMC(ours, data, SMCOptions(particles=200))
     fit = made._fit(ours.batch(data), program, [runs], KEY, 1.0)
@@ -70,7 +70,7 @@ def test_variational_inference_is_labelled(page: Callable[[Any], str]) -> None:
 def test_a_guide_far_from_the_posterior_is_doubted(page: Callable[[Any], str]) -> None:
     text = page(by_svi(khat=1.4))
     assert "Importance weights unreliable" in text
-    assert "the guide is far from the posterior" in text
+    assert "the guide is far from the posterior" in text.split("What was fitted")[0]
     assert "Did NOT converge (it ended: steps used up)" in page(by_svi(settled=False))
 
 
@@ -87,6 +87,18 @@ def test_runs_that_differ_are_doubted(page: Callable[[Any], str]) -> None:
     text = page(by_smc(apart=3.0))
     assert "Did NOT converge (it ended: not mixed)" in text
     assert "runs of SMC differ" in text and "above 1.01" in text
+    top = text.split("What was fitted")[0]
+    assert "R-hat up to" in top and "raise -M particles or ess" in top
+    assert any(
+        f"({name}; below 1.01" in top for name in ("p0", "theta_c[field]", "theta_c[pair_1]")
+    )
+
+
+def test_a_posterior_that_runs_away_is_said_at_the_top(page: Callable[[Any], str]) -> None:
+    top = page(by_svi(wide=9.0)).split("What was fitted")[0]
+    assert "Did NOT converge (it ended: runaway)" in top
+    assert "the posterior runs away along" in top and "-s prior, -s prior_scale" in top
+    assert "runs away" not in page(by_svi())
 
 
 def test_there_are_no_chains_of_a_guide() -> None:
