@@ -112,6 +112,22 @@ def _means(path: str, program: Program) -> dict[str, Array]:
     return {n: jnp.asarray(v, float) for n, v in means.items()}
 
 
+def drawn(path: str, program: Program) -> np.ndarray | None:
+    """Draws of the posterior of a result of one data set, ``(draw, u)``; None of one of several.
+
+    :raises ValueError: if there is no such result, or it lacks a parameter.
+    """
+    _means(path, program)
+    posterior = results.group(results.load(path), "posterior")
+    values = {
+        n: posterior[n].stack(s=("chain", "draw")).transpose("s", ...) for n in program.shapes
+    }
+    if any(v.shape[1:] != tuple(program.shapes[n]) for n, v in values.items()):
+        return None
+    many = {n: jnp.asarray(v.values, float) for n, v in values.items()}
+    return np.asarray(jax.jit(jax.vmap(program.unconstrain))(many))
+
+
 def is_exact(program: Program, batch: Batch) -> bool:
     """Whether log p(x | theta) can be evaluated exactly."""
     first = {k: jnp.asarray(v[0], float) for k, v in batch.conditions.items()}

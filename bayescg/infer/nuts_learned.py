@@ -17,8 +17,9 @@ from bayescg.infer.nuts import NUTSResult, check_proper
 from bayescg.infer.options import NUTSOptions
 from bayescg.infer.program import Program, warn_of_single_precision
 from bayescg.infer.progress import Progress, Silent
-from bayescg.infer.references import ADAPTING, Rules, Simulation, judged, learned
+from bayescg.infer.references import judged, learned
 from bayescg.infer.score_start import by_score_matching
+from bayescg.infer.simulations import ADAPTING, Rules, Simulation
 from bayescg.system import Batch, System
 
 __all__ = ["run_learned"]
@@ -62,12 +63,15 @@ def run_learned(
     progress: Progress | None = None,
     *,
     fixed: Mapping[str, np.ndarray] | None = None,
+    about: np.ndarray | None = None,
 ) -> NUTSResult:
     """Sample the posterior of every member, log Z reweighted from simulations where its own draws went.
 
     :param start: where chains start, ``(member, u)``, spread by a tenth; of sites in space where the search for
         the mode starts.
     :param fixed: values that the program is conditioned on, with a leading member axis.
+    :param about: draws of an approximation of the posterior, ``(draw, member, u)``, for latent sites in space that are
+        sampled.
     :raises ProgramError: for a likelihood that does not factorise over coarse sites, or a prior as for ``run_nuts``.
     """
     warn_of_single_precision()
@@ -82,7 +86,8 @@ def run_learned(
     rows: dict[str, list[float]] = {k: [] for k in ("references", "outside", "error", "shift")}
     for m, (member, k) in enumerate(zip(members, jax.random.split(key, len(members)), strict=True)):
         tell = partial(_told, progress, m, len(members))
-        draws, log_z = _one(system, member, k, rules, options, tell)
+        near = None if about is None else about[:, m]
+        draws, log_z = _one(system, member, k, rules, options, tell, near)
         found.append(draws)
         for name, value in log_z.items():
             rows[name].append(value)
@@ -114,6 +119,7 @@ def _one(
     rules: Rules,
     o: NUTSOptions,
     tell: Any,
+    about: np.ndarray | None,
 ) -> tuple[Draws, dict[str, float]]:
     """One member: references first, then the run that is kept."""
     k_start, k_learn, k_begin, k_warm, k_run = jax.random.split(key, 5)
@@ -130,7 +136,7 @@ def _one(
     u = np.tile(start, (o.chains, 1))
     if sampler.at is None:
         u = u + SPREAD * np.asarray(jax.random.normal(k_start, u.shape))
-    log_z = learned(chains, simulation, k_learn, u, tell=partial(tell, "log Z"))
+    log_z = learned(chains, simulation, k_learn, u, draws=about, tell=partial(tell, "log Z"))
     state = chains.start(
         k_begin,
         log_z.state.u,

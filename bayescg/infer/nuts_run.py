@@ -10,17 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from bayescg.infer.begin import all_seen, origin, program_of, restricted
+from bayescg.infer.begin import all_seen, drawn, origin, program_of, restricted
 from bayescg.infer.examination import of_chains
 from bayescg.infer.fit import Fit, Table
 from bayescg.infer.health import Posterior
 from bayescg.infer.identified import check_told
-from bayescg.infer.nuts import NUTSResult, run_nuts
+from bayescg.infer.nuts import NUTSResult, check_proper, run_nuts
 from bayescg.infer.nuts_learned import run_learned
 from bayescg.infer.options import NUTSOptions, options_for
 from bayescg.infer.pooled import run_pooled
 from bayescg.infer.program import Program
 from bayescg.infer.progress import Progress
+from bayescg.infer.run import mcem
 from bayescg.infer.states import Labelled, labelled, state_tables
 from bayescg.infer.words import members_in_words
 from bayescg.system import Batch, System
@@ -29,6 +30,7 @@ __all__ = ["NUTS", "NUTSOptions", "nuts"]
 
 
 WRONG = 0.25  # standard error of a posterior mean by log Z, in posterior sd, the most that may be
+ENOUGH = 4  # draws of an approximation, a parameter, that chains may start from
 STARTS = 8  # of each chain where hidden states make many modes
 OUTSIDE = 0.01  # fraction of draws that may have too few samples behind log Z
 
@@ -81,8 +83,13 @@ class NUTS:
                 progress=progress,
             )
         else:
+            about = None
+            if self.system.sampler.at is not None and not program.sites.latent_observed:
+                about = self._approximation(program, jax.random.fold_in(key, 2), progress)
             first = origin(self.system, program, batch.x, o.start)
-            result = run_learned(self.system, program, batch, first, key, o, progress, fixed=fixed)
+            result = run_learned(
+                self.system, program, batch, first, key, o, progress, fixed=fixed, about=about
+            )
         draws, notes, groups = result.u, [], {}
         if program.sites.state is not None:
             members = _labelled(program, batch, result, key)
@@ -156,6 +163,19 @@ class NUTS:
                 **{f"log_partition_{k}": float(v.max()) for k, v in log_z.items()},
             },
         )
+
+    def _approximation(self, program: Program, key: Array, progress: Progress | None) -> np.ndarray:
+        """Draws of Laplace's approximation at the mode that MC-EM finds, ``(draw, member, u)``, or of -M start.
+
+        :raises ProgramError: for a prior that NUTS refuses; before MC-EM and not after it.
+        """
+        check_proper(program)
+        path = self.options.start
+        found = None if path is None else drawn(path, program)
+        if found is not None and len(found) >= ENOUGH * program.size:
+            return found[:, None]
+        options = {"draws": ENOUGH * program.size} | ({} if path is None else {"start": path})
+        return mcem(self.system, self.data, **options).run(key, progress=progress).draws[0]
 
     def _seen(self, batch: Batch, key: Array) -> dict[str, np.ndarray]:
         """What the program is conditioned on: latents that the data hold, or that shall be theirs.
