@@ -2,8 +2,8 @@
 
 Fine: the centres of mass of rigid SPC/E molecules. Coarse: sites with a Lennard-Jones potential and a
 correction in a window (Eqs. 64-68), over a fixed Stillinger-Weber three-body term (Eqs. 63, B.1-B.2).
-A centre of mass lies around its coarse site with variance sigma2 (Eq. 61). Lengths are in angstrom,
-energies in kcal/mol, temperatures in K.
+A centre of mass lies around its coarse site with variance sigma2 (Eq. 61), with one along each axis of the
+box, or by a mixture of normals. Lengths are in angstrom, energies in kcal/mol, temperatures in K.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ import numpyro
 import xarray as xr
 
 import bayescg as cg
-from bayescg.distributions import Boltzmann, PeriodicNormal, coefficients, flat_positive
+from bayescg.distributions import Around, Boltzmann, coefficients, flat_positive
 from bayescg.engines.rigid_water import Run, simulate
 from bayescg.infer.correlation import independent_frames
 from bayescg.infer.options import LIQUID, LIQUID_CRITIC
@@ -61,17 +61,8 @@ ONE_SITE = {"basis": "knots", "three_body": "none", "prior": "flat", "correlated
 METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"arcg": ONE_SITE, "classifier": ONE_SITE}
 #: Options that reference data depend on.
 REFERENCE_OPTIONS = (
-    "sites",
-    "box",
-    "temperature",
-    "length",
-    "spacing",
-    "equilibration",
-    "npt",
-    "pressure",
-    "thermostat",
-    "timestep",
-    "fine_cutoff",
+    *("sites", "box", "temperature", "length", "spacing", "equilibration"),
+    *("npt", "pressure", "thermostat", "timestep", "fine_cutoff"),
 )
 INTERVAL = 0.1  # ps between the frames that reference observables are measured on
 ANGLES_EVERY = 5  # of those frames are measured for angles, which cost more
@@ -129,6 +120,14 @@ class Options:
     epsilon: float = option(0.15, "epsilon that start=paper starts from, kcal/mol")
     sigma: float = option(3.5, "sigma that it starts from, angstrom")
     sigma2: float = option(0.01, "sigma2 that a fit starts from, angstrom^2")
+    coarse_to_fine: Literal["isotropic", "anisotropic", "mixture"] = option(
+        "isotropic",
+        "a molecule about its site: one variance (Eq. 61), one along each axis of the box, or a mixture of normals",
+    )
+    components: int = option(2, "normals of the mixture")
+    concentration: float = option(2.0, "of its weights' Dirichlet prior")
+    sigma2_spread: float = option(2.0, "prior sd of log(narrowest variance) about log(sigma2)")
+    sigma2_ratio: float = option(4.0, "prior median of its variances over the next narrower ones")
     sites: int = option(100, "molecules")
     box: float = option(14.5459665, "edge of the cubic box, angstrom")
     temperature: float = option(300.0, "K")
@@ -161,6 +160,7 @@ class Water:
     beta: float
     sampler: Sampler
     prior: Mapping[str, Any]  # of theta_c
+    around: Around
 
     def potential(
         self, theta_c: Array, epsilon: ArrayLike = 1.0, sigma: ArrayLike = 1.0
@@ -179,7 +179,7 @@ class Water:
 
 
 def program(x: Array | None = None, *, water: Water, frames: int = 1) -> None:
-    """p(theta) p_c(X | theta_c) p_cf(x | X, sigma2): Eqs. 41, 61, 63-68 of the PCG paper.
+    """p(theta) p_c(X | theta_c) p_cf(x | X, theta_cf): Eqs. 41, 61, 63-68 of the PCG paper.
 
     :param x: centres of mass, ``(frame, site, axis)``; None generates ``frames`` of them.
     """
@@ -187,7 +187,7 @@ def program(x: Array | None = None, *, water: Water, frames: int = 1) -> None:
     theta_c = coefficients("theta_c", size, **water.prior)
     names = () if water.lennard_jones is None else ("epsilon", "sigma")
     lennard_jones = {name: flat_positive(name) for name in names}
-    sigma2 = flat_positive("sigma2")  # theta_cf = -log sigma2
+    around = water.around()
     with numpyro.plate("frame", frames if x is None else len(x)):
         p_c = Boltzmann(
             water.potential(theta_c, **lennard_jones),
@@ -198,12 +198,14 @@ def program(x: Array | None = None, *, water: Water, frames: int = 1) -> None:
             sampler=long_run(water.sampler),
         )
         X = numpyro.sample("X", p_c)
-        numpyro.sample("x", PeriodicNormal(X, sigma2, box=water.box), obs=x)
+        numpyro.sample("x", around(X), obs=x)
 
 
 def _water(options: Options) -> Water:
     """The program's ground under ``options``."""
     box = (options.box,) * 3
+    mixed = options.components, options.concentration, options.sigma2_spread, options.sigma2_ratio
+    around = Around(options.coarse_to_fine, box, options.sigma2, *mixed)
     basis: PairBasis
     if options.basis == "fourier":
         basis = WindowedFourier(
@@ -233,6 +235,7 @@ def _water(options: Options) -> Water:
         beta_of(options.temperature),
         particle_sampler(options.sites, box, Dynamics("langevin")),
         {"prior": options.prior, "scale": options.prior_scale, **ard},
+        around,
     )
 
 
@@ -283,7 +286,8 @@ def system(options: Options = Options()) -> cg.System:
         select=partial(_select, options=options, water=water),
         start=_given_start(options, water),
         start_from=partial(_start, water=water) if from_data else None,
-        dirac={"sigma2": DIRAC},
+        dirac={} if water.around.no_dirac else {"sigma2": DIRAC},
+        no_dirac=water.around.no_dirac,
         runaway=None,
         box=water.box,
         frames=options.frames,
@@ -295,6 +299,7 @@ def system(options: Options = Options()) -> cg.System:
             "arcg": LIQUID_CRITIC,
         },
         units=UNITS,
+        parameter_dims=water.around.dims,
         derived=partial(_pair_potential, water=water),
     )
 
@@ -320,10 +325,10 @@ def _pair_potential(values: Mapping[str, Array], water: Water) -> dict[str, cg.D
 
 def _given_start(options: Options, water: Water) -> dict[str, Any]:
     """Where a fit starts that the data say nothing of."""
+    given = water.around.start
     if water.lennard_jones is not None:
-        return {k: getattr(options, k) for k in ("epsilon", "sigma", "sigma2")}
-    theta_c = repulsive(water.basis, *REPULSION, 1.0 / water.beta)
-    return {"theta_c": theta_c, "sigma2": options.sigma2}
+        return given | {"epsilon": options.epsilon, "sigma": options.sigma}
+    return given | {"theta_c": repulsive(water.basis, *REPULSION, 1.0 / water.beta)}
 
 
 def _start(x: np.ndarray, water: Water) -> dict[str, Any]:

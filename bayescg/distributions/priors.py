@@ -45,14 +45,14 @@ def flat(name: str, size: int) -> Array:
     return numpyro.sample(name, dist.ImproperUniform(dist.constraints.real, (), (size,)))
 
 
-def flat_positive(name: str) -> Array:
-    """Improper uniform on the positive numbers, a scalar; methods move its logarithm.
+def flat_positive(name: str, shape: tuple[int, ...] = ()) -> Array:
+    """Improper uniform on the positive numbers, a scalar unless a ``shape`` is given; methods move the logarithm.
 
     The prior is flat in the value (PCG paper, Section 3.2.3), so the density of the logarithm has
     the Jacobian. A mode is that of the logarithm's density (hint ``mode``): of the value's it may lie
     at zero, where a normal approximation means nothing.
     """
-    prior = dist.ImproperUniform(dist.constraints.positive, (), ())
+    prior = dist.ImproperUniform(dist.constraints.positive, (), shape)
     return numpyro.sample(name, prior, infer={"mode": "unconstrained"})
 
 

@@ -22,8 +22,9 @@ import numpy as np
 from bayescg.potentials.molecular import MolecularPotential
 from bayescg.potentials.particles import ParticlePotential
 from bayescg.samplers.base import ChainInfo, Sampler
-from bayescg.samplers.forces import Held, Tables, Tether, energy, forces, tabulate
+from bayescg.samplers.forces import Tables, energy, forces, tabulate
 from bayescg.samplers.lists import Kept, listed, relisted
+from bayescg.samplers.tethers import Held, Tether, TetherMixture
 from bayescg.samplers.trajectories import forces_and_energy, supports, trajectory
 
 __all__ = ["Dynamics", "ParticleState", "particle_sampler"]
@@ -31,6 +32,7 @@ __all__ = ["Dynamics", "ParticleState", "particle_sampler"]
 WILD = 1e3  # kT; a trajectory whose W passes this has blown up
 EAGER = 5.0  # gain of the first adaptation
 LEAST = 0.005  # friction of a time step, where sites feel no force
+MIXED = 4  # number of the key that draws components, beside those of a step
 SMALLEST = 2.0**-10  # of the first time step: a chain that fails there goes on failing, and is seen
 
 
@@ -216,12 +218,14 @@ def _step(
     state: ParticleState,
     tables: Tables,
     beta: Array,
-    field: Tether | Held | None = None,
+    field: Tether | TetherMixture | Held | None = None,
 ) -> tuple[ParticleState, ChainInfo]:
     """One trajectory of every chain; ``beta`` is in the tables already."""
     move_key, fresh_key, accept_key, jitter_key = jax.random.split(key, 4)
     dtype = state.x.dtype
     tether = None if field is None else jax.tree.map(lambda a: a.astype(dtype), field)
+    if isinstance(tether, TetherMixture):
+        tether = tether.drawn(jax.random.fold_in(key, MIXED), state.x)
     fresh = jax.random.normal(fresh_key, state.v.shape, dtype)
     if isinstance(tether, Held):
         fresh = fresh * tether.free
