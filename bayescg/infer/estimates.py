@@ -153,6 +153,7 @@ class _Sums(NamedTuple):
     clamped: Array  # (score, frame, chain): statistics, then the likelihood's calm score
     clamped_outer: Array  # (score, score)
     slopes: Array  # (score, fine): along the flows of the parameters of p_cf
+    bend: Array  # (fine, fine): how the calm score changes with them where the latents are
     curvature: Array  # (fine, fine)
     changed: Array
     gap: Array
@@ -212,37 +213,36 @@ def estimate(
     def pulled(v: Array) -> Any:
         return pulls(program, u.at[fine].set(v), x, conditions, per_frame)
 
-    changes: Any = None
-    if control:  # of the pull with every parameter of p_cf, (fine, ...)
-        along = jnp.eye(fine.size, dtype=u.dtype)
-        changes = jax.vmap(lambda e: jax.jvp(pulled, (u[fine],), (e,))[1])(along)
-
-    def flows(z: Array) -> Array:
+    def flows(v: Array, z: Array) -> Array:
         """Velocities of latents along the parameters of p_cf, ``(fine, axis, site, chain)``."""
-        return jax.vmap(lambda change: field.flow(change, z))(changes)
+        along = jnp.eye(fine.size, dtype=u.dtype)
+        changes = jax.vmap(lambda e: jax.jvp(pulled, (v,), (e,))[1])(along)
+        here = pulled(v)
+        return jax.vmap(lambda change: here.flow(change, z))(changes)
 
-    def controlled(x: Array, z: Array) -> Array:
-        r"""What has mean 0 under q_i and nearly all of the variance of the score of p_cf.
+    def calm(v: Array, z: Array, force: Array) -> Array:
+        r"""What has the mean of the score of p_cf under q_i and hardly any of its variance, ``(fine, chain)``.
 
         Stein's identity (:mod:`bayescg.samplers.tethers`) gives :math:`\partial_v\log m_v(X)`, with m what the
         likelihood is as a density of latents, the mean of :math:`-\beta\,b_v\cdot\nabla U`, small where the data
         hold the latents tightly; for a variance :math:`\tfrac12(k|d|^2 - n)` that of
         :math:`-\tfrac12\beta\,d\cdot\nabla U`, with :math:`d = X - x` and n coordinates.
         """
-        assert latent_sampler.force is not None
-        force = latent_sampler.force(x, latent_ready[0]).astype(u.dtype)
-        plain = jax.jacfwd(lambda v: pulled(v).log_density(z))(u[fine]).T
-        return plain - jnp.sum(flows(z) * force, (1, 2))
+        return jnp.sum(flows(v, z) * force, (1, 2))
 
     def fine_log_likelihood(v: Array, latent: Array) -> Array:
         return program.log_likelihood(u.at[fine].set(v), latent, tiled, conditions)
 
-    def parts(z: Array) -> Array:
-        """Statistics, then the score of p_cf that is calm where it can be, ``(score, chain)``."""
-        score = jax.jacfwd(fine_log_likelihood)(u[fine], z.T).T
+    def parts(z: Array) -> tuple[Array, Array]:
+        """Statistics, then the score of p_cf that is calm where it can be, ``(score, chain)``; and the forces."""
+        score, force = jax.jacfwd(fine_log_likelihood)(u[fine], z.T).T, jnp.zeros(())
         if control:
-            score = score - controlled(z.astype(chains.clamped.x.dtype), z)
-        return jnp.concatenate([potential.statistics(z), score])
+            assert latent_sampler.force is not None
+            force = latent_sampler.force(z.astype(chains.clamped.x.dtype), latent_ready[0])
+            force = force.astype(u.dtype)
+            plain = jax.jacfwd(lambda v: pulled(v).log_density(z))(u[fine]).T
+            score = score - plain + calm(u[fine], z, force)
+        return jnp.concatenate([potential.statistics(z), score]), force
 
     def step_clamped(key: Array, state: Any) -> tuple[Any, ChainInfo]:
         if block is None:
@@ -285,13 +285,18 @@ def estimate(
             lost = lost + (block or frames) * per_frame * info.failed
         z = clamped.x.astype(u.dtype) if latent is None else jnp.repeat(latent, per_frame, axis=0).T
         curvature = -jax.hessian(lambda v: jnp.sum(fine_log_likelihood(v, z.T)))(u[fine])
-        both = parts(z)
-        slopes = sums.slopes
+        both, force = parts(z)
+        slopes, bend = sums.slopes, sums.bend
         if control:
             # Half of the chains to one side and half to the other, in turn: as good as each to both.
             way = jnp.where((i + jnp.arange(z.shape[-1])) % 2 == 0, RAY, -RAY)
-            there = jax.lax.map(lambda b: jnp.sum((parts(z + way * b) - both) / way, -1), flows(z))
-            slopes = slopes + there.T
+            slopes = (
+                slopes
+                + jax.lax.map(
+                    lambda b: jnp.sum((parts(z + way * b)[0] - both) / way, -1), flows(u[fine], z)
+                ).T
+            )
+            bend = bend + jax.jacfwd(lambda v: jnp.sum(calm(v, z, force), -1))(u[fine])
         around = z.ndim == 3 and program.kept is None
         gap = jnp.mean((z.T - tiled) ** 2) if around else jnp.zeros(())
         return Chains(free, clamped), _Sums(
@@ -301,6 +306,7 @@ def estimate(
             sums.clamped + both.reshape(-1, frames, per_frame),
             sums.clamped_outer + both @ both.T,
             slopes,
+            bend,
             sums.curvature + curvature,
             sums.changed + info.changed,
             sums.gap + gap,
@@ -318,6 +324,7 @@ def estimate(
         jnp.zeros((width, frames, per_frame), u.dtype),
         jnp.zeros((width, width), u.dtype),
         jnp.zeros((width, fine.size), u.dtype),
+        jnp.zeros((fine.size, fine.size), u.dtype),
         jnp.zeros((fine.size, fine.size), u.dtype),
         jnp.zeros((), u.dtype),
         jnp.zeros((), u.dtype),
@@ -343,8 +350,9 @@ def estimate(
         # Cov[f, score] = Cov[f, calm] + <b . grad f>.
         within = within.at[:, terms:].add(sums.slopes / (turns * per_frame))
         within = within.at[terms:, :terms].set(within[:terms, terms:].T)
-        # The observed information of the width is -Cov[calm, score].
-        cross = within[terms:, terms:]
+        # The observed information of p_cf is -<d calm / dv> - Cov[calm, score]; flows of logarithms of variances
+        # do not depend on them, and the first is then nothing.
+        cross = within[terms:, terms:] + sums.bend / (turns * per_frame)
         within = within.at[terms:, terms:].set(curvature + 0.5 * (cross + cross.T))
 
     # From (statistics, score of p_cf) to coordinates of u.

@@ -132,10 +132,11 @@ def test_the_maps_are_ones_that_latents_can_be_sampled_under(kind: str) -> None:
 def test_score_and_information(kind: str) -> None:
     """Off the mode, against derivatives of the closed form: the estimates that MC-EM's steps are made of.
 
-    Errors are those of ten runs one after the other; and Stein's identity makes the score of p_cf calmer.
+    Errors are those of ten runs one after the other. Without Stein's identity the score has the same mean, and more
+    noise.
     """
     p, truth, x = drawn(kind)
-    x = x[:100]
+    x = x[:60]
     rng = np.random.default_rng(5)
     u = truth + 0.2 * jnp.asarray(rng.normal(size=p.size)).at[p.coordinates("theta_c")].set(0.0)
     exact: Callable[[jax.Array], jax.Array] = lambda v: log_likelihood(p, v, jnp.asarray(x))  # noqa: E731
@@ -143,8 +144,8 @@ def test_score_and_information(kind: str) -> None:
     noise = []
     for sampler in (latent, latent._replace(force=None)):
         reader = parts(p, x, sampler)
-        chains = start_chains(reader, jax.random.key(0), jnp.asarray(x), 400, 8)
-        run = jax.jit(lambda k, c, r=reader: estimate(r, k, u, c, jnp.asarray(x), {}, 90))
+        chains = start_chains(reader, jax.random.key(0), jnp.asarray(x), 200, 8)
+        run = jax.jit(lambda k, c, r=reader: estimate(r, k, u, c, jnp.asarray(x), {}, 60))
         _, chains = run(jax.random.key(1), chains)
         found = []
         for repeat in range(10):
