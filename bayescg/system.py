@@ -71,12 +71,15 @@ class System:
     :param start_from: the same from one data set ``(frame, ...)``; what it names comes first.
     :param dirac: parameters of the coarse-to-fine map that mean nothing where the map is a Dirac one
         (REM), and the values they are held at there.
+    :param no_dirac: the option, ``name=value``, that gives this system a map which has no Dirac one for its limit, and
+        without which it has; methods whose latents are X = R(x) refuse it. Empty: none.
     :param runaway: beta times a coefficient that passes this under a flat or ARD prior is on its way
         to infinity, as on a lattice it can be; None where a search never ends there.
     :param method_defaults: options of methods that suit this system better than their own defaults,
         by method (``"mcem"``), and by schedule or steps where one needs more (``"mcem, schedule=paper"``).
     :param box: edges of the periodic box of sites in space, angstrom.
     :param units: of parameters; those not named are pure numbers.
+    :param parameter_dims: names for the axes of parameters that have some and are no coefficients.
     :param derived: further quantities of one draw of the parameters, for ``posterior``.
     :param conditions: program arguments that come with the data (a coordinate or an attribute of
         that name) and may differ over a sweep.
@@ -131,16 +134,30 @@ class System:
     start: Mapping[str, Any] = field(default_factory=dict)
     start_from: Callable[[np.ndarray], Mapping[str, Any]] | None = None
     dirac: Mapping[str, float] = field(default_factory=dict)
+    no_dirac: str = ""
     runaway: float | None = 6.0
     method_defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     box: tuple[float, ...] | None = None
     units: Mapping[str, str] = field(default_factory=dict)
+    parameter_dims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     derived: Callable[[Mapping[str, Array]], Mapping[str, Derived]] | None = None
 
     @property
     def length(self) -> str:
         """The unit of configurations: angstrom for sites in space, none for spins."""
         return "1" if self.box is None else "angstrom"
+
+    def held(self, members: int, method: str) -> dict[str, np.ndarray]:
+        """What a method whose latents are X = R(x) holds besides them, :attr:`dirac` of each member.
+
+        :raises ValueError: if the map of this system has no such limit.
+        """
+        if self.no_dirac:
+            raise ValueError(
+                f"{method} has no latents, X = R(x), and so no use for {self.no_dirac}; leave that option out, or use "
+                "-m mcem."
+            )
+        return {k: np.full(members, v) for k, v in self.dirac.items()}
 
     def batch(self, data: xr.Dataset) -> Batch:
         """The data set as arrays with a leading sweep axis.

@@ -57,13 +57,7 @@ from bayescg.potentials import (
     Waves,
     classes_of,
 )
-from bayescg.samplers import (
-    Dynamics,
-    Sampler,
-    long_run,
-    long_trajectories,
-    particle_sampler,
-)
+from bayescg.samplers import Dynamics, Sampler, kernels, long_run, particle_sampler
 from bayescg.space import check_cutoff
 from bayescg.topology import Topology, topology_of
 from bayescg.units import beta_of
@@ -366,8 +360,7 @@ def system(options: Options = Options(), data: xr.Dataset | None = None) -> cg.S
         name="molecular",
         program=partial(program, molecules=m),
         sampler=m.sampler,
-        latent_sampler=particle_sampler(topology.sites, m.box, Dynamics("hmc", steps=10)),
-        exact_sampler=particle_sampler(topology.sites, m.box, long_trajectories()),
+        **kernels(topology.sites, m.box),
         options=asdict(options),
         features=tuple(names),
         observables=tuple(observables[name]() for name in usual(observables)),

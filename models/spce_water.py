@@ -2,8 +2,8 @@
 
 Fine: the centres of mass of rigid SPC/E molecules. Coarse: sites with a Lennard-Jones potential and a
 correction in a window (Eqs. 64-68), over a fixed Stillinger-Weber three-body term (Eqs. 63, B.1-B.2).
-A centre of mass lies around its coarse site with variance sigma2 (Eq. 61). Lengths are in angstrom,
-energies in kcal/mol, temperatures in K.
+A centre of mass lies around its coarse site with variance sigma2 (Eq. 61), with one along each axis of the
+box, or by a mixture of normals. Lengths are in angstrom, energies in kcal/mol, temperatures in K.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,11 +21,11 @@ import numpyro
 import xarray as xr
 
 import bayescg as cg
-from bayescg.distributions import Boltzmann, PeriodicNormal, coefficients, positive
+from bayescg.distributions import Around, Boltzmann, coefficients, positive
 from bayescg.engines.rigid_water import Run, simulate
 from bayescg.infer.correlation import independent_frames
 from bayescg.infer.options import LIQUID, LIQUID_CRITIC
-from bayescg.infer.score_matching import score_matching
+from bayescg.infer.score_start import with_lennard_jones
 from bayescg.infer.starting import repulsive
 from bayescg.observables import (
     adf,
@@ -54,8 +54,8 @@ from bayescg.samplers import (
     Dynamics,
     Sampler,
     closest_distance,
+    kernels,
     long_run,
-    long_trajectories,
     particle_sampler,
 )
 from bayescg.space import check_cutoff
@@ -72,17 +72,8 @@ METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
 }
 #: Options that reference data depend on.
 REFERENCE_OPTIONS = (
-    "sites",
-    "box",
-    "temperature",
-    "length",
-    "spacing",
-    "equilibration",
-    "npt",
-    "pressure",
-    "thermostat",
-    "timestep",
-    "fine_cutoff",
+    *("sites", "box", "temperature", "length", "spacing", "equilibration"),
+    *("npt", "pressure", "thermostat", "timestep", "fine_cutoff"),
 )
 INTERVAL = 0.1  # ps between the frames that reference observables are measured on
 ANGLES_EVERY = 5  # of those frames are measured for angles, which cost more
@@ -148,6 +139,14 @@ class Options:
     epsilon: float = option(0.15, "epsilon that start=paper starts from, kcal/mol")
     sigma: float = option(3.5, "sigma that it starts from, angstrom")
     sigma2: float = option(0.01, "sigma2 that a fit starts from, angstrom^2")
+    coarse_to_fine: Literal["isotropic", "anisotropic", "mixture"] = option(
+        "isotropic",
+        "a molecule about its site: one variance (Eq. 61), one along each axis of the box, or a mixture of normals",
+    )
+    components: int = option(2, "normals of the mixture")
+    concentration: float = option(2.0, "of its weights' Dirichlet prior")
+    sigma2_spread: float = option(2.0, "prior sd of log(narrowest variance) about log(sigma2)")
+    sigma2_ratio: float = option(4.0, "prior median of its variances over the next narrower ones")
     sites: int = option(100, "molecules")
     box: float = option(14.5459665, "edge of the cubic box, angstrom")
     temperature: float = option(300.0, "K")
@@ -180,7 +179,10 @@ class Water:
     beta: float
     sampler: Sampler
     prior: Mapping[str, Any]  # of theta_c
-    positive: Mapping[str, tuple[float, float]]  # of the others, median and spread; empty: flat
+    positive: Mapping[
+        str, tuple[float, float]
+    ]  # of epsilon and sigma, median and spread; empty: flat
+    around: Around
 
     def potential(
         self, theta_c: Array, epsilon: ArrayLike = 1.0, sigma: ArrayLike = 1.0
@@ -199,7 +201,7 @@ class Water:
 
 
 def program(x: Array | None = None, *, water: Water, frames: int = 1) -> None:
-    """p(theta) p_c(X | theta_c) p_cf(x | X, sigma2): Eqs. 41, 61, 63-68 of the PCG paper.
+    """p(theta) p_c(X | theta_c) p_cf(x | X, theta_cf): Eqs. 41, 61, 63-68 of the PCG paper.
 
     :param x: centres of mass, ``(frame, site, axis)``; None generates ``frames`` of them.
     """
@@ -207,7 +209,7 @@ def program(x: Array | None = None, *, water: Water, frames: int = 1) -> None:
     theta_c = coefficients("theta_c", size, **water.prior)
     names = () if water.lennard_jones is None else ("epsilon", "sigma")
     lennard_jones = {name: positive(name, water.positive.get(name)) for name in names}
-    sigma2 = positive("sigma2", water.positive.get("sigma2"))  # theta_cf = -log sigma2
+    around = water.around()
     with numpyro.plate("frame", frames if x is None else len(x)):
         p_c = Boltzmann(
             water.potential(theta_c, **lennard_jones),
@@ -218,12 +220,16 @@ def program(x: Array | None = None, *, water: Water, frames: int = 1) -> None:
             sampler=long_run(water.sampler),
         )
         X = numpyro.sample("X", p_c)
-        numpyro.sample("x", PeriodicNormal(X, sigma2, box=water.box), obs=x)
+        numpyro.sample("x", around(X), obs=x)
 
 
 def _water(options: Options) -> Water:
     """The program's ground under ``options``."""
     box = (options.box,) * 3
+    mixed = options.components, options.concentration, options.sigma2_spread, options.sigma2_ratio
+    lognormal = POSITIVE if options.positive == "lognormal" else {}
+    width = lognormal.get("sigma2")
+    around = Around(options.coarse_to_fine, box, options.sigma2, *mixed, lognormal=width)
     basis: PairBasis
     if options.basis == "fourier":
         basis = WindowedFourier(
@@ -253,7 +259,8 @@ def _water(options: Options) -> Water:
         beta_of(options.temperature),
         particle_sampler(options.sites, box, Dynamics("langevin")),
         {"prior": options.prior, "scale": options.prior_scale, **ard},
-        POSITIVE if options.positive == "lognormal" else {},
+        lognormal,
+        around,
     )
 
 
@@ -275,37 +282,33 @@ def system(options: Options = Options()) -> cg.System:
         raise ValueError(
             f"core must be below the cut-off of {options.cutoff:g} angstrom, got {options.core:g}."
         )
-    water = _water(options)
-    box = np.asarray(water.box)
+    water, box = _water(options), np.full(3, options.box)
     cg.io.check_density(options.sites, box, np.full(options.sites, MASS))
     check_cutoff(_reach(options), box)
+    potential = water.potential(jnp.zeros(len(water.basis.names)))
+    led = partial(with_lennard_jones, potential=potential, beta=water.beta, held=START_PRECISION)
     from_data = options.start == "data" and water.lennard_jones is not None
+    others = {f.__name__: f for f in (adf, coordination, tetrahedral_order)}
     # ARCG paper, Appendix D.2, whose bins end at 12 angstrom.
-    far = longest_rdf(box, 12.0)
-    seen = (moments(), local_density(), rdf(0.1, far))
+    seen = (moments(), local_density(), rdf(0.1, longest_rdf(box, 12.0)))
     return cg.System(
         name="spce_water",
         program=partial(program, water=water),
         sampler=water.sampler,
-        latent_sampler=particle_sampler(options.sites, water.box, Dynamics("hmc", steps=10)),
-        exact_sampler=particle_sampler(options.sites, water.box, long_trajectories()),
+        **kernels(options.sites, water.box),
         options=asdict(options),
         features=water.basis.names,
         observables=(rdf(max=longest_rdf(box)).in_box(box), adf().in_box(box)),
-        known_observables={
-            "rdf": partial(rdf, max=longest_rdf(box)),
-            "adf": adf,
-            "coordination": coordination,
-            "tetrahedral_order": tetrahedral_order,
-        },
+        known_observables={"rdf": partial(rdf, max=longest_rdf(box)), **others},
         restriction=lambda x, key: x,
         critic_features=tuple(o.in_box(box) for o in seen),
         constants={"box": (("axis",), box, "edges of the periodic box", "angstrom")},
         check=partial(_check, options=options),
         select=partial(_select, options=options, water=water),
         start=_given_start(options, water),
-        start_from=partial(_start, water=water) if from_data else None,
-        dirac={"sigma2": DIRAC},
+        start_from=led if from_data else None,
+        dirac={} if water.around.no_dirac else {"sigma2": DIRAC},
+        no_dirac=water.around.no_dirac,
         runaway=None,
         box=water.box,
         frames=options.frames,
@@ -318,16 +321,14 @@ def system(options: Options = Options()) -> cg.System:
             "nuts": SAMPLE,
         },
         units=UNITS,
+        parameter_dims=water.around.dims,
         derived=partial(_pair_potential, water=water),
     )
 
 
-#: What a liquid needs of MC-EM where a lattice needs something else.
+#: What a liquid needs of MC-EM where a lattice needs something else, and what NUTS needs.
 FIT = {**LIQUID, "free_chains": 64}
-
-#: And what NUTS needs, for which log Z is learned.
 SAMPLE = {"log_partition": "learned", "mass": "dense", "precision": 0.2}
-
 #: The paper's schedule for water (Section 3.2).
 PAPER = {"A": 9.0, "rho": 0.6, "m": 160, "max_iterations": 194}
 
@@ -346,30 +347,10 @@ def _pair_potential(values: Mapping[str, Array], water: Water) -> dict[str, cg.D
 
 def _given_start(options: Options, water: Water) -> dict[str, Any]:
     """Where a fit starts that the data say nothing of."""
+    given = water.around.start
     if water.lennard_jones is not None:
-        return {k: getattr(options, k) for k in ("epsilon", "sigma", "sigma2")}
-    theta_c = repulsive(water.basis, *REPULSION, 1.0 / water.beta)
-    return {"theta_c": theta_c, "sigma2": options.sigma2}
-
-
-def _start(x: np.ndarray, water: Water) -> dict[str, Any]:
-    """Lennard-Jones and corrections by score matching, the corrections held by a gentle prior.
-
-    Most of what a correction can do Lennard-Jones can do too, and a fit ends where it is led: the
-    first estimate lets Lennard-Jones do what it can, whatever the number of frames.
-    """
-    size = len(water.basis.names)
-    held = START_PRECISION * len(x)
-    potential = water.potential(jnp.zeros(size))
-    precision = np.concatenate([[1e-12, 1e-12], np.full(size, held), [np.inf]])
-    c12, minus_c6, *theta_c, _ = score_matching(potential, water.beta, x, precision)
-    if c12 <= 0.0 or minus_c6 >= 0.0:
-        return {}
-    return {
-        "epsilon": minus_c6**2 / (4.0 * c12),
-        "sigma": (c12 / -minus_c6) ** (1.0 / 6.0),
-        "theta_c": np.array(theta_c),
-    }
+        return given | {"epsilon": options.epsilon, "sigma": options.sigma}
+    return given | {"theta_c": repulsive(water.basis, *REPULSION, 1.0 / water.beta)}
 
 
 def options_from_data(options: Options, data: xr.Dataset) -> Options:

@@ -576,12 +576,21 @@ Model ModelOf(Floats x, Floats value, Floats slope, Floats step, Floats box, Int
 // What holds latents to the data: a spring of every site, or nothing.
 struct Springs {
   std::vector<float> centre;
-  float stiffness = 0.0f;
+  float stiffness = 0.0f;   // of all, or
+  std::vector<float> each;  // of every coordinate
 
   double Pull(Configuration& one, int n) const {
     double energy = 0.0;
     if (centre.empty()) return energy;
     float *x = one.x(0), *f = one.f(0);
+    if (!each.empty()) {
+      for (int i = 0; i < 3 * n; ++i) {
+        const float gap = centre[i] - x[i], pull = each[i] * gap;
+        f[i] += pull;
+        energy += pull * gap;
+      }
+      return 0.5 * energy;
+    }
     for (int i = 0; i < 3 * n; ++i) {
       const float gap = centre[i] - x[i];
       f[i] += stiffness * gap;
@@ -602,7 +611,12 @@ Springs SpringsOf(Floats centre, Floats stiffness, const Model& m, int chain) {
   if (!centre.element_count()) return springs;
   springs.centre.resize(3 * m.sites);
   Take(centre.typed_data(), m.chains, chain, springs.centre.data(), 3 * m.sites);
-  springs.stiffness = stiffness.typed_data()[chain];
+  if (stiffness.dimensions().size() == 1) {
+    springs.stiffness = stiffness.typed_data()[chain];
+  } else {
+    springs.each.resize(3 * m.sites);
+    Take(stiffness.typed_data(), m.chains, chain, springs.each.data(), 3 * m.sites);
+  }
   return springs;
 }
 

@@ -1,7 +1,14 @@
 """Boltzmann distributions, log-partition strategies, priors and coarse-to-fine likelihoods."""
 
+from bayescg.distributions.around import Around
 from bayescg.distributions.boltzmann import Boltzmann, spin
-from bayescg.distributions.coarse_to_fine import PeriodicNormal, SpinFlip, half_to_one
+from bayescg.distributions.coarse_to_fine import (
+    PeriodicMixture,
+    PeriodicNormal,
+    SpinFlip,
+    half_to_one,
+    increasing_variances,
+)
 from bayescg.distributions.curves import Curves
 from bayescg.distributions.hidden import MarkovPath, StickBreaking, stationary
 from bayescg.distributions.log_partition import (
@@ -30,6 +37,7 @@ from bayescg.distributions.reconstruction import MajorityReconstruction
 
 __all__ = [
     "PRIORS",
+    "Around",
     "Boltzmann",
     "Bridge",
     "Curves",
@@ -40,6 +48,7 @@ __all__ = [
     "MarkovPath",
     "Multistate",
     "NestedSpinFlip",
+    "PeriodicMixture",
     "PeriodicNormal",
     "SpinFlip",
     "StickBreaking",
@@ -52,6 +61,7 @@ __all__ = [
     "flat_positive",
     "half_to_one",
     "horseshoe",
+    "increasing_variances",
     "multistate",
     "normal",
     "positive",

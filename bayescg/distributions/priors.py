@@ -54,27 +54,29 @@ def flat(name: str, size: int) -> Array:
     return numpyro.sample(name, dist.ImproperUniform(dist.constraints.real, (), (size,)))
 
 
-def flat_positive(name: str) -> Array:
-    """Improper uniform on the positive numbers, a scalar; methods move its logarithm.
+def flat_positive(name: str, shape: tuple[int, ...] = ()) -> Array:
+    """Improper uniform on the positive numbers, a scalar unless a ``shape`` is given; methods move the logarithm.
 
     The prior is flat in the value (PCG paper, Section 3.2.3), so the density of the logarithm has
     the Jacobian. A mode is that of the logarithm's density (hint ``mode``): of the value's it may lie
     at zero, where a normal approximation means nothing.
     """
-    prior = dist.ImproperUniform(dist.constraints.positive, (), ())
+    prior = dist.ImproperUniform(dist.constraints.positive, (), shape)
     return numpyro.sample(name, prior, infer={"mode": "unconstrained"})
 
 
-def positive(name: str, lognormal: tuple[float, float] | None = None) -> Array:
-    """A positive parameter, a scalar: as :func:`flat_positive`, or log-normal, which NUTS asks for.
+def positive(
+    name: str, lognormal: tuple[float, float] | None = None, shape: tuple[int, ...] = ()
+) -> Array:
+    """A positive parameter, a scalar unless a ``shape`` is given: :func:`flat_positive`, or log-normal, for NUTS.
 
     :param lognormal: median, and standard deviation of the logarithm; None: flat.
     """
     if lognormal is None:
-        return flat_positive(name)
+        return flat_positive(name, shape)
     median, spread = lognormal
-    value: Array = numpyro.sample(name, dist.LogNormal(jnp.log(median), spread))
-    return value
+    prior = dist.LogNormal(jnp.log(median), spread).expand(shape).to_event(len(shape))
+    return numpyro.sample(name, prior, infer={"mode": "unconstrained"})
 
 
 def horseshoe(

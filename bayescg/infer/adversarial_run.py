@@ -122,7 +122,7 @@ class Adversarial:
         map_key, run_key, further_key = jax.random.split(key, 3)
         x = self._compared(batch, map_key)
         fixed = {} if system.pre_map is not None else {"X": x[None]}
-        fixed |= {k: np.full(1, v) for k, v in system.dirac.items()}
+        fixed |= system.held(1, self.method)
         program = program_of(system, batch, fixed)
         if system.pre_map is not None:
             _check_map(system, program, batch)

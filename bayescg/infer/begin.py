@@ -60,15 +60,16 @@ def restricted(system: System, batch: Batch, key: Array, method: str) -> dict[st
     """Values that a program is conditioned on where its latent is X = R(x), as by REM.
 
     :param method: that needs them, for the message.
-    :raises ValueError: if the system names no restriction map.
+    :raises ValueError: if the system names no restriction map, or its map has no Dirac one for its limit.
     """
+    held = system.held(len(batch.x), method)
     restriction = system.restriction
     if restriction is None:
         raise ValueError(f"{system.name} has no fine-to-coarse map, which {method} needs.")
     x = jnp.asarray(batch.x, float)
     keys = jax.random.split(key, len(x))
     X = np.stack([np.asarray(restriction(x[m], key=keys[m])) for m in range(len(x))])
-    return {"X": X, **{k: np.full(len(x), v) for k, v in system.dirac.items()}}
+    return {"X": X, **held}
 
 
 def origin(system: System, program: Program, x: np.ndarray, path: str | None = None) -> np.ndarray:

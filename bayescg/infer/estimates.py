@@ -17,6 +17,7 @@ __all__ = [
     "Reader",
     "estimate",
     "likelihood_coordinates",
+    "pulls",
     "relaxed",
     "start_chains",
 ]
@@ -70,7 +71,7 @@ class Reader(NamedTuple):
 
 COOLING = 40  # sweeps from infinite temperature to the model's, for a fresh chain
 FRESH = 8  # chains of p_c that are cooled together
-RAY = 0.1  # part of the way from the data to a latent, in difference quotients
+RAY = 0.2  # of a flow's velocity, in difference quotients: of a variance, a tenth of the way from the data
 
 
 def likelihood_coordinates(program: Program, x: Array, conditions: dict[str, Array]) -> np.ndarray:
@@ -122,7 +123,7 @@ def relaxed(
     boltzmann = reader.program.boltzmann(u, x, conditions)
     ready = reader.latent_sampler.prepare(boltzmann.potential, jnp.asarray(boltzmann.beta))
     per_frame = chains.clamped.x.shape[-1] // len(x)
-    field = _pulls(reader.program, u, x, conditions, per_frame)
+    field = pulls(reader.program, u, x, conditions, per_frame)
 
     def move(state: Any, k: Array) -> tuple[Any, None]:
         return reader.latent_sampler.step(k, state, *ready, field)[0], None
@@ -137,10 +138,10 @@ def relaxed(
     return Chains(reader.sampler.at(at_key, clamped.x[..., order]), clamped)
 
 
-def _pulls(
+def pulls(
     program: Program, u: Array, x: Array, conditions: dict[str, Array], per_frame: int
 ) -> Any:
-    """The pull of every frame on each of its chains, in the layout of samplers."""
+    """The pull of every frame on each of its chains, in the layout of samplers: chains of a frame side by side."""
     pull = program.pull(u, x, conditions)
     return jax.tree.map(lambda a: jnp.repeat(a, per_frame, axis=0).T, pull)
 
@@ -151,7 +152,8 @@ class _Sums(NamedTuple):
     free_outer: Array  # (term, term)
     clamped: Array  # (score, frame, chain): statistics, then the likelihood's calm score
     clamped_outer: Array  # (score, score)
-    slopes: Array  # (score, fine): along the ray from the data, times those of the log width
+    slopes: Array  # (score, fine): along the flows of the parameters of p_cf
+    bend: Array  # (fine, fine): how the calm score changes with them where the latents are
     curvature: Array  # (fine, fine)
     changed: Array
     gap: Array
@@ -203,41 +205,44 @@ def estimate(
     field: Any = None
     ready, latent_ready = sampler.prepare(potential, beta), latent_sampler.prepare(potential, beta)
     if not observed:
-        field = _pulls(program, u, x, conditions, per_frame)
+        field = pulls(program, u, x, conditions, per_frame)
     latent = program.fixed[program.sites.latent] if observed else None
 
     control = latent is None and latent_sampler.force is not None and fine.size > 0
 
-    def controlled(x: Array, z: Array) -> Array:
-        r"""What has mean 0 under q_i and nearly all of the variance of the score of p_cf.
+    def pulled(v: Array) -> Any:
+        return pulls(program, u.at[fine].set(v), x, conditions, per_frame)
 
-        With :math:`d = X - x`, :math:`k = 1/\sigma^2` and n coordinates, Stein's identity gives
-        :math:`\langle k|d|^2 - n + \beta\,d\cdot\nabla U\rangle_{q_i} = 0`, so that
-        :math:`\partial\log p_{cf}/\partial\log\sigma^2 = \tfrac12(k|d|^2 - n)` has the mean of
-        :math:`-\tfrac12\beta\,d\cdot\nabla U`, small where the data hold the latents tightly.
+    def flows(v: Array, z: Array) -> Array:
+        """Velocities of latents along the parameters of p_cf, ``(fine, axis, site, chain)``."""
+        along = jnp.eye(fine.size, dtype=u.dtype)
+        changes = jax.vmap(lambda e: jax.jvp(pulled, (v,), (e,))[1])(along)
+        here = pulled(v)
+        return jax.vmap(lambda change: here.flow(change, z))(changes)
+
+    def calm(v: Array, z: Array, force: Array) -> Array:
+        r"""What has the mean of the score of p_cf under q_i and hardly any of its variance, ``(fine, chain)``.
+
+        Stein's identity (:mod:`bayescg.samplers.tethers`) gives :math:`\partial_v\log m_v(X)`, with m what the
+        likelihood is as a density of latents, the mean of :math:`-\beta\,b_v\cdot\nabla U`, small where the data
+        hold the latents tightly; for a variance :math:`\tfrac12(k|d|^2 - n)` that of
+        :math:`-\tfrac12\beta\,d\cdot\nabla U`, with :math:`d = X - x` and n coordinates.
         """
-        assert latent_sampler.force is not None and field is not None
-        pull = latent_sampler.force(x, latent_ready[0]).astype(u.dtype)
-        d = z - field.centre
-        size = d.shape[0] * d.shape[1]
-        h = field.stiffness * jnp.sum(d * d, (0, 1)) - size - jnp.sum(d * pull, (0, 1))
-        return 0.5 * widths.T * h
-
-    def log_width(v: Array) -> Array:
-        return -jnp.log(program.pull(u.at[fine].set(v), x, conditions).stiffness)
-
-    none = jnp.zeros((frames, fine.size), u.dtype)
-    widths = jnp.repeat(jax.jacfwd(log_width)(u[fine]) if control else none, per_frame, axis=0)
+        return jnp.sum(flows(v, z) * force, (1, 2))
 
     def fine_log_likelihood(v: Array, latent: Array) -> Array:
         return program.log_likelihood(u.at[fine].set(v), latent, tiled, conditions)
 
-    def parts(z: Array) -> Array:
-        """Statistics, then the score of p_cf that is calm where it can be, ``(score, chain)``."""
-        score = jax.jacfwd(fine_log_likelihood)(u[fine], z.T).T
+    def parts(z: Array) -> tuple[Array, Array]:
+        """Statistics, then the score of p_cf that is calm where it can be, ``(score, chain)``; and the forces."""
+        score, force = jax.jacfwd(fine_log_likelihood)(u[fine], z.T).T, jnp.zeros(())
         if control:
-            score = score - controlled(z.astype(chains.clamped.x.dtype), z)
-        return jnp.concatenate([potential.statistics(z), score])
+            assert latent_sampler.force is not None
+            force = latent_sampler.force(z.astype(chains.clamped.x.dtype), latent_ready[0])
+            force = force.astype(u.dtype)
+            plain = jax.jacfwd(lambda v: pulled(v).log_density(z))(u[fine]).T
+            score = score - plain + calm(u[fine], z, force)
+        return jnp.concatenate([potential.statistics(z), score]), force
 
     def step_clamped(key: Array, state: Any) -> tuple[Any, ChainInfo]:
         if block is None:
@@ -280,12 +285,18 @@ def estimate(
             lost = lost + (block or frames) * per_frame * info.failed
         z = clamped.x.astype(u.dtype) if latent is None else jnp.repeat(latent, per_frame, axis=0).T
         curvature = -jax.hessian(lambda v: jnp.sum(fine_log_likelihood(v, z.T)))(u[fine])
-        both = parts(z)
-        slopes = sums.slopes
+        both, force = parts(z)
+        slopes, bend = sums.slopes, sums.bend
         if control:
             # Half of the chains to one side and half to the other, in turn: as good as each to both.
             way = jnp.where((i + jnp.arange(z.shape[-1])) % 2 == 0, RAY, -RAY)
-            slopes = slopes + ((parts(z + way * (z - field.centre)) - both) / way) @ widths
+            slopes = (
+                slopes
+                + jax.lax.map(
+                    lambda b: jnp.sum((parts(z + way * b)[0] - both) / way, -1), flows(u[fine], z)
+                ).T
+            )
+            bend = bend + jax.jacfwd(lambda v: jnp.sum(calm(v, z, force), -1))(u[fine])
         around = z.ndim == 3 and program.kept is None
         gap = jnp.mean((z.T - tiled) ** 2) if around else jnp.zeros(())
         return Chains(free, clamped), _Sums(
@@ -295,6 +306,7 @@ def estimate(
             sums.clamped + both.reshape(-1, frames, per_frame),
             sums.clamped_outer + both @ both.T,
             slopes,
+            bend,
             sums.curvature + curvature,
             sums.changed + info.changed,
             sums.gap + gap,
@@ -312,6 +324,7 @@ def estimate(
         jnp.zeros((width, frames, per_frame), u.dtype),
         jnp.zeros((width, width), u.dtype),
         jnp.zeros((width, fine.size), u.dtype),
+        jnp.zeros((fine.size, fine.size), u.dtype),
         jnp.zeros((fine.size, fine.size), u.dtype),
         jnp.zeros((), u.dtype),
         jnp.zeros((), u.dtype),
@@ -333,12 +346,13 @@ def estimate(
     within = sums.clamped_outer / (turns * per_frame) - by_frame @ by_frame.T + spread @ spread.T
     curvature = sums.curvature / (turns * per_frame)
     if control:
-        # What the calm score leaves out is a Stein term of |d|^2 / 4, and its covariance with any f is
-        # half the mean slope of f along d: Cov[f, score] = Cov[f, calm] + <d . grad f> / 2.
-        within = within.at[:, terms:].add(0.5 * sums.slopes / (turns * per_frame))
+        # What the calm score leaves out has with any f the covariance of f's mean slope along the flow:
+        # Cov[f, score] = Cov[f, calm] + <b . grad f>.
+        within = within.at[:, terms:].add(sums.slopes / (turns * per_frame))
         within = within.at[terms:, :terms].set(within[:terms, terms:].T)
-        # The observed information of the width is -Cov[calm, score].
-        cross = within[terms:, terms:]
+        # The observed information of p_cf is -<d calm / dv> - Cov[calm, score]; flows of logarithms of variances
+        # do not depend on them, and the first is then nothing.
+        cross = within[terms:, terms:] + sums.bend / (turns * per_frame)
         within = within.at[terms:, terms:].set(curvature + 0.5 * (cross + cross.T))
 
     # From (statistics, score of p_cf) to coordinates of u.

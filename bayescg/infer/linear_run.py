@@ -151,7 +151,7 @@ class Linear:
 
     def _linearised(self, batch: Batch) -> _Linearised:
         system = self.system
-        fixed = {"X": batch.x, **{k: np.full(1, v) for k, v in system.dirac.items()}}
+        fixed = {"X": batch.x, **system.held(1, self.method)}
         program = program_of(system, batch, fixed)
         if self.structure:
             flat = replace(system, program=replace_prior(system.program, program.shapes))
@@ -250,7 +250,7 @@ class Linear:
             messages=tuple(messages),
             seconds=time.monotonic() - began,
             exact=False,
-            fixed={k: np.full(1, v) for k, v in self.system.dirac.items()},
+            fixed=self.system.held(1, self.method),
             groups={method: _tables(errors, known, found, sums), "map": _mode(found, solution)},
             attrs=attrs,
             options=o,

@@ -79,7 +79,7 @@ def check_factorises(program: Program, x: Array, conditions: dict[str, Array]) -
 
 
 def _check_tethers(program: Program, x: Array, conditions: dict[str, Array]) -> None:
-    """Raise ``ProgramError`` unless each frame's likelihood is an isotropic normal of its latents, or holds them."""
+    """Raise ``ProgramError`` unless each frame's likelihood is a tether of its latents, or holds them."""
     if program.kept is not None:
         return
     if program.dirac(jnp.zeros((len(x), *program.latent_shape)), x, conditions) is not None:
@@ -95,11 +95,10 @@ def _check_tethers(program: Program, x: Array, conditions: dict[str, Array]) -> 
 
     @jax.jit
     def both(u: Array, latent: Array) -> tuple[Array, Array]:
-        pull = program.pull(u, x, conditions)
-        top = program.log_likelihood(u, pull.centre, x, conditions)
-        gap = jnp.sum((latent - pull.centre) ** 2, (1, 2))
-        direct = program.log_likelihood(u, latent, x, conditions)
-        return top - 0.5 * pull.stiffness * gap, direct
+        pull = jax.tree.map(jnp.transpose, program.pull(u, x, conditions))
+        apart = pull.log_density(latent.T) - pull.log_density(pull.centre)
+        top = program.log_likelihood(u, pull.centre.T, x, conditions)
+        return top + apart, program.log_likelihood(u, latent, x, conditions)
 
     rng = np.random.default_rng(0)
     for _ in range(2):
@@ -107,8 +106,8 @@ def _check_tethers(program: Program, x: Array, conditions: dict[str, Array]) -> 
         tethered, direct = both(u, np.asarray(x) + 0.3 * rng.normal(size=x.shape))
         if not np.allclose(direct, tethered, rtol=1e-6, atol=1e-6):
             raise ProgramError(
-                "the likelihood is not a normal of the latent sites with one variance a frame, so latents "
-                "cannot be sampled."
+                "the likelihood is not a normal of the latent sites with variances of its own for each coordinate, nor "
+                "a PeriodicMixture of such, so latents cannot be sampled."
             )
 
 

@@ -156,7 +156,7 @@ def prepare(
             f"{method} has no prior; allowed is -s prior=flat, or a method that has one."
         )
     batch = system.batch(data) if batch is None else batch
-    fixed = {"X": batch.x, **{k: np.full(1, v) for k, v in system.dirac.items()}}
+    fixed = {"X": batch.x, **system.held(1, method)}
     program = program_of(system, batch, fixed)
     example = jnp.asarray(batch.x[0][:1], float)
     boltzmann = program.boltzmann(jnp.zeros(program.size), example, {})
@@ -299,7 +299,7 @@ def as_fit(
         messages=tuple(messages),
         seconds=time.monotonic() - began,
         exact=False,
-        fixed={k: np.full(1, v) for k, v in system.dirac.items()},
+        fixed=system.held(1, method),
         groups={"em_trace": trace},
         attrs=attrs,
         options=options,

@@ -7,7 +7,7 @@ from jax import Array
 import jax.numpy as jnp
 import numpy as np
 
-from bayescg.infer.estimates import Reader
+from bayescg.infer.estimates import Reader, pulls
 from bayescg.infer.program import Program
 from bayescg.linalg import solve_positive
 
@@ -23,7 +23,7 @@ def followed(
     r"""Chains of q_i after a step from ``old`` to ``new``.
 
     Sites in space that data hold tightly lie within :math:`\sigma` of them whatever the potential,
-    so where :math:`\sigma` changes they go along, :math:`X - x \to (\sigma'/\sigma)(X - x)`. Chains
+    so where :math:`\sigma` changes they go along, :math:`X - x \to (\sigma'/\sigma)(X - x)` (``carried``). Chains
     left where they were would take many iterations, and meanwhile say that the width should go back.
     """
     program = reader.program
@@ -33,11 +33,9 @@ def followed(
         or program.kept is not None
     ):
         return clamped
-    before, after = (program.pull(u, x, conditions) for u in (old, new))
     per_frame = clamped.x.shape[-1] // len(x)
-    ratio = jnp.repeat(jnp.sqrt(before.stiffness / after.stiffness), per_frame)
-    centre = jnp.repeat(after.centre, per_frame, axis=0).T
-    moved = centre + ratio * (clamped.x - centre)
+    before, after = (pulls(program, u, x, conditions, per_frame) for u in (old, new))
+    moved = before.carried(after, clamped.x)
     return clamped._replace(x=moved.astype(clamped.x.dtype))
 
 

@@ -194,6 +194,11 @@ class NUTS:
                 f"log_partition=learned does not sample virtual sites, which {system.name} has; allowed is exact, "
                 "where log Z is known."
             )
+        if system.no_dirac.endswith("=mixture"):
+            raise ValueError(
+                "NUTS moves the width of a normal about each site; allowed is coarse_to_fine=isotropic or "
+                "anisotropic, or -m mcem."
+            )
         return {}
 
 

@@ -19,10 +19,11 @@ from numpyro.distributions import biject_to
 from numpyro.handlers import block, seed, substitute, trace
 
 from bayescg.distributions.boltzmann import Boltzmann
+from bayescg.distributions.coarse_to_fine import PeriodicMixture, PeriodicNormal
 from bayescg.distributions.hidden import state_count
 from bayescg.infer.handlers import Blank, collapse, is_state, unwrapped
 from bayescg.potentials.base import ExponentialFamily
-from bayescg.samplers.forces import Held, Tether
+from bayescg.samplers.tethers import Held, Tether
 
 __all__ = [
     "Program",
@@ -210,11 +211,12 @@ class Program:
         return h, base + jnp.sum(h, 1)
 
     def pull(self, u: Array, x: Array, conditions: dict[str, Array]) -> Any:
-        """What the data exert on latents, as samplers take it; the leading axis is ``frame``.
+        """What the data exert on latents, as samplers take it transposed; the leading axis is ``frame``.
 
-        Spins: the field ``h`` of :meth:`field`. Sites in space: the
-        :class:`~bayescg.samplers.forces.Tether` of a normal likelihood, read from its first two
-        derivatives at ``X = x``; of a Dirac map what it holds, :class:`~bayescg.samplers.forces.Held`.
+        Spins: the field ``h`` of :meth:`field`. Sites in space: the :class:`~bayescg.samplers.tethers.Tether` or
+        :class:`~bayescg.samplers.tethers.TetherMixture` of a likelihood that says it itself
+        (``PeriodicNormal.pull``), of another normal one the tether read from its first two derivatives at ``X = x``;
+        of a Dirac map what it holds, :class:`~bayescg.samplers.tethers.Held`.
         """
         if self.kept is not None:
             at = jnp.zeros((len(x), *self.latent_shape), x.dtype).at[:, self.kept].set(x)
@@ -222,14 +224,18 @@ class Program:
             return Held(at, free)
         if len(self.latent_shape) == 1:
             return self.field(u, x, conditions)[0]
+        if len(self.sites.likelihood) == 1:
+            sites = self._trace(u, x, conditions, self._blank(len(x)))
+            likelihood = unwrapped(sites[self.sites.likelihood[0]]["fn"])
+            if isinstance(likelihood, PeriodicNormal | PeriodicMixture):
+                return likelihood.pull(x)
 
         def total(latent: Array) -> Array:
             return jnp.sum(self.log_likelihood(u, latent, x, conditions))
 
-        one = jnp.zeros_like(x).at[:, 0, 0].set(1.0)
-        force, change = jax.jvp(jax.grad(total), (x,), (one,))
-        stiffness = -change[:, 0, 0]
-        return Tether(x + force / stiffness[:, None, None], stiffness)
+        # Coordinates that do not act on each other: the sum of a row of second derivatives is its diagonal.
+        force, change = jax.jvp(jax.grad(total), (x,), (jnp.ones_like(x),))
+        return Tether(x - force / change, -change)
 
     def dirac(self, latent: Array, x: Array, conditions: dict[str, Array]) -> Array | None:
         """What a deterministic map gives of latents ``(frame, ...)``, ``(frame, ...)`` too; None of another one."""

@@ -1,5 +1,7 @@
 """Where a posterior of sites in space is begun: parameters by score matching, which needs no simulation."""
 
+from typing import Any
+
 import jax
 from jax import Array
 import jax.numpy as jnp
@@ -7,10 +9,12 @@ import numpy as np
 
 from bayescg.infer.force_design import normal_equations
 from bayescg.infer.program import Program
+from bayescg.infer.score_matching import score_matching
 from bayescg.infer.undetermined import kinks
 from bayescg.potentials.molecular import MolecularPotential
+from bayescg.potentials.particles import ParticlePotential
 
-__all__ = ["by_score_matching"]
+__all__ = ["by_score_matching", "with_lennard_jones"]
 
 STEPS = 100  # of Newton's method, at most
 SETTLED = 1e-8  # of the score-matching loss, in what a step still gains
@@ -68,3 +72,28 @@ def by_score_matching(
         if gain < SETTLED * max(1.0, abs(now)):
             break
     return at
+
+
+def with_lennard_jones(
+    x: np.ndarray, *, potential: ParticlePotential, beta: float, held: float
+) -> dict[str, Any]:
+    """Lennard-Jones and corrections by score matching, the corrections held by a gentle prior.
+
+    Most of what a correction can do Lennard-Jones can do too, and a fit ends where it is led: the first estimate lets
+    Lennard-Jones do what it can, whatever the number of frames.
+
+    :param x: frames, ``(frame, site, axis)``.
+    :param potential: Lennard-Jones, the corrections and a core, in this order.
+    :param held: precision of the corrections' prior a frame, (kcal/mol)^-2.
+    :return: ``epsilon``, ``sigma`` and ``theta_c``; nothing where Lennard-Jones would not repel.
+    """
+    size = sum(len(t.basis.names) for t in potential.pairs) - 3
+    precision = np.concatenate([[1e-12, 1e-12], np.full(size, held * len(x)), [np.inf]])
+    c12, minus_c6, *theta_c, _ = score_matching(potential, beta, x, precision)
+    if c12 <= 0.0 or minus_c6 >= 0.0:
+        return {}
+    return {
+        "epsilon": minus_c6**2 / (4.0 * c12),
+        "sigma": (c12 / -minus_c6) ** (1.0 / 6.0),
+        "theta_c": np.array(theta_c),
+    }

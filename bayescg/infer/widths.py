@@ -17,6 +17,7 @@ import numpy as np
 
 from bayescg.infer.program import Program
 from bayescg.samplers.base import Sampler
+from bayescg.samplers.tethers import Tether
 
 __all__ = ["FIRST", "Ready", "interwoven"]
 
@@ -56,11 +57,12 @@ def interwoven(
     def log_prior(u: Array) -> Array:
         return program.log_prior(u, x, conditions) + program.log_jacobian(u)
 
+    def tether(u: Array) -> Tether:
+        # As the latents' kernel has it: distances are not folded into the box.
+        return jax.tree.map(lambda a: a.T, program.pull(u, x, conditions))
+
     def log_likelihood(u: Array, X: Array) -> Array:  # X (axis, site, frame)
-        # Of the tether, as the latents' kernel has it: distances are not folded into the box.
-        tether = program.pull(u, x, conditions)
-        top = jnp.sum(program.log_likelihood(u, tether.centre, x, conditions))
-        return top - 0.5 * jnp.sum(tether.stiffness.T * (X - tether.centre.T) ** 2)
+        return jnp.sum(tether(u).log_density(X))
 
     def energy(X: Array) -> Array:
         return jnp.sum(energy_of(X, tables).astype(u.dtype))
@@ -78,10 +80,10 @@ def interwoven(
         u, X, log_p, held = carry
         k_step, k_accept = jax.random.split(key)
         there = proposed(k_step, u, log_scale[0])
-        old, new = (program.pull(v, x, conditions) for v in (u, there))
+        old, new = tether(u), tether(there)
+        moved = old.carried(new, X)
         ratio = jnp.sqrt(old.stiffness / new.stiffness)
-        moved = new.centre.T + ratio.T * (X - old.centre.T)
-        volume = jnp.sum(jnp.log(jnp.broadcast_to(ratio.T, X.shape)))
+        volume = jnp.sum(jnp.log(jnp.broadcast_to(ratio, X.shape)))
         e = energy(moved)
         log_q = log_prior(there) + log_likelihood(there, moved)
         accept, rate = judged(k_accept, log_q - log_p + volume - (e - held))

@@ -69,7 +69,9 @@ def particle_predictive(
     from all samples by multistate reweighting (:func:`~bayescg.predict.pooling.pool`), which lowers
     the Monte Carlo error as far as the values overlap. The fine scale is drawn with the variance of
     the coarse-to-fine map: each sample is measured with the same noise at three variances, and the
-    observable interpolated between them. The warm-up is lengthened as long as the mean energy of the
+    observable interpolated between them. Where the map has several variances their mean is interpolated, with their
+    ratios (and weights) at the mean of the draws: what draws that differ in those alone do is left out.
+    The warm-up is lengthened as long as the mean energy of the
     chains :func:`drifts`, up to ``LONGEST`` times.
 
     :param u: unconstrained parameters, ``(draw, u)``.
@@ -83,8 +85,10 @@ def particle_predictive(
     frames = jnp.asarray(x, float)
     start_key, warm_key, run_key = jax.random.split(key, 3)
     latent = jnp.zeros((1, *program.latent_shape))
+    around: Any = None
     if program.dirac(latent, frames[:1], conditions) is None:
         widths = _widths(program, draws, frames, conditions)
+        around = _spread(program, jnp.mean(draws, 0), frames, conditions)
     else:
         widths = jnp.zeros(len(draws))
     nodes = jnp.asarray(_nodes_of(np.asarray(widths)))
@@ -121,7 +125,7 @@ def particle_predictive(
     def measure(key: Array, x: Array) -> tuple[Array, tuple[Array, Array], dict[str, Array]]:
         wide = x.astype(jnp.result_type(float))
         seen = wide if pre_map is None else pre_map(wide)
-        noise = jax.random.normal(key, seen.shape)
+        noise = 0.0 if around is None else around.noise(key, seen.shape)
         values = [{o.name: o(seen + jnp.sqrt(s) * noise) for o in observables} for s in nodes]
         stacked = jax.tree.map(lambda *v: jnp.stack(v), *values)  # (node, *dims, chain)
         return potential.statistics(wide), potential.virials(wide), stacked
@@ -206,9 +210,14 @@ def drifts(energies: np.ndarray) -> bool:
     return not abs(change.mean()) <= DRIFT * error
 
 
+def _spread(program: Program, u: Array, x: Array, conditions: dict[str, Array]) -> Any:
+    """What data exert on the latents of the first frame at parameters ``u``, in the layout of samplers."""
+    return jax.tree.map(jnp.transpose, program.pull(u, x[:1], conditions))
+
+
 def _widths(program: Program, u: Array, x: Array, conditions: dict[str, Array]) -> Array:
-    """Variance of a fine coordinate about its coarse one at each draw, ``(draw,)``."""
-    return jax.jit(jax.vmap(lambda v: 1.0 / program.pull(v, x[:1], conditions).stiffness[0]))(u)
+    """Mean variance of a fine coordinate about its coarse one at each draw, ``(draw,)``."""
+    return jax.jit(jax.vmap(lambda v: _spread(program, v, x, conditions).variance()[0]))(u)
 
 
 def weighted(

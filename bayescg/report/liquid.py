@@ -225,12 +225,22 @@ def _last(case: Case, name: str) -> float | None:
     return float(value[-1]) if value.ndim == 1 and np.any(value) else None
 
 
+def _variances(case: Case) -> np.ndarray:
+    """The variance of a coordinate at every iteration; of a map with several their mean."""
+    sigma2 = np.asarray(case.get("em_trace", "sigma2").values)
+    if sigma2.ndim == 1:
+        return sigma2
+    if case.has("em_trace", "weights"):
+        return np.asarray(np.sum(case.get("em_trace", "weights").values * sigma2, 1))
+    return np.asarray(sigma2.mean(1))
+
+
 def _spread(case: Case) -> tuple[float, float] | None:
-    """Mean square of x - X in the last E-step, and the sigma2 that it was sampled at."""
+    """Mean square of x - X in the last E-step, and the (mean) sigma2 that it was sampled at."""
     gap = _last(case, "latent_gap")
     if gap is None or not case.has("em_trace", "sigma2"):
         return None
-    sigma2 = case.get("em_trace", "sigma2").values
+    sigma2 = _variances(case)
     return (gap, float(sigma2[-2])) if len(sigma2) > 1 and sigma2[-2] > 0 else None
 
 
@@ -273,7 +283,7 @@ def search(cases: Sequence[Case]) -> Figure | None:
     if "gap" in axes:
         ax = axes["gap"]
         # An E-step is made at what the iteration before it left.
-        sigma2, gap = (main.get("em_trace", n).values for n in ("sigma2", "latent_gap"))
+        sigma2, gap = _variances(main), main.get("em_trace", "latent_gap").values
         ax.plot(trace[1:], sigma2[:-1], color=COLOURS[0], label="sigma2")
         ax.plot(trace[1:], gap[1:], "--", color=COLOURS[2], label="mean square of x − X")
         ax.set_ylim(bottom=0)

@@ -2,10 +2,11 @@
 
 from bayescg.samplers.base import ChainInfo, ChainState, Sampler, long_run
 from bayescg.samplers.exact import enumerated_sampler, transfer_matrix_sampler
-from bayescg.samplers.forces import Held, Tether, closest_distance
+from bayescg.samplers.forces import closest_distance
 from bayescg.samplers.gibbs import lattice_gibbs
-from bayescg.samplers.particles import Dynamics, ParticleState, long_trajectories, particle_sampler
+from bayescg.samplers.particles import Dynamics, ParticleState, kernels, particle_sampler
 from bayescg.samplers.simulation import simulate
+from bayescg.samplers.tethers import Held, Tether, TetherMixture
 
 __all__ = [
     "ChainInfo",
@@ -15,11 +16,12 @@ __all__ = [
     "ParticleState",
     "Sampler",
     "Tether",
+    "TetherMixture",
     "closest_distance",
     "enumerated_sampler",
+    "kernels",
     "lattice_gibbs",
     "long_run",
-    "long_trajectories",
     "particle_sampler",
     "simulate",
     "transfer_matrix_sampler",

@@ -34,8 +34,8 @@ class Sampler(NamedTuple):
     ``init(key, chains)`` starts the chains; ``step(key, state, potential, beta, field)`` moves
     each once, under what ``prepare(potential, beta)`` made of the potential. ``field`` is the pull
     of data on their latent configurations, with which the same kernel samples q_i(X) of Eq. 24: for
-    spins ``h`` of ``h.x``, ``(site, chain)``; for sites in space a
-    :class:`~bayescg.samplers.forces.Tether`, or :class:`~bayescg.samplers.forces.Held`; or None.
+    spins ``h`` of ``h.x``, ``(site, chain)``; for sites in space a :class:`~bayescg.samplers.tethers.Tether`, a
+    :class:`~bayescg.samplers.tethers.TetherMixture`, or :class:`~bayescg.samplers.tethers.Held`; or None.
     """
 
     init: Callable[..., Any]

@@ -38,14 +38,13 @@ from bayescg.samplers.bonded import (
     bonded_forces,
     tabulate_bonded,
 )
+from bayescg.samplers.tethers import Held, Tether
 from bayescg.space import minimum_image
 
 __all__ = [
-    "Held",
     "Lists",
     "Range",
     "Tables",
-    "Tether",
     "closest_distance",
     "energy",
     "forces",
@@ -54,20 +53,6 @@ __all__ = [
 
 NODES = 4096
 FIRST = 1.0  # angstrom; below, the table goes on with the slope it has here
-
-
-class Tether(NamedTuple):
-    r"""The pull of data on latent sites, :math:`-\tfrac12 k\,|X - x|^2` of the log-likelihood."""
-
-    centre: Array  # (axis, site, chain), angstrom
-    stiffness: Array  # (chain,), 1/angstrom^2
-
-
-class Held(NamedTuple):
-    """Data that hold some sites where they are, and say nothing of the others: virtual sites move among them."""
-
-    at: Array  # (axis, site, chain), angstrom; of sites that are not held any place
-    free: Array  # (site, chain), 0 for a site that is held, 1 for one that moves
 
 
 @register_static
@@ -228,7 +213,7 @@ def energy(
         total = total + bonded_energy(tables.bonded, x, tables.box)
     if isinstance(tether, Tether):
         gap = x - tether.centre
-        total = total + 0.5 * tether.stiffness * jnp.sum(gap * gap, (0, 1))
+        total = total + 0.5 * jnp.sum(tether.stiffness * gap * gap, (0, 1))
     return total
 
 

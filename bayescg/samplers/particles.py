@@ -22,15 +22,17 @@ import numpy as np
 from bayescg.potentials.molecular import MolecularPotential
 from bayescg.potentials.particles import ParticlePotential
 from bayescg.samplers.base import ChainInfo, Sampler
-from bayescg.samplers.forces import Held, Tables, Tether, energy, forces, tabulate
+from bayescg.samplers.forces import Tables, energy, forces, tabulate
 from bayescg.samplers.lists import Kept, listed, relisted
+from bayescg.samplers.tethers import Held, Tether, TetherMixture
 from bayescg.samplers.trajectories import forces_and_energy, supports, trajectory
 
-__all__ = ["Dynamics", "ParticleState", "long_trajectories", "particle_sampler"]
+__all__ = ["Dynamics", "ParticleState", "kernels", "particle_sampler"]
 
 WILD = 1e3  # kT; a trajectory whose W passes this has blown up
 EAGER = 5.0  # gain of the first adaptation
 LEAST = 0.005  # friction of a time step, where sites feel no force
+MIXED = 4  # number of the key that draws components, beside those of a step
 SMALLEST = 2.0**-10  # of the first time step: a chain that fails there goes on failing, and is seen
 
 
@@ -79,13 +81,18 @@ class Dynamics:
             )
 
 
-def long_trajectories() -> Dynamics:
-    """HMC that samples an ensemble exactly where no data hold the sites.
+def kernels(sites: int, box: tuple[float, float, float]) -> dict[str, Sampler]:
+    """HMC of latents that data hold, and of an exact ensemble: a system's ``latent_sampler`` and ``exact_sampler``.
 
-    Nine in ten statistics of 100 sites of water are new after 90 of its time steps, all after 210; with trajectories
-    of 10 steps that takes 200 and 430, and with Langevin dynamics, whose ensemble depends on the step, 60 and 120.
+    The second's trajectories are longer. Nine in ten statistics of 100 sites of water are new after 90 of its time
+    steps, all after 210; with trajectories of 10 steps that takes 200 and 430, and with Langevin dynamics, whose
+    ensemble depends on the step, 60 and 120.
     """
-    return Dynamics("hmc", steps=30, target=0.8)
+    held, free = Dynamics("hmc", steps=10), Dynamics("hmc", steps=30, target=0.8)
+    return {
+        "latent_sampler": particle_sampler(sites, box, held),
+        "exact_sampler": particle_sampler(sites, box, free),
+    }
 
 
 def particle_sampler(
@@ -231,12 +238,14 @@ def _step(
     state: ParticleState,
     tables: Tables,
     beta: Array,
-    field: Tether | Held | None = None,
+    field: Tether | TetherMixture | Held | None = None,
 ) -> tuple[ParticleState, ChainInfo]:
     """One trajectory of every chain; ``beta`` is in the tables already."""
     move_key, fresh_key, accept_key, jitter_key = jax.random.split(key, 4)
     dtype = state.x.dtype
     tether = None if field is None else jax.tree.map(lambda a: a.astype(dtype), field)
+    if isinstance(tether, TetherMixture):
+        tether = tether.drawn(jax.random.fold_in(key, MIXED), state.x)
     fresh = jax.random.normal(fresh_key, state.v.shape, dtype)
     if isinstance(tether, Held):
         fresh = fresh * tether.free

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayescg.compiled import available
-from bayescg.samplers.forces import Held, Tables, Tether
+from bayescg.samplers.forces import Tables
+from bayescg.samplers.tethers import Held, Tether
 
 SKIN = 1.4  # angstrom; a kernel's list costs as much as four or five of its forces, and more room in it little
 
@@ -74,7 +75,7 @@ def _operands(tables: Tables, tether: Tether | Held | None) -> tuple[Array, ...]
     of_pair = jnp.zeros(0, jnp.int32) if classes is None else jnp.asarray(classes.of_pair)
     strength = none if tables.three_body is None else jnp.reshape(tables.three_body, -1)
     moves = tether.free if isinstance(tether, Held) else none
-    springs = (tether.centre, tether.stiffness) if isinstance(tether, Tether) else (none, none)
+    springs = _springs(tether) if isinstance(tether, Tether) else (none, none)
     return (
         tables.value,
         tables.slope,
@@ -85,6 +86,13 @@ def _operands(tables: Tables, tether: Tether | Held | None) -> tuple[Array, ...]
         moves,
         *springs,
     )
+
+
+def _springs(tether: Tether) -> tuple[Array, Array]:
+    """Centre, and one stiffness of each chain or as many as the centre has numbers."""
+    k = tether.stiffness
+    one = k.ndim == 1 or k.shape[:2] == (1, 1)
+    return tether.centre, k.reshape(-1) if one else jnp.broadcast_to(k, tether.centre.shape)
 
 
 def _attributes(tables: Tables) -> dict[str, np.generic]:

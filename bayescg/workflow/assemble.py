@@ -161,6 +161,8 @@ class _Labels:
 
     def axes(self, name: str, shape: tuple[int, ...]) -> tuple[str, ...]:
         """Names for the axes of a parameter's value."""
+        if name in self.fit.system.parameter_dims:
+            return self.fit.system.parameter_dims[name]
         states = self.program.state_axes.get(name, ())
         # A transition matrix has two: from a state, to a state.
         of_state = dict(zip(states, ("state", "next_state"), strict=False))

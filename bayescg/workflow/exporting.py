@@ -146,7 +146,9 @@ def _provenance(attrs: Mapping[str, Any], posterior: xr.Dataset, stored: int) ->
         f"data: {attrs.get('data_source', 'unknown')}, sha256 {attrs.get('data_sha256', 'unknown')}",
     )
     if "sigma2" in posterior:
-        variance = float(posterior["sigma2"].mean())
+        shares = posterior.get("weights", 1.0)  # of a mixture; axes count alike
+        each = (shares * posterior["sigma2"]).mean(("chain", "draw"))
+        variance = float(each.sum() if "weights" in posterior else each.mean())
         out += (
             f"sites are the coarse ones; those of the data lie around them with variance {variance:.3g} angstrom^2",
         )

@@ -10,7 +10,7 @@ import pytest
 from bayescg.distributions import ExactLogPartition
 from bayescg.potentials.bonded import coordinate
 from bayescg.samplers import Dynamics, particle_sampler
-from bayescg.samplers.forces import Held
+from bayescg.samplers.tethers import Held
 from bayescg_models.virtual_bond import Triangle
 from tests.statistical import check_mean, check_z
 from tests.triangles import INITIAL, OPTIMUM, TARGET, shell, shells, triangle

@@ -19,7 +19,7 @@ from bayescg.infer.fit import Fit
 from bayescg.infer.marginal import check_factorises, log_marginal, log_posterior
 from bayescg.infer.program import Program, ProgramError, read_program
 from bayescg.infer.run import mcem
-from bayescg.samplers.forces import Held
+from bayescg.samplers.tethers import Held
 from bayescg.system import Batch, System
 from bayescg.workflow.assemble import to_inference_data
 from bayescg.workflow.registry import make_system, run_of

@@ -64,6 +64,14 @@ def mixture() -> MolecularPotential:
 
 TETHER = Tether(waters() + 0.1, jnp.array([1.0, 2.0, 3.0], jnp.float32))
 HELD = Held(waters(), jnp.asarray(np.arange(SITES)[:, None] % 3 > np.zeros(CHAINS), jnp.float32))
+AXES = TETHER._replace(
+    stiffness=jnp.array([1.0, 4.0, 9.0], jnp.float32)[:, None, None] * TETHER.stiffness
+)
+EACH = TETHER._replace(
+    stiffness=jnp.asarray(
+        np.random.default_rng(3).uniform(1.0, 9.0, (1, SITES, CHAINS)), jnp.float32
+    )
+)
 CASES = {
     "pairs": (lambda: water(20), None),
     "three bodies": (
@@ -71,6 +79,8 @@ CASES = {
         None,
     ),
     "tether": (lambda: water(20), TETHER),
+    "tether of axes": (lambda: water(20), AXES),
+    "tether of sites": (lambda: water(20), EACH),
     "classes": (mixture, None),
     "held": (mixture, HELD),
 }
@@ -102,6 +112,32 @@ def test_forces_and_energies(name: str) -> None:
         assert np.all(np.abs(gained) > 0.1)
     else:
         np.testing.assert_allclose(e, energy(tables, x, near, tether), rtol=1e-4, atol=2e-3)
+
+
+@needed
+@pytest.mark.parametrize("tether", [AXES, EACH], ids=["axes", "sites"])
+def test_stiffness_of_axes_and_of_sites(tether: Tether) -> None:
+    """What a tether adds, without three bodies; one stiffness said for each coordinate is the same as said once."""
+    tables = tabulate(water(20, three_body=False), jnp.asarray(BETA), jnp.float32)
+    x = waters()
+    bare, none = forces_and_energy(tables, x)
+    f, e = forces_and_energy(tables, x, tether)
+    gap = tether.centre - x
+    size = float(jnp.abs(bare).max())
+    np.testing.assert_allclose(f - bare, tether.stiffness * gap, atol=1e-5 * size)
+    np.testing.assert_allclose(
+        e - none, 0.5 * jnp.sum(tether.stiffness * gap**2, (0, 1)), rtol=1e-3, atol=1e-2
+    )
+    once = TETHER.stiffness
+    said = TETHER._replace(stiffness=jnp.broadcast_to(once, (3, 1, CHAINS)))
+    ends = [
+        trajectory(
+            tables, x, 0.1 * x, 0.01 * once, 1.0 + 0.0 * once, jax.random.key(0), 5, False, t
+        )
+        for t in (TETHER, said)
+    ]
+    for one, other in zip(*ends, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-3)
 
 
 def ripple(tables: Tables, height: float) -> Tables:

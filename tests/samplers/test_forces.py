@@ -22,13 +22,13 @@ from bayescg.samplers.forces import (
     NODES,
     Lists,
     Tables,
-    Tether,
     closest_distance,
     energy,
     forces,
     tabulate,
 )
 from bayescg.samplers.lists import NEGLIGIBLE
+from bayescg.samplers.tethers import Tether
 from tests.liquids import BETA, BOX, SITES, liquid, water
 
 CHAINS = 3

@@ -25,7 +25,7 @@ class ExactLogPartition(LogPartition, Protocol):
     def in_field(self, potential: Any, beta: Array, field: Any) -> Array:
         """``log sum_X exp{-beta U + h.X}`` for ``field (frame, site)``: shape ``(frame,)``.
 
-        Of sites in space the sum is an integral over those that a :class:`~bayescg.samplers.forces.Held` leaves free.
+        Of sites in space the sum is an integral over those that a :class:`~bayescg.samplers.tethers.Held` leaves free.
         """
         ...
 

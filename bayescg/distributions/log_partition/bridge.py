@@ -21,7 +21,7 @@ import numpy as np
 
 from bayescg.potentials.counting import Nodes
 from bayescg.potentials.molecular import MolecularPotential
-from bayescg.samplers.forces import Held
+from bayescg.samplers.tethers import Held
 from bayescg.space import minimum_image
 
 __all__ = ["Bridge"]
