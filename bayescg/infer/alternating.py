@@ -22,6 +22,7 @@ from numpyro.infer.hmc import hmc
 
 from bayescg.infer.estimates import likelihood_coordinates
 from bayescg.infer.program import Program
+from bayescg.infer.straightened import Straightened, straightened
 from bayescg.infer.widths import FIRST, interwoven
 from bayescg.samplers.base import Sampler
 
@@ -78,6 +79,7 @@ class Alternating:
     """What moves chains of parameters and latents of one data set; compiled once.
 
     :param sampler: kernel of q_i.
+    :param about: where coordinates are straight (:mod:`bayescg.infer.straightened`), ``(u,)``; None: as they are.
     """
 
     program: Program
@@ -85,6 +87,7 @@ class Alternating:
     x: Array
     conditions: dict[str, Array]
     options: Options
+    about: np.ndarray | None = None
 
     @property
     def observed(self) -> bool:
@@ -102,6 +105,17 @@ class Alternating:
         if self.observed or self.sampler.at is None or self.program.kept is not None:
             return np.zeros(0, int)
         return likelihood_coordinates(self.program, self.x, self.conditions)
+
+    @cached_property
+    def coordinates(self) -> Straightened:
+        """Those that NUTS moves in."""
+        if self.about is None:
+            return Straightened(np.zeros(0, int), np.zeros(0), np.zeros((0, 0)), np.zeros(0))
+        return straightened(self.program, self.about, self.x, self.conditions)
+
+    def moving(self, u: Array) -> Array:
+        """Coordinates that NUTS moves, of ``u (..., u)``."""
+        return self.coordinates.straight(u)[..., self.rest]
 
     @cached_property
     def rest(self) -> np.ndarray:
@@ -147,7 +161,7 @@ class Alternating:
         """
 
         def energy(moved: Array) -> Array:
-            there = u.at[self.rest].set(moved)
+            there, volume = self.coordinates.bent(u.at[self.rest].set(moved))
             boltzmann = self.program.boltzmann(there, self.x, self.conditions)
             beta = jnp.asarray(boltzmann.beta)
             log_joint = beta * boltzmann.potential.natural() @ total - len(self.x) * partition(
@@ -157,7 +171,7 @@ class Alternating:
                 log_joint = log_joint + jnp.sum(
                     self.program.log_likelihood(there, latent, self.x, self.conditions)
                 )
-            value = -(log_joint + self.log_prior(there))
+            value = -(log_joint + self.log_prior(there) + volume)
             return jnp.where(jnp.isnan(value), jnp.inf, value)
 
         return energy
@@ -198,7 +212,7 @@ class Alternating:
             where = self.held(latent)
             total = self.seen if self.observed else self.summed(u, where)
             return self._kernels[0](
-                u[self.rest],
+                self.moving(u),
                 o.warmup,
                 dense_mass=o.dense,
                 target_accept_prob=o.target_accept,
@@ -214,7 +228,7 @@ class Alternating:
 
     def inverse_mass(self, draws: np.ndarray) -> Array:
         """Inverse mass matrix, or its diagonal, from draws ``(draw, u)``, shrunk as Stan does."""
-        draws, count = draws[:, self.rest], len(draws)
+        draws, count = np.asarray(self.moving(jnp.asarray(draws))), len(draws)
         shrunk = count / (count + 5.0)
         floor = 1e-3 * 5.0 / (count + 5.0)
         if self.options.dense:
@@ -309,14 +323,14 @@ class Alternating:
             u, latent, total, held = jax.lax.map(latents, (keys, u, state.latent))
 
         def parameters(hmc_state: Any, u: Array, total: Array, where: Array) -> Any:
-            args = (partition, total, where, u)
-            value, slope = jax.value_and_grad(self._potential(*args))(u[self.rest])
-            fresh = hmc_state._replace(z=u[self.rest], potential_energy=value, z_grad=slope)
-            return self._kernels[1](fresh, model_args=args)
+            args, z = (partition, total, where, u), self.moving(u)
+            value, slope = jax.value_and_grad(self._potential(*args))(z)
+            fresh = hmc_state._replace(z=z, potential_energy=value, z_grad=slope)
+            new = self._kernels[1](fresh, model_args=args)
+            return new, self.coordinates.bent(u.at[self.rest].set(new.z))[0]
 
         each = None if self.observed else 0
-        new = jax.vmap(parameters, in_axes=(0, 0, each, each))(state.hmc, u, total, held)
-        u = u.at[:, self.rest].set(new.z)
+        new, u = jax.vmap(parameters, in_axes=(0, 0, each, each))(state.hmc, u, total, held)
         told = (u, -new.potential_energy, new.diverging, new.num_steps)
         return State(u, new, latent), (*told, new.accept_prob, new.energy)
 

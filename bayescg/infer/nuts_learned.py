@@ -119,13 +119,14 @@ def _one(
     rules: Rules,
     o: NUTSOptions,
     tell: Any,
-    about: np.ndarray | None,
+    draws: np.ndarray | None,
 ) -> tuple[Draws, dict[str, float]]:
     """One member: references first, then the run that is kept."""
     k_start, k_learn, k_begin, k_warm, k_run = jax.random.split(key, 5)
     kernel = system.latent_sampler or system.sampler
     rule = Options(o.warmup, o.target_accept, o.max_tree_depth, o.mass == "dense", o.moves)
-    chains = Alternating(member.program, kernel, member.x, member.conditions, rule)
+    about = None if draws is None else draws.mean(0)
+    chains = Alternating(member.program, kernel, member.x, member.conditions, rule, about)
     # Of sites in space: HMC, whose ensemble is exact whatever its step.
     sampler = system.sampler if system.sampler.at is None else system.exact_sampler or kernel
     simulation = Simulation(member.program, sampler, member.x, member.conditions, rules)
@@ -136,7 +137,7 @@ def _one(
     u = np.tile(start, (o.chains, 1))
     if sampler.at is None:
         u = u + SPREAD * np.asarray(jax.random.normal(k_start, u.shape))
-    log_z = learned(chains, simulation, k_learn, u, draws=about, tell=partial(tell, "log Z"))
+    log_z = learned(chains, simulation, k_learn, u, draws=draws, tell=partial(tell, "log Z"))
     state = chains.start(
         k_begin,
         log_z.state.u,
@@ -147,12 +148,12 @@ def _one(
     state, _ = chains.run(
         k_warm, state, log_z.partition, o.warmup, gain=ADAPTING, tell=partial(tell, "warm-up")
     )
-    state, draws = chains.run(
+    state, kept = chains.run(
         k_run, state, log_z.partition, o.samples, first=o.warmup, tell=partial(tell, "nuts")
     )
-    flat = draws.u.reshape(-1, draws.u.shape[-1])
+    flat = kept.u.reshape(-1, kept.u.shape[-1])
     outside, found = judged(chains, simulation, log_z, flat)
-    return draws, {
+    return kept, {
         "references": float(len(log_z.references)),
         "outside": outside,
         "error": found.error,

@@ -18,7 +18,7 @@ NEAR = 0.5  # standard deviations of the statistics, to which Newton's steps com
 STRIDE = 1.5  # of which a step has at most so many
 APPROACH = 30  # such steps, at most
 APART = 2.0  # posterior standard deviations about the mode in which chains start
-AROUND = 32  # references at draws of an approximation
+AROUND = 31  # references at draws of an approximation
 SETTLING, MOVES = 10, 6  # turns of latents at a chain's first parameters, and moves of each
 
 

@@ -9,7 +9,7 @@ where the :math:`A_k` are those that this equation gives back: multistate reweig
 J. Chem. Phys. 129, 124105 (2008).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -60,6 +60,8 @@ class Multistate:
     :param covariances: ``(reference, term, term)``.
     :param metric: their mean, ``(term, term)``: where the model freezes its own covariance knows no distance.
     :param trusted: effective samples between which the value goes over; static.
+    :param light: statistics less the first reference's means in single precision, or None.
+    :param log_ratio: with them, density of the first reference over the mixture's, ``(sample,)``.
     :param reach: distances from the nearest reference between which it goes over, too, and the second the b and
         where the wall begins; None: 2 and 2.5, and the effective sample size alone; static. In many dimensions there
         are directions, and a sampler finds them, along which a sample is spread otherwise than what it was drawn
@@ -75,11 +77,19 @@ class Multistate:
     covariances: Array
     metric: Array
     trusted: tuple[float, float] = field(default=TRUSTED, metadata={"static": True})
+    light: Array | None = None
+    log_ratio: Array | None = None
     reach: tuple[float, float] | None = field(default=None, metadata={"static": True})
 
     def _weighed(self, e: Array) -> tuple[Array, Array]:
         """log Z by reweighting, and the logarithm of the effective sample size."""
-        log_w = self.statistics @ e - self.log_mixture
+        if self.light is None or self.log_ratio is None:
+            log_w = self.statistics @ e - self.log_mixture
+        else:
+            # Half as much to read. What is left are differences: single precision is right to 1e-5 of them.
+            step = e - self.natural[0]
+            near = self.light @ step.astype(self.light.dtype) + self.log_ratio
+            log_w = near.astype(e.dtype) + self.means[0] @ step
         total = logsumexp(log_w + self.log_counts)
         return total, 2.0 * total - logsumexp(2.0 * log_w + self.log_counts)
 
@@ -112,6 +122,10 @@ class Multistate:
             believed = believed * _smooth((end - distance) / (end - near))
         far = jnp.maximum(distance - (FAR if self.reach is None else self.reach[1]), 0.0)
         wall = 0.5 * (far / WALL) ** 2
+        if (
+            self.reach is not None
+        ):  # latents that follow gain in proportion to the distance, and are many
+            wall = wall * (1.0 + (far / WALL) ** 2)
         return believed * value + (1.0 - believed) * (self.continued(e) + wall)
 
     def effective(self, e: Array) -> Array:
@@ -120,6 +134,12 @@ class Multistate:
 
     def __call__(self, potential: Any, beta: Array) -> Array:
         return self.at(jnp.asarray(beta) * potential.natural())
+
+
+def _rounded(size: int) -> int:
+    """The next number that is a power of two, or one and a quarter, a half or three quarters of one."""
+    part = max(1, 1 << (size - 1).bit_length() >> 3)
+    return -(-size // part) * part
 
 
 def _smooth(t: Array) -> Array:
@@ -139,7 +159,7 @@ def multistate(
 ) -> Multistate:
     """Pool simulations of several references.
 
-    Arrays have room for more, up to powers of two, so that what is compiled serves when more come.
+    Arrays have room for more, up to the next quarter of a power of two, so that what is compiled serves when more come.
 
     :param natural: beta times natural parameters, ``(reference, term)``.
     :param statistics: of as many samples of each, ``(reference, sample, term)``.
@@ -164,8 +184,7 @@ def multistate(
     if values is not None:
         first[: len(values)] = np.asarray(values) - values[0]
     samples, references = (
-        max(1 << (n - 1).bit_length(), least)
-        for n, least in zip((len(pooled), len(natural)), room, strict=True)
+        max(_rounded(n), least) for n, least in zip((len(pooled), len(natural)), room, strict=True)
     )
 
     def filled(a: np.ndarray, size: int, value: float = 0.0) -> Array:
@@ -182,8 +201,16 @@ def multistate(
     there = jnp.arange(references) < len(natural)
     found = jnp.where(there, found, NOTHING)
     metric = jnp.sum(jnp.where(there[:, None, None], covariances, 0.0), 0) / len(natural)
-    return Multistate(
-        stats, log_mixture, log_counts, e, found, means, covariances, metric, trusted, reach
+    pool = Multistate(stats, log_mixture, log_counts, e, found, means, covariances, metric, trusted)
+    if reach is None:
+        return pool
+    log_ratio = stats @ e[0] - log_mixture
+    light = jnp.where(log_counts[:, None] > NOTHING, stats - means[0], 0.0)
+    return replace(
+        pool,
+        reach=reach,
+        light=light.astype(jnp.float32),
+        log_ratio=log_ratio.astype(jnp.float32),
     )
 
 
