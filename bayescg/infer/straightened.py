@@ -70,6 +70,8 @@ def straightened(
     curved = np.flatnonzero((np.abs(one - other) > 1e-9 * scale).any(0))
     terms = np.flatnonzero((one[:, curved] != 0.0).any(1))
     nothing = Straightened(curved[:0], np.zeros(0), np.zeros((0, 0)), np.zeros(0))
+    if not curved.size:
+        return nothing
     others = np.setdiff1d(np.arange(len(u)), curved)
     if len(terms) != len(curved) or np.any(one[np.ix_(terms, others)] != 0.0):
         return nothing

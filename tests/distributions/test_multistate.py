@@ -1,5 +1,7 @@
 """log Z pooled from simulations at several parameters: right where they reach, and no trap beyond."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,7 +28,7 @@ def log_z(e: np.ndarray) -> float:
     return float(brute_force.log_sum_exp(STATISTICS @ e))
 
 
-def pooled(seed: int, samples: int = SAMPLES, **options: tuple[int, int]) -> Multistate:
+def pooled(seed: int, samples: int = SAMPLES, **options: Any) -> Multistate:
     """From independent exact samples of each reference."""
     rng = np.random.default_rng(seed)
     phi = [
@@ -113,3 +115,29 @@ def test_samples_that_agree_are_counted_once() -> None:
 def test_errors(natural: np.ndarray, statistics: np.ndarray, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         multistate(natural, statistics)
+
+
+def test_half_the_memory_tells_the_same() -> None:
+    """Statistics in single precision, as of sites in space, where all of them stay within reach."""
+    wide = (50.0, 60.0)
+    one, other = pooled(1), pooled(1, reach=wide)
+    for f in (lambda m: m.at, lambda m: jax.grad(m.at), lambda m: m.effective):
+        a, b = (jax.lax.map(f(m), jnp.asarray(ASKED)) for m in (one, other))
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4)
+
+
+def test_within_reach_samples_speak_and_beyond_the_references_do() -> None:
+    """A sample with less spread than its ensemble misleads reweighting far away; references' moments do not."""
+    m = pooled(4, reach=(1.0, 1.5))
+    direction = np.random.default_rng(6).normal(size=STATISTICS.shape[1])
+    near = NATURAL[0] + 1e-3 * direction
+    assert float(m.at(jnp.asarray(near))) == pytest.approx(
+        float(m._weighed(jnp.asarray(near))[0]), rel=1e-6
+    )
+    far = jnp.asarray(8.0 * direction)
+    d = float(m.distance(far))
+    assert d > 3.0
+    wall = 0.5 * ((d - 1.5) / 0.5) ** 2
+    assert float(m.at(far)) == pytest.approx(
+        float(m.continued(far)) + wall * (1.0 + ((d - 1.5) / 0.5) ** 2), rel=1e-6
+    )
