@@ -8,6 +8,7 @@ parameter and of the potential at every r, and where the two posteriors' bands d
 import json
 import os
 from pathlib import Path
+import sys
 import time
 from typing import Any
 
@@ -48,6 +49,21 @@ def _mixing(idata: Any) -> dict[str, float]:
     return out
 
 
+class Lines:
+    """Progress on standard error, a line each."""
+
+    def __init__(self) -> None:
+        self.began = time.perf_counter()
+
+    def update(self, task: str, done: float, numbers: dict[str, float]) -> None:
+        words = "  ".join(f"{k} {v:.3g}" for k, v in numbers.items())
+        print(
+            f"{time.perf_counter() - self.began:6.0f} s  {task} {done:.0%}  {words}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
 def run() -> dict[str, Any]:
     """Fit both, compare them, and draw the figure."""
     with xr.open_dataset(DATA) as data:
@@ -55,13 +71,16 @@ def run() -> dict[str, Any]:
     system = make_system("spce_water", [f"frames={FRAMES}"], data, "nuts")
     began = time.perf_counter()
     approximate = to_inference_data(mcem(system, data).run(jax.random.key(0)))
+    results.save(approximate, "water_laplace.nc")
     seconds = {"laplace": time.perf_counter() - began}
     options = dict(o.split("=") for o in os.environ.get("BAYESCG_NUTS", "").split())
     began = time.perf_counter()
-    fit = nuts(system, data, **{k: type_of(v) for k, v in options.items()}).run(jax.random.key(0))
+    # NUTS starts with the same approximation, and takes it from there.
+    chosen = {k: type_of(v) for k, v in options.items()} | {"start": "water_laplace.nc"}
+    fit = nuts(system, data, **chosen).run(jax.random.key(0), progress=Lines())
     sampled = to_inference_data(fit)
     seconds["nuts"] = time.perf_counter() - began
-    results.save(sampled, Path("water_nuts.nc"))
+    results.save(sampled, "water_nuts.nc")
     r, exact = _curves(sampled)
     _, normal = _curves(approximate)
     seen = r >= 2.5

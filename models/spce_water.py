@@ -68,7 +68,7 @@ ONE_SITE = {"basis": "knots", "three_body": "none", "prior": "flat", "correlated
 METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "arcg": ONE_SITE,
     "classifier": ONE_SITE,
-    "nuts": {"prior": "normal", "positive": "lognormal"},
+    "nuts": {"prior": "normal", "prior_scale": 0.2, "positive": "lognormal"},
 }
 #: Options that reference data depend on.
 REFERENCE_OPTIONS = (
@@ -328,7 +328,7 @@ def system(options: Options = Options()) -> cg.System:
 
 #: What a liquid needs of MC-EM where a lattice needs something else, and what NUTS needs.
 FIT = {**LIQUID, "free_chains": 64}
-SAMPLE = {"log_partition": "learned", "mass": "dense", "precision": 0.2}
+SAMPLE = {"log_partition": "learned", "mass": "dense", "precision": 0.2, "warmup": 300}
 #: The paper's schedule for water (Section 3.2).
 PAPER = {"A": 9.0, "rho": 0.6, "m": 160, "max_iterations": 194}
 

@@ -29,6 +29,7 @@ from bayescg.samplers.base import Sampler
 __all__ = ["Alternating", "Draws", "Options", "State"]
 
 TOGETHER = 32  # frames whose statistics are summed at once
+FIRST_STEP = 0.3  # of NUTS, in standard deviations
 SHORT = 6  # deepest tree of warm-up, where steps are still far too short
 
 
@@ -201,7 +202,7 @@ class Alternating:
         keys = jax.random.split(key, chains)
         if self.observed:
             _ = self.seen  # found now: what is compiled takes it for a constant
-        _ = self._told
+        _ = self._told, self.coordinates  # and what they are made of, likewise
         return State(u, self._begin(keys, u, latent.state, partition, inverse_mass), latent)
 
     @cached_property
@@ -214,6 +215,7 @@ class Alternating:
             return self._kernels[0](
                 self.moving(u),
                 o.warmup,
+                step_size=FIRST_STEP,
                 dense_mass=o.dense,
                 target_accept_prob=o.target_accept,
                 max_tree_depth=(min(o.max_tree_depth, SHORT), o.max_tree_depth),

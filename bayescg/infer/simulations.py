@@ -16,8 +16,8 @@ from bayescg.samplers.base import Sampler, cooled
 
 __all__ = ["ADAPTING", "Rules", "Simulation", "Tell"]
 
-REACH = (3.0, 4.0)  # standard deviations from a reference, within which log Z is reweighted
-ENOUGH = 200.0  # effective samples behind every draw, where the error of log Z is measured
+REACH = (3.5, 4.5)  # standard deviations from a reference, within which log Z is reweighted
+ENOUGH = 50.0  # effective samples behind every draw, where the error of log Z is measured
 ADAPTING = 0.05  # gain of steps that go with the latents, while chains look for their place
 
 Tell = Callable[[float, dict[str, float]], None] | None
@@ -67,6 +67,7 @@ class Rules:
             lead=40,
             follow=10,
             turns=80,
+            outside=0.01,
             precision=precision,
             measured=True,
             room=(16384, 16),

@@ -62,10 +62,12 @@ class Multistate:
     :param trusted: effective samples between which the value goes over; static.
     :param light: statistics less the first reference's means in single precision, or None.
     :param log_ratio: with them, density of the first reference over the mixture's, ``(sample,)``.
-    :param reach: distances from the nearest reference between which it goes over, too, and the second the b and
-        where the wall begins; None: 2 and 2.5, and the effective sample size alone; static. In many dimensions there
-        are directions, and a sampler finds them, along which a sample is spread otherwise than what it was drawn
-        from: its effective size does not tell.
+    :param reach: distances from the nearest reference between which it goes over, too; static. In many dimensions there
+        are directions, and a sampler finds them, along which a sample is spread otherwise than what it was drawn from:
+        its effective size does not tell. For the same reason the continuation is then the quadratic itself, with the
+        mean covariance of all references, up to the second distance, where the wall begins: of 20 frames of liquid,
+        whose statistics are nearly normal, one that falls short by 0.3 would be worth 6 in the posterior. None: the
+        effective size alone.
     """
 
     statistics: Array
@@ -106,9 +108,11 @@ class Multistate:
         """log Z by the references' tangents and curvatures alone, at natural parameters times beta ``e (term,)``."""
         step = e - self.natural
         tangent = self.values + jnp.sum(step * self.means, 1)
-        bend = jnp.einsum("ki,kij,kj->k", step, self.covariances, step)
-        straight = BEND if self.reach is None else self.reach[1]
-        rise = straight**2 * (jnp.sqrt(1.0 + bend / straight**2) - 1.0)
+        if self.reach is None:
+            bend = jnp.einsum("ki,kij,kj->k", step, self.covariances, step)
+            rise = BEND**2 * (jnp.sqrt(1.0 + bend / BEND**2) - 1.0)
+        else:
+            rise = 0.5 * jnp.einsum("ki,ij,kj->k", step, self.metric, step)
         return jnp.sum(jax.nn.softmax(tangent) * (tangent + rise))
 
     def at(self, e: Array) -> Array:
