@@ -1,14 +1,14 @@
 r"""Growing the set of features one by one (PCG paper, Section 2.5), where the likelihood is exact.
 
-A search starts with few features and adds, from a pool, the one that is expected to raise the log posterior
+A search starts with few features and adds, from a pool, the one that raises the log posterior
 most (S. Della Pietra, V. Della Pietra and J. Lafferty, IEEE Trans. Pattern Anal. Mach. Intell. 19, 380
 (1997)). With the coefficients of the features in use at their optimum, the slope g of a candidate's
 coefficient at zero and its information, what the others know of it taken off, give to second order
 
 .. math:: \Delta_k = \tfrac12\, g_k^2 \,/\, (I_{kk} - I_{kA} I_{AA}^{-1} I_{Ak}).
 
-That is half of Rao's score statistic. A candidate is kept if the optimum with it is higher by as much as it
-costs (:func:`price`).
+That is half of Rao's score statistic. Candidates that promise as much as they cost (:func:`price`) are tried, and
+the one with the highest optimum is kept, if it brings that much.
 
 A feature that came early may have stood in for others that came later: a triple inside which two pairs lie is
 the best single feature of data that both pairs made. So after each addition, those that the optimum can now do
@@ -212,21 +212,29 @@ class _Search:
         every[free] = expected_losses(u, information, free)
         return np.where(used & ~self.stay, every[self.site], np.nan)
 
-    def changed(
+    def added(
         self, u: np.ndarray, value: float, used: np.ndarray, gains: np.ndarray, cost: float
     ) -> tuple[int, np.ndarray, float] | None:
-        """The first feature, by falling ``gains``, whose addition or removal is worth it; with the new optimum.
+        """Of the candidates that promise more than their cost, the one that brings most; with the new optimum.
 
-        :param gains: expected of a change of each feature; NaN of those that are not to change.
-        :param cost: what a change must gain: negative if it is a removal.
+        All of these are tried: far from its optimum a candidate's promise may be several times what it brings.
         """
-        for k in np.argsort(-gains, kind="stable"):
-            if not gains[k] > cost:
+        best = None
+        for k in np.flatnonzero(gains > cost):
+            tried, height = self.optimum(u, used | (np.arange(len(used)) == k))
+            if height - value > cost and (best is None or height > best[2]):
+                best = int(k), tried, height
+        return best
+
+    def dropped(
+        self, u: np.ndarray, value: float, used: np.ndarray, losses: np.ndarray, cost: float
+    ) -> tuple[int, np.ndarray, float] | None:
+        """The feature of the least expected loss that loses less than it costs; with the new optimum."""
+        for k in np.argsort(losses, kind="stable"):
+            if not losses[k] < cost:
                 return None
-            new = used.copy()
-            new[k] = ~used[k]
-            tried, height = self.optimum(u, new)
-            if height - value > cost:  # else it promised more than it brought
+            tried, height = self.optimum(u, used & (np.arange(len(used)) != k))
+            if value - height < cost:
                 return int(k), tried, height
         return None
 
@@ -260,16 +268,18 @@ def grow_features(
     information = objective.information(u, *data)
     dropping, ended = False, "no feature gains more"
     while True:
+        count = int(used.sum())
         if dropping:
-            gains, cost = -search.losses(u, used, information), -search.cost(int(used.sum()) - 1)
+            cost, expected = search.cost(count - 1), search.losses(u, used, information)
+            found = search.dropped(u, value, used, expected, cost)
         elif used.all():
             break
-        elif used.sum() >= most:
+        elif count >= most:
             ended = "as many features as allowed"
             break
         else:
-            gains, cost = search.gains(u, used, information), search.cost(int(used.sum()))
-        found = search.changed(u, value, used, gains, cost)
+            cost, expected = search.cost(count), search.gains(u, used, information)
+            found = search.added(u, value, used, expected, cost)
         if found is None:
             if not dropping:
                 break
@@ -281,12 +291,12 @@ def grow_features(
             Step(
                 added=k if used[k] else -1,
                 dropped=-1 if used[k] else k,
-                expected=float(gains[k]),
+                expected=float(-expected[k] if dropping else expected[k]),
                 gained=height - value,
                 log_posterior=height,
                 log_likelihood=objective.log_likelihood(tried, *data),
-                cost=abs(cost),
-                candidates=np.full(len(site), np.nan) if dropping else gains,
+                cost=cost,
+                candidates=np.full(len(site), np.nan) if dropping else expected,
             )
         )
         u, value, dropping = tried, height, True

@@ -9,10 +9,12 @@ from bayescg.plot import COLOURS, interval_of, percent
 from bayescg.report.case import SAMPLES, Case, number, printable
 from bayescg.report.curves import ACTIVE, NEAR, SOLID, place
 from bayescg.report.drawing import INK, Figure, canvas, decorate, svg
+from bayescg.report.traces import plain_logarithms
 
 __all__ = ["growth", "hidden_states"]
 
 ENDS = interval_of("magnetization")
+FEW = 8  # features whose names fit side by side
 
 
 def hidden_states(cases: Sequence[Case]) -> Figure | None:
@@ -39,16 +41,18 @@ def hidden_states(cases: Sequence[Case]) -> Figure | None:
     top.set_ylabel("state S")
     top.set_xlabel("frame")
     figure.colorbar(mesh, ax=top, label="p(S | x)", pad=0.01)
-    width = 0.8 / states
+    width = min(0.15, 0.8 / states)
     draws = theta.transpose(*SAMPLES, "state", "feature").values.reshape(-1, *theta.shape[-2:])
     low, middle, high = np.quantile(draws, [ENDS[0], 0.5, ENDS[1]], axis=0)
     for s in range(states):
-        spot = np.arange(draws.shape[2]) + (s + 0.5) * width - 0.4
+        spot = np.arange(draws.shape[2]) + (s + 0.5 - 0.5 * states) * width
         error = [middle[s] - low[s], high[s] - middle[s]]
         style: dict[str, Any] = {"color": COLOURS[s % len(COLOURS)], "fmt": "o", "markersize": 4}
         bottom.errorbar(spot, middle[s], error, label=f"state {s}", **style)
     bottom.axhline(0, color=INK, linewidth=0.8)
-    bottom.set_xticks(np.arange(len(main.features)), main.features, rotation=90, fontsize=8)
+    bottom.set_xticks(np.arange(len(main.features)), main.features, fontsize=8)
+    if len(main.features) > FEW:
+        bottom.tick_params(axis="x", rotation=90)
     bottom.set_ylabel("θ")
     decorate(figure, [bottom], columns=4)
     table = _of_each(main, where, probability)
@@ -136,9 +140,10 @@ def growth(cases: Sequence[Case]) -> Figure | None:
     if steps > 1:
         ax.set_xlim(0.5, steps - 0.5)
         ax.set_yscale("log")
+        plain_logarithms(ax.yaxis)
         if less.size:
             ax.set_ylim(bottom=0.7 * floor)
-    decorate(figure, [ax], columns=4)
+    decorate(figure, [ax], columns=2)
     others = [c for c in cases[1:] if "ARD" in c.prior and c.has("posterior", "theta_c")]
     others = [c for c in others if c.features == main.features and c.dim == main.dim]
     kept = [f"{c.label} (ARD)" for c in others]
@@ -162,7 +167,7 @@ def growth(cases: Sequence[Case]) -> Figure | None:
     return Figure(
         "growth",
         "Features added one by one (Section 2.5)",
-        f"No figure of the paper{place(where)}: from few features, the one that is expected to gain most is added "
+        f"No figure of the paper{place(where)}: from few features, the one that gains most is added "
         "until none gains what a feature costs; those that others make superfluous on the way are dropped. "
         f"{int(used.sum())} of {used.size} features are used.",
         svg(

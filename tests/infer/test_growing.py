@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.infer import Predictive
 import pytest
+from scipy.optimize import brentq
 import xarray as xr
 
 import bayescg as cg
@@ -91,6 +92,40 @@ def test_a_feature_that_stood_in_for_two_is_dropped(begin: bool) -> None:
     for before, after in zip(grown.steps[:-1], grown.steps[1:], strict=True):
         assert after.log_posterior == pytest.approx(before.log_posterior + after.gained)
         assert after.gained > (after.cost if after.added >= 0 else -after.cost)
+
+
+class Bent:
+    """Two coordinates on their own: the first promises 10 nats and brings 5.7, the second 9 and 9."""
+
+    program = SimpleNamespace(size=2)
+    bend = np.array([30.0, 0.0])
+    rise = np.array([20.0, 18.0])
+
+    def slope(self, u: np.ndarray, *_: Any) -> tuple[float, np.ndarray]:
+        each = self.rise * u - 0.5 * self.rise * u**2 - self.bend * u**4
+        return float(each.sum()), self.rise - self.rise * u - 4.0 * self.bend * u**3
+
+    def information(self, u: np.ndarray, *_: Any) -> np.ndarray:
+        return np.diag(self.rise + 12.0 * self.bend * u**2)
+
+    def log_likelihood(self, u: np.ndarray, *_: Any) -> float:
+        return self.slope(u)[0]
+
+    def optimum(self, u: np.ndarray, free: np.ndarray, *_: Any) -> np.ndarray:
+        # Where the slope 120 u^3 + 20 u - 20 of the first is zero, and 18 u - 18 of the second.
+        roots = [brentq(lambda v: 120.0 * v**3 + 20.0 * v - 20.0, 0.0, 1.0), 1.0]
+        out = np.zeros(2)
+        out[free] = np.array(roots)[free]
+        return out
+
+
+def test_what_a_feature_brings_decides_not_what_it_promises() -> None:
+    model: Any = Bent()
+    none = np.zeros(2, bool)
+    grown = grow_features(model, np.arange(2), none, "aic", 2, np.zeros(10))
+    assert [s.added for s in grown.steps] == [-1, 1, 0]
+    assert [round(s.expected, 9) for s in grown.steps[1:]] == [9.0, 10.0]
+    assert grown.steps[1].gained == pytest.approx(9.0) and grown.steps[2].gained < 6.0
 
 
 def system(**options: Any) -> cg.System:
