@@ -13,7 +13,7 @@ import xarray as xr
 from bayescg.infer.begin import program_of
 from bayescg.infer.fit import Fit, Table
 from bayescg.infer.growing import Grown, Objective, grow_features
-from bayescg.infer.marginal import check_exact, log_posterior
+from bayescg.infer.marginal import check_exact
 from bayescg.infer.options import options_for
 from bayescg.infer.program import Program, ProgramError, coefficient_sites, warn_of_single_precision
 from bayescg.infer.progress import Progress, Silent
@@ -34,7 +34,9 @@ class GrowOptions:
         "ebic",
         "gain that keeps a feature, in nats: bic log(N)/2; ebic that and more for a large pool; aic 1",
     )
-    begin: str | None = option(None, "features to begin with, names with commas; none: no feature")
+    begin: str | None = option(
+        None, "features to begin with, which stay, names with commas; none: no feature"
+    )
     most: int | None = option(None, "most features; none: all")
     draws: int = option(500, "posterior draws, of the features that were kept")
 
@@ -52,7 +54,7 @@ class Grow:
     options: GrowOptions = field(default_factory=GrowOptions)
 
     def run(self, key: Array, *, progress: Progress | None = None) -> Fit:
-        """Add features to each data set of a sweep, then draw from its posterior under those it kept."""
+        """Add features to each data set of a sweep and drop them, then draw from its posterior under those it kept."""
         warn_of_single_precision()
         began, progress = time.monotonic(), progress or Silent()
         batch = self.system.batch(self.data)
@@ -178,11 +180,7 @@ def _drawn(
     lower = np.linalg.cholesky(precision)
     u = np.broadcast_to(grown.u, (draws, program.size)).copy()
     u[:, free] += np.linalg.solve(lower.T, z.T).T
-
-    def target(v: Array) -> Array:
-        return log_posterior(program, v, *data) + program.log_jacobian(v)
-
-    value = np.asarray(jax.jit(lambda v: jax.lax.map(target, v, batch_size=8))(jnp.asarray(u)))
+    value = objective.densities(u, *data)
     raw = np.where(np.isfinite(value), value, -np.inf) + 0.5 * np.sum(z**2, 1)
     weights, khat = psis(raw)
     at = systematic(weights, float(jax.random.uniform(pick_key)), draws)
@@ -215,10 +213,20 @@ def _growth(grown: list[Grown]) -> dict[str, Table]:
     return {
         "added": Table(
             dims,
-            padded("feature", -1).astype(np.int16),
+            padded("added", -1).astype(np.int16),
             "number of the feature that is added; -1: none",
         ),
-        "expected_gain": Table(dims, padded("expected", np.nan), "gain that was expected", "nat"),
+        "dropped": Table(
+            dims,
+            padded("dropped", -1).astype(np.int16),
+            "number of the feature that is dropped; -1: none",
+        ),
+        "expected_gain": Table(
+            dims,
+            padded("expected", np.nan),
+            "gain that was expected; negative of a feature dropped",
+            "nat",
+        ),
         "gain": Table(dims, padded("gained", np.nan), "gain of the log posterior", "nat"),
         "cost": Table(dims, padded("cost", np.nan), "gain that a feature had to bring", "nat"),
         "log_posterior": Table(dims, padded("log_posterior", np.nan), "at the optimum", "nat"),

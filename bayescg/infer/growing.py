@@ -1,14 +1,20 @@
 r"""Growing the set of features one by one (PCG paper, Section 2.5), where the likelihood is exact.
 
-A search starts with few features and adds, from a pool, the one that is expected to raise the log posterior
+A search starts with few features and adds, from a pool, the one that raises the log posterior
 most (S. Della Pietra, V. Della Pietra and J. Lafferty, IEEE Trans. Pattern Anal. Mach. Intell. 19, 380
 (1997)). With the coefficients of the features in use at their optimum, the slope g of a candidate's
 coefficient at zero and its information, what the others know of it taken off, give to second order
 
 .. math:: \Delta_k = \tfrac12\, g_k^2 \,/\, (I_{kk} - I_{kA} I_{AA}^{-1} I_{Ak}).
 
-That is half of Rao's score statistic. A candidate is kept if the optimum with it is higher by as much as it
-costs (:func:`price`).
+That is half of Rao's score statistic. Candidates that promise as much as they cost (:func:`price`) are tried, and
+the one with the highest optimum is kept, if it brings that much.
+
+A feature that came early may have stood in for others that came later: a triple inside which two pairs lie is
+the best single feature of data that both pairs made. So after each addition, those that the optimum can now do
+without, by Wald's statistic :math:`\tfrac12 u_k^2 / (I^{-1})_{kk}` and then by the optimum itself, are dropped
+again (T. Zhang, IEEE Trans. Inf. Theory 57, 4689 (2011)). Every step raises the log posterior less the price of
+the features in use, so that the search ends.
 """
 
 from collections.abc import Callable
@@ -25,9 +31,18 @@ from scipy.optimize import minimize
 from bayescg.infer.marginal import log_marginal, log_posterior
 from bayescg.infer.program import Program
 
-__all__ = ["Grown", "Objective", "Step", "expected_gains", "grow_features", "price"]
+__all__ = [
+    "Grown",
+    "Objective",
+    "Step",
+    "expected_gains",
+    "expected_losses",
+    "grow_features",
+    "price",
+]
 
 GRADIENT = 1e-5  # of the log posterior in a unit of u, where a search ends
+TOGETHER = 8  # draws whose densities are evaluated side by side
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +77,19 @@ class Objective:
     def _likelihood(self) -> Callable[..., Any]:
         return jax.jit(lambda u, x, c: log_marginal(self.program, u, x, c).sum())
 
+    @cached_property
+    def _densities(self) -> Callable[..., Any]:
+        def density(u: Array, x: Array, conditions: dict[str, Array]) -> Array:
+            return log_posterior(self.program, u, x, conditions) + self.program.log_jacobian(u)
+
+        return jax.jit(
+            lambda u, x, c: jax.lax.map(lambda v: density(v, x, c), u, batch_size=TOGETHER)
+        )
+
+    def densities(self, u: np.ndarray, *data: Any) -> np.ndarray:
+        """Log posterior densities ``(draw,)`` of unconstrained draws ``u (draw, u)``."""
+        return np.asarray(self._densities(jnp.asarray(u), *data))
+
     def slope(self, u: np.ndarray, *data: Any) -> tuple[float, np.ndarray]:
         """Value and gradient ``(u,)``."""
         value, gradient = self._slope(jnp.asarray(u), *data)
@@ -91,10 +119,11 @@ class Objective:
 
 
 class Step(NamedTuple):
-    """One feature more."""
+    """One feature more, or one less."""
 
-    feature: int  # -1 of the set that the search began with
-    expected: float  # gain of the log posterior, to second order
+    added: int  # feature; -1 where none is
+    dropped: int  # feature; -1 where none is
+    expected: float  # gain of the log posterior, to second order; negative of a feature dropped
     gained: float  # by the new optimum
     log_posterior: float
     log_likelihood: float
@@ -142,6 +171,74 @@ def expected_gains(
     return 0.5 * gradient[candidates] ** 2 / np.maximum(np.abs(left), 1e-300)
 
 
+def expected_losses(u: np.ndarray, information: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """Loss of the log posterior, to second order, if each of the coordinates ``free`` were held at zero."""
+    variance = np.diag(np.linalg.inv(information[np.ix_(free, free)]))
+    return 0.5 * u[free] ** 2 / np.where(variance > 0.0, variance, 1e-300)
+
+
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """What stays the same in one search; arguments are those of :func:`grow_features`."""
+
+    objective: Objective
+    site: np.ndarray
+    stay: np.ndarray
+    criterion: str
+    data: tuple[Any, ...]
+
+    def free(self, used: np.ndarray) -> np.ndarray:
+        others = np.setdiff1d(np.arange(self.objective.program.size), self.site)
+        return np.sort(np.concatenate([others, self.site[used]]))
+
+    def cost(self, used: int) -> float:
+        return price(self.criterion, len(self.data[0]), len(self.site), used)
+
+    def optimum(self, u: np.ndarray, used: np.ndarray) -> tuple[np.ndarray, float]:
+        begin = u.copy()
+        begin[self.site[~used]] = 0.0
+        found = self.objective.optimum(begin, self.free(used), *self.data)
+        return found, self.objective.slope(found, *self.data)[0]
+
+    def gains(self, u: np.ndarray, used: np.ndarray, information: np.ndarray) -> np.ndarray:
+        out, gains = np.flatnonzero(~used), np.full(len(used), np.nan)
+        gradient = self.objective.slope(u, *self.data)[1]
+        gains[out] = expected_gains(gradient, information, self.free(used), self.site[out])
+        return gains
+
+    def losses(self, u: np.ndarray, used: np.ndarray, information: np.ndarray) -> np.ndarray:
+        free = self.free(used)
+        every = np.full(len(u), np.nan)
+        every[free] = expected_losses(u, information, free)
+        return np.where(used & ~self.stay, every[self.site], np.nan)
+
+    def added(
+        self, u: np.ndarray, value: float, used: np.ndarray, gains: np.ndarray, cost: float
+    ) -> tuple[int, np.ndarray, float] | None:
+        """Of the candidates that promise more than their cost, the one that brings most; with the new optimum.
+
+        All of these are tried: far from its optimum a candidate's promise may be several times what it brings.
+        """
+        best = None
+        for k in np.flatnonzero(gains > cost):
+            tried, height = self.optimum(u, used | (np.arange(len(used)) == k))
+            if height - value > cost and (best is None or height > best[2]):
+                best = int(k), tried, height
+        return best
+
+    def dropped(
+        self, u: np.ndarray, value: float, used: np.ndarray, losses: np.ndarray, cost: float
+    ) -> tuple[int, np.ndarray, float] | None:
+        """The feature of the least expected loss that loses less than it costs; with the new optimum."""
+        for k in np.argsort(losses, kind="stable"):
+            if not losses[k] < cost:
+                return None
+            tried, height = self.optimum(u, used & (np.arange(len(used)) != k))
+            if value - height < cost:
+                return int(k), tried, height
+        return None
+
+
 def grow_features(
     objective: Objective,
     site: np.ndarray,
@@ -151,50 +248,58 @@ def grow_features(
     *data: Any,
     tell: Callable[[int, float], None] = lambda step, gain: None,
 ) -> Grown:
-    """Add features until none gains what a coefficient costs.
+    """Add features until none gains what a coefficient costs, and drop those that no longer do.
 
     :param site: where ``u`` holds the coefficients, ``(feature,)``.
-    :param begin: whether each feature is in use from the start.
+    :param begin: whether each feature is in use from the start, and stays.
     :param criterion: what a feature costs, as :func:`price` has it.
     :param most: features at the end.
     :param data: ``x (frame, ...)`` and the conditions.
     """
+    search = _Search(objective, site, begin.copy(), criterion, data)
     used = begin.copy()
-    others = np.setdiff1d(np.arange(objective.program.size), site)
-
-    def free() -> np.ndarray:
-        return np.sort(np.concatenate([others, site[used]]))
-
-    u = objective.optimum(np.zeros(objective.program.size), free(), *data)
-    value, gradient = objective.slope(u, *data)
-    unknown, frames = np.full(len(site), np.nan), len(data[0])
-    likelihood = objective.log_likelihood(u, *data)
-    steps = [Step(-1, np.nan, np.nan, value, likelihood, np.nan, unknown)]
-    ended = "no feature gains more"
-    while not used.all():
-        if used.sum() >= most:
+    u, value = search.optimum(np.zeros(objective.program.size), used)
+    steps = [
+        Step(
+            -1, -1, np.nan, np.nan, value, objective.log_likelihood(u, *data), np.nan,
+            np.full(len(site), np.nan),
+        )
+    ]  # fmt: skip
+    information = objective.information(u, *data)
+    dropping, ended = False, "no feature gains more"
+    while True:
+        count = int(used.sum())
+        if dropping:
+            cost, expected = search.cost(count - 1), search.losses(u, used, information)
+            found = search.dropped(u, value, used, expected, cost)
+        elif used.all():
+            break
+        elif count >= most:
             ended = "as many features as allowed"
             break
-        out = np.flatnonzero(~used)
-        gains = unknown.copy()
+        else:
+            cost, expected = search.cost(count), search.gains(u, used, information)
+            found = search.added(u, value, used, expected, cost)
+        if found is None:
+            if not dropping:
+                break
+            dropping = False
+            continue
+        k, tried, height = found
+        used[k] = ~used[k]
+        steps.append(
+            Step(
+                added=k if used[k] else -1,
+                dropped=-1 if used[k] else k,
+                expected=float(-expected[k] if dropping else expected[k]),
+                gained=height - value,
+                log_posterior=height,
+                log_likelihood=objective.log_likelihood(tried, *data),
+                cost=cost,
+                candidates=np.full(len(site), np.nan) if dropping else expected,
+            )
+        )
+        u, value, dropping = tried, height, True
         information = objective.information(u, *data)
-        gains[out] = expected_gains(gradient, information, free(), site[out])
-        cost = price(criterion, frames, len(site), int(used.sum()))
-        taken = False
-        for k in out[np.argsort(-gains[out])]:
-            if not gains[k] > cost:
-                break
-            used[k] = True
-            tried = objective.optimum(u, free(), *data)
-            new, slope = objective.slope(tried, *data)
-            if new - value > cost:
-                taken = True
-                break
-            used[k] = False  # it promised more than it brought
-        if not taken:
-            break
-        likelihood = objective.log_likelihood(tried, *data)
-        steps.append(Step(int(k), float(gains[k]), new - value, new, likelihood, cost, gains))
-        u, value, gradient = tried, new, slope
         tell(int(used.sum()), steps[-1].gained)
     return Grown(u, used, steps, ended)

@@ -9,10 +9,12 @@ from bayescg.plot import COLOURS, interval_of, percent
 from bayescg.report.case import SAMPLES, Case, number, printable
 from bayescg.report.curves import ACTIVE, NEAR, SOLID, place
 from bayescg.report.drawing import INK, Figure, canvas, decorate, svg
+from bayescg.report.traces import plain_logarithms
 
 __all__ = ["growth", "hidden_states"]
 
 ENDS = interval_of("magnetization")
+FEW = 8  # features whose names fit side by side
 
 
 def hidden_states(cases: Sequence[Case]) -> Figure | None:
@@ -39,16 +41,18 @@ def hidden_states(cases: Sequence[Case]) -> Figure | None:
     top.set_ylabel("state S")
     top.set_xlabel("frame")
     figure.colorbar(mesh, ax=top, label="p(S | x)", pad=0.01)
-    width = 0.8 / states
+    width = min(0.15, 0.8 / states)
     draws = theta.transpose(*SAMPLES, "state", "feature").values.reshape(-1, *theta.shape[-2:])
     low, middle, high = np.quantile(draws, [ENDS[0], 0.5, ENDS[1]], axis=0)
     for s in range(states):
-        spot = np.arange(draws.shape[2]) + (s + 0.5) * width - 0.4
+        spot = np.arange(draws.shape[2]) + (s + 0.5 - 0.5 * states) * width
         error = [middle[s] - low[s], high[s] - middle[s]]
         style: dict[str, Any] = {"color": COLOURS[s % len(COLOURS)], "fmt": "o", "markersize": 4}
         bottom.errorbar(spot, middle[s], error, label=f"state {s}", **style)
     bottom.axhline(0, color=INK, linewidth=0.8)
-    bottom.set_xticks(np.arange(len(main.features)), main.features, rotation=90, fontsize=8)
+    bottom.set_xticks(np.arange(len(main.features)), main.features, fontsize=8)
+    if len(main.features) > FEW:
+        bottom.tick_params(axis="x", rotation=90)
     bottom.set_ylabel("θ")
     decorate(figure, [bottom], columns=4)
     table = _of_each(main, where, probability)
@@ -103,28 +107,43 @@ def _of_each(case: Case, where: dict[str, Any], probability: np.ndarray) -> list
 
 
 def growth(cases: Sequence[Case]) -> Figure | None:
-    """Which features were added, and what each gained (Section 2.5)."""
+    """Which features were added and dropped, and what each gained (Section 2.5)."""
     main = cases[0]
     if not main.has("growth", "added"):
         return None
     where = main.near(NEAR)
-    added, expected, gain, cost, likelihood = (
+    added, dropped, expected, gain, cost, likelihood = (
         main.at("growth", name, where).values
-        for name in ("added", "expected_gain", "gain", "cost", "log_likelihood")
+        for name in ("added", "dropped", "expected_gain", "gain", "cost", "log_likelihood")
     )
-    taken = np.isfinite(likelihood)
-    names = ["begin" if k < 0 else main.features[k] for k in added[taken]]
+    steps = int(np.isfinite(likelihood).sum())
+    changed = np.maximum(added, dropped)[:steps]
+    names = [
+        "begin" if k < 0 else f"{'without ' if d >= 0 else ''}{main.features[k]}"
+        for k, d in zip(changed, dropped, strict=False)
+    ]
     figure = canvas(7.5, 3.2)
     ax = figure.subplots()
-    at = np.arange(len(names))
-    ax.plot(at, gain[taken], "o-", color=main.colour, label="gain of the log posterior")
-    ax.plot(at, expected[taken], "x", color=INK, label="gain that was expected")
-    ax.plot(at, cost[taken], ":", color=INK, label="what it had to gain")
-    ax.set_xticks(at, names, rotation=90, fontsize=8)
-    ax.set_ylabel("nat")
-    if len(names) > 1:
+    more, less = np.flatnonzero(added[:steps] >= 0), np.flatnonzero(dropped[:steps] >= 0)
+    style: dict[str, Any] = {"linestyle": "none", "color": main.colour, "markersize": 7}
+    ax.plot(more, gain[more], "o", label="gained by a feature added", **style)
+    if less.size:
+        # What a drop loses may be next to nothing: drawn at the axis's end where it is less.
+        floor = 0.1 * np.nanmin(cost[:steps])
+        lost = np.maximum(-gain[less], floor)
+        ax.plot(less, lost, "o", label="lost by a feature dropped", markerfacecolor="none", **style)
+    at = np.arange(1, steps)
+    ax.plot(at, np.abs(expected[at]), "x", color=INK, label="expected")
+    ax.plot(at, cost[at], "_", color=INK, markersize=18, label="what a feature costs")
+    ax.set_xticks(at, names[1:], rotation=30, ha="right", rotation_mode="anchor", fontsize=8)
+    ax.set_ylabel("log posterior, nat")
+    if steps > 1:
+        ax.set_xlim(0.5, steps - 0.5)
         ax.set_yscale("log")
-    decorate(figure, [ax], columns=3)
+        plain_logarithms(ax.yaxis)
+        if less.size:
+            ax.set_ylim(bottom=0.7 * floor)
+    decorate(figure, [ax], columns=2)
     others = [c for c in cases[1:] if "ARD" in c.prior and c.has("posterior", "theta_c")]
     others = [c for c in others if c.features == main.features and c.dim == main.dim]
     kept = [f"{c.label} (ARD)" for c in others]
@@ -132,27 +151,29 @@ def growth(cases: Sequence[Case]) -> Figure | None:
     means = [c.at("posterior", "theta_c", where).mean(SAMPLES).values for c in others]
     for i, name in enumerate(names):
         marks = [
-            "" if added[i] < 0 else "active" if abs(m[added[i]]) > ACTIVE else "off" for m in means
+            "" if changed[i] < 0 else "active" if abs(m[changed[i]]) > ACTIVE else "off"
+            for m in means
         ]
         row = [number(float(v)) if np.isfinite(v) else "" for v in (expected[i], gain[i])]
-        table.append([printable(name, 18), *row, number(float(likelihood[i])), *marks])
+        table.append([printable(name, 26), *row, number(float(likelihood[i])), *marks])
     used = main.at("growth", "used", where).values.astype(bool)
     for label, mean in zip(kept, means, strict=True):
-        more = [
+        alone = [
             f
             for f, m, u in zip(main.features, mean, used, strict=True)
             if abs(m) > ACTIVE and not u
         ]
-        table.append([f"{label} alone: {', '.join(more) or 'none'}", *[""] * (len(table[0]) - 1)])
+        table.append([f"{label} alone: {', '.join(alone) or 'none'}", *[""] * (len(table[0]) - 1)])
     return Figure(
         "growth",
         "Features added one by one (Section 2.5)",
-        f"No figure of the paper{place(where)}: from few features, the one that is expected to gain most is added "
-        f"until none gains what a feature costs. {int(used.sum())} of {used.size} features are used.",
+        f"No figure of the paper{place(where)}: from few features, the one that gains most is added "
+        "until none gains what a feature costs; those that others make superfluous on the way are dropped. "
+        f"{int(used.sum())} of {used.size} features are used.",
         svg(
             figure,
             "growth",
-            f"Features in the order they were added{place(where)}: {', '.join(names)}.",
+            f"Features in the order they were added or dropped{place(where)}: {', '.join(names)}.",
         ),
         table,
     )
