@@ -24,6 +24,7 @@ from bayescg.infer.progress import Progress
 from bayescg.infer.run import mcem
 from bayescg.infer.states import Labelled, labelled, state_tables
 from bayescg.infer.words import members_in_words
+from bayescg.samplers.tethers import Tether
 from bayescg.system import Batch, System
 
 __all__ = ["NUTS", "NUTSOptions", "nuts"]
@@ -188,13 +189,17 @@ class NUTS:
             return fixed
         if self.options.latents == "data":
             return restricted(system, batch, key, "latents=data")
+        if system.sampler.at is None:
+            return {}
         program = program_of(system, batch)
-        if system.sampler.at is not None and program.kept is not None:
+        if program.kept is not None:
             raise ValueError(
                 f"log_partition=learned does not sample virtual sites, which {system.name} has; allowed is exact, "
                 "where log Z is known."
             )
-        if system.no_dirac.endswith("=mixture"):
+        given = {k: jnp.asarray(v[0], float) for k, v in batch.conditions.items()}
+        pull = program.pull(jnp.zeros(program.size), jnp.asarray(batch.x[0], float), given)
+        if not isinstance(pull, Tether):
             raise ValueError(
                 "NUTS moves the width of a normal about each site; allowed is coarse_to_fine=isotropic or "
                 "anisotropic, or -m mcem."

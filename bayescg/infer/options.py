@@ -218,7 +218,7 @@ class NUTSOptions:
     )
     latents: Literal["sampled", "data"] = option(
         "sampled",
-        "sampled beside the parameters (lattices), or taken to be the data's, X = R(x), as by REM (learned)",
+        "sampled beside the parameters, or taken to be the data's, X = R(x), as by REM (learned)",
     )
     moves: int = option(4, "moves of the latents between two transitions (learned, sampled)")
     precision: float = option(
@@ -226,7 +226,7 @@ class NUTSOptions:
     )
     start: str | None = option(
         None,
-        "a result of the same model, where chains start; none: the model's start, or score matching (learned)",
+        "a result of the same model, where chains start; none: the model's start, score matching, or MC-EM (learned)",
     )
 
     def __post_init__(self) -> None:

@@ -1,5 +1,7 @@
 """NUTS of sites in space that the data hold, log Z learned from simulations."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -172,3 +174,24 @@ def test_what_an_exact_log_z_has_no_use_for_is_refused(option: str, value: objec
     with pytest.raises(ValueError, match=f"{option} can be set with log_partition=learned only"):
         NUTSOptions(**{option: value})  # type: ignore[arg-type]
     assert NUTSOptions(log_partition="learned", **{option: value}) is not None  # type: ignore[arg-type]
+
+
+def test_a_mixture_about_each_site_is_refused() -> None:
+    with xr.open_dataset(Path(__file__).parents[2] / "data" / "spce_water" / "frames.nc") as data:
+        data = data.isel(frame=slice(12)).load()
+    words = ["features=6", "coarse_to_fine=mixture", "correlated=ignore"]
+    system = make_system("spce_water", words, data, "nuts")
+    with pytest.raises(ValueError, match="allowed is coarse_to_fine=isotropic or anisotropic"):
+        nuts(system, data).run(jax.random.key(0))
+
+
+def test_the_prior_of_water_s_nuts_ends() -> None:
+    """By its defaults, and a flat one is refused before anything is simulated."""
+    with xr.open_dataset(Path(__file__).parents[2] / "data" / "spce_water" / "frames.nc") as data:
+        data = data.isel(frame=slice(12)).load()
+    assert (
+        make_system("spce_water", ["features=6"], data, "nuts").options["positive"] == "lognormal"
+    )
+    system = make_system("spce_water", ["features=6", "positive=flat"], data, "nuts")
+    with pytest.raises(ProgramError, match="flat prior of epsilon, sigma, sigma2"):
+        nuts(system, data).run(jax.random.key(0))
