@@ -74,6 +74,7 @@ DIRAC = 1e-6  # angstrom^2, of x about X where the two are one
 STARTS = 64  # frames that chains may start from
 
 TABLES = {"pair": "table", "bond": "table", "angle": "table", "dihedral": "table"}
+SAMPLE = {"log_partition": "learned", "mass": "dense", "precision": 0.2, "warmup": 300}
 #: Options that suit a method better than the model's own defaults.
 METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "mcem": {"correlated": "thin"},
@@ -379,7 +380,7 @@ def system(options: Options = Options(), data: xr.Dataset | None = None) -> cg.S
         frames=options.frames,
         at_least=1,
         typed=True,
-        method_defaults={"mcem": LIQUID, "nuts": {"log_partition": "learned", "precision": 0.2}},
+        method_defaults={"mcem": LIQUID, "nuts": SAMPLE},
         units={"theta_c": "kcal/mol", "sigma2": "angstrom^2", **sizes},
         derived=partial(_potentials, molecules=m, known=known_of(data)),
     )

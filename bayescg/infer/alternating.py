@@ -26,7 +26,7 @@ from bayescg.infer.straightened import Straightened, straightened
 from bayescg.infer.widths import FIRST, interwoven
 from bayescg.samplers.base import Sampler
 
-__all__ = ["Alternating", "Draws", "Options", "State"]
+__all__ = ["FIRST_STEP", "Alternating", "Draws", "Latents", "Options", "State"]
 
 TOGETHER = 32  # frames whose statistics are summed at once
 FIRST_STEP = 0.3  # of NUTS, in standard deviations
@@ -59,6 +59,7 @@ class Draws(NamedTuple):
     num_steps: np.ndarray
     accept_prob: np.ndarray
     energy: np.ndarray
+    step_size: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -189,11 +190,13 @@ class Alternating:
         partition: Any,
         latent: Latents | None = None,
         inverse_mass: Any = None,
+        step_size: float = FIRST_STEP,
     ) -> State:
         """Chains at ``u (chain, u)``.
 
         :param latent: of chains that were here before; None: as :meth:`placed`.
         :param inverse_mass: NUTS's first inverse mass matrix, adapted from there; None: ones.
+        :param step_size: its first step, likewise.
         """
         place, key = jax.random.split(key)
         chains = len(u)
@@ -203,19 +206,23 @@ class Alternating:
         if self.observed:
             _ = self.seen  # found now: what is compiled takes it for a constant
         _ = self._told, self.coordinates  # and what they are made of, likewise
-        return State(u, self._begin(keys, u, latent.state, partition, inverse_mass), latent)
+        return State(
+            u, self._begin(keys, u, latent.state, partition, inverse_mass, step_size), latent
+        )
 
     @cached_property
     def _begin(self) -> Callable[..., Any]:
         o = self.options
 
-        def one(key: Array, u: Array, latent: Any, partition: Any, inverse_mass: Any) -> Any:
+        def one(
+            key: Array, u: Array, latent: Any, partition: Any, inverse_mass: Any, step_size: Array
+        ) -> Any:
             where = self.held(latent)
             total = self.seen if self.observed else self.summed(u, where)
             return self._kernels[0](
                 self.moving(u),
                 o.warmup,
-                step_size=FIRST_STEP,
+                step_size=step_size,
                 dense_mass=o.dense,
                 target_accept_prob=o.target_accept,
                 max_tree_depth=(min(o.max_tree_depth, SHORT), o.max_tree_depth),
@@ -226,7 +233,7 @@ class Alternating:
             )
 
         # Compiled as one: step by step it takes a minute.
-        return jax.jit(jax.vmap(one, in_axes=(0, 0, 0, None, None)))
+        return jax.jit(jax.vmap(one, in_axes=(0, 0, 0, None, None, None)))
 
     def inverse_mass(self, draws: np.ndarray) -> Array:
         """Inverse mass matrix, or its diagonal, from draws ``(draw, u)``, shrunk as Stan does."""
@@ -334,7 +341,8 @@ class Alternating:
         each = None if self.observed else 0
         new, u = jax.vmap(parameters, in_axes=(0, 0, each, each))(state.hmc, u, total, held)
         told = (u, -new.potential_energy, new.diverging, new.num_steps)
-        return State(u, new, latent), (*told, new.accept_prob, new.energy)
+        step = new.adapt_state.step_size
+        return State(u, new, latent), (*told, new.accept_prob, new.energy, step)
 
     @cached_property
     def _run(self) -> Callable[..., Any]:
@@ -380,5 +388,5 @@ class Alternating:
             done += size
             if tell is not None:
                 tell(done / turns, {"turn": first + done, "divergences": float(parts[-1][2].sum())})
-        joined = [np.moveaxis(np.concatenate([p[i] for p in parts]), 0, 1) for i in range(6)]
+        joined = [np.moveaxis(np.concatenate([p[i] for p in parts]), 0, 1) for i in range(7)]
         return state, Draws(*joined)

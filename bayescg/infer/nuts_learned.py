@@ -144,6 +144,7 @@ def _one(
         log_z.partition,
         log_z.state.latent,
         log_z.inverse_mass,
+        float(jnp.exp(jnp.mean(jnp.log(log_z.state.hmc.adapt_state.step_size)))),
     )
     state, _ = chains.run(
         k_warm, state, log_z.partition, o.warmup, gain=ADAPTING, tell=partial(tell, "warm-up")

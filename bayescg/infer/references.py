@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayescg.distributions.log_partition.multistate import Multistate
-from bayescg.infer.alternating import Alternating, State
+from bayescg.infer.alternating import FIRST_STEP, Alternating, State
 from bayescg.infer.precision import GROUPS, Precision, precision_of
 from bayescg.infer.simulations import ADAPTING, Simulation, Tell
 from bayescg.infer.surroundings import STRIDE, approached, cold, surrounded
@@ -18,6 +18,7 @@ __all__ = ["Learned", "judged", "learned", "outside_of"]
 
 REACHED = 30.0  # effective samples that a new reference has from the others
 STEPS = 24  # lengths of the way to a new reference that are tried, each 0.8 of the one before
+FILLING = 24  # references for draws that are all too far from those that there are
 JUDGED = 400  # draws at which log Z is judged
 
 
@@ -64,14 +65,16 @@ def learned(
     outside: list[float] = []
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
     values: np.ndarray | None = None
+    step = FIRST_STEP
     for turn in range(rules.rounds):
         k_start, k_run, k_more = jax.random.split(jax.random.fold_in(key, turn), 3)
         e = heat[:, None] * np.asarray(natural(jnp.asarray(at)))
         partition = rules.pooled(e, phi, values)
         values = np.asarray(partition.values)[: len(at)]
-        state = alternating.start(k_start, jnp.asarray(u), partition, latent, mass)
+        state = alternating.start(k_start, jnp.asarray(u), partition, latent, mass, step)
         state, found = alternating.run(k_run, state, partition, rules.turns, gain=ADAPTING)
         u, latent = np.asarray(state.u), state.latent
+        step = float(np.exp(np.mean(np.log(found.step_size[:, rules.turns // 2 :]))))
         late = found.u[:, rules.turns // 2 :].reshape(-1, found.u.shape[-1])
         mass = alternating.inverse_mass(late)
         places = natural(jnp.asarray(late))
@@ -93,6 +96,8 @@ def learned(
         if len(there):
             if rules.measured and not wanted:  # all samples are near all draws
                 wanted = len(at) * max(0.0, enough / np.median(sizes) - 1.0) + 1.0
+                if partition.reach is not None:  # and where draws are too far from all of them
+                    wanted = max(wanted, FILLING * float(np.mean(few)))
             count = min(rules.each, int(np.ceil(wanted))) if rules.measured else rules.each
             asked = there[_spread(rng, there, late, count)]
             more = _within(alternating, partition, at, asked)

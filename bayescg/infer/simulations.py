@@ -16,8 +16,8 @@ from bayescg.samplers.base import Sampler, cooled
 
 __all__ = ["ADAPTING", "Rules", "Simulation", "Tell"]
 
-REACH = (3.5, 4.5)  # standard deviations from a reference, within which log Z is reweighted
-ENOUGH = 50.0  # effective samples behind every draw, where the error of log Z is measured
+REACH = (2.5, 3.2)  # standard deviations from a reference, within which log Z is reweighted
+ENOUGH = 200.0  # effective samples behind every draw, where the error of log Z is measured
 ADAPTING = 0.05  # gain of steps that go with the latents, while chains look for their place
 
 Tell = Callable[[float, dict[str, float]], None] | None
@@ -71,7 +71,7 @@ class Rules:
             precision=precision,
             measured=True,
             room=(16384, 16),
-            trusted=(0.4 * ENOUGH, ENOUGH),
+            trusted=(ENOUGH, 3.0 * ENOUGH),
             reach=REACH,
             each=16,
         )

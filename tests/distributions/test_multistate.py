@@ -136,8 +136,7 @@ def test_within_reach_samples_speak_and_beyond_the_references_do() -> None:
     )
     far = jnp.asarray(8.0 * direction)
     d = float(m.distance(far))
-    assert d > 3.0
-    wall = 0.5 * ((d - 1.5) / 0.5) ** 2
-    assert float(m.at(far)) == pytest.approx(
-        float(m.continued(far)) + wall * (1.0 + ((d - 1.5) / 0.5) ** 2), rel=1e-6
-    )
+    beyond = (d - 1.5 - 1.3) / 0.5
+    assert beyond > 1.0
+    wall = 0.5 * beyond**2 * (1.0 + beyond**2)
+    assert float(m.at(far)) == pytest.approx(float(m.continued(far)) + wall, rel=1e-6)

@@ -25,6 +25,7 @@ ROUNDS = 100  # of Newton's method, at most
 SETTLED = 1e-9  # of a log Z
 BEND = 2.0  # standard deviations from a reference within which A is taken to be a quadratic
 FAR = 2.5  # beyond which a wall begins
+BEYOND = 1.3  # of a quadratic, after the distance at which it took over
 WALL = 0.5  # its width
 NOTHING = -1e30  # a logarithm of zero that times zero is zero
 TRUSTED = (5.0, 30.0)  # effective samples below which nothing is believed, and above which all is
@@ -65,7 +66,7 @@ class Multistate:
     :param reach: distances from the nearest reference between which it goes over, too; static. In many dimensions there
         are directions, and a sampler finds them, along which a sample is spread otherwise than what it was drawn from:
         its effective size does not tell. For the same reason the continuation is then the quadratic itself, with the
-        mean covariance of all references, up to the second distance, where the wall begins: of 20 frames of liquid,
+        mean covariance of all references, and the wall begins 1.3 after the second distance: of 20 frames of liquid,
         whose statistics are nearly normal, one that falls short by 0.3 would be worth 6 in the posterior. None: the
         effective size alone.
     """
@@ -124,7 +125,7 @@ class Multistate:
         if self.reach is not None:
             near, end = self.reach
             believed = believed * _smooth((end - distance) / (end - near))
-        far = jnp.maximum(distance - (FAR if self.reach is None else self.reach[1]), 0.0)
+        far = jnp.maximum(distance - (FAR if self.reach is None else self.reach[1] + BEYOND), 0.0)
         wall = 0.5 * (far / WALL) ** 2
         if (
             self.reach is not None
