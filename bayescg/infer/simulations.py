@@ -67,6 +67,7 @@ class Rules:
             lead=40,
             follow=10,
             turns=80,
+            rounds=12,
             outside=0.01,
             precision=precision,
             measured=True,
