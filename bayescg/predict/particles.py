@@ -18,7 +18,7 @@ from bayescg.predict.pooling import Pooled, pool
 from bayescg.predict.pressure import Pressure, pressure
 from bayescg.samplers.base import Sampler
 
-__all__ = ["ParticlePrediction", "Production", "drifts", "particle_predictive", "weighted"]
+__all__ = ["ParticlePrediction", "Production", "among", "drifts", "particle_predictive", "weighted"]
 
 NODES = np.array([-0.9, 0.0, 0.9])  # fine-scale widths at which each sample is measured
 SAME = 1e-9  # relative difference of widths that is none
@@ -171,15 +171,10 @@ def particle_predictive(
     grown = np.concatenate(first), np.concatenate(second)
     measured = {k: np.concatenate([s[k] for s in seen]) for k in seen[0]}
     usable = np.all([np.isfinite(a).all(1) for a in (statistics, *grown)], 0)
-    if not usable.any():
-        raise ValueError(
-            "no configuration that the model was simulated to can be measured: under all draws its sites fall into "
-            "each other. Fit it again, with more frames or until it converges."
-        )
     for a in (*grown, *measured.values()):
         a[~usable] = 0.0
 
-    pooled = _among(usable, eta @ statistics[usable].T, chain, simulated)
+    pooled = among(usable, eta @ statistics[usable].T, chain, simulated)
     share = _interpolation(np.asarray(nodes), np.asarray(widths))  # (draw, node)
     values, errors = {}, {}
     for name, a in measured.items():
@@ -206,8 +201,16 @@ def particle_predictive(
     )
 
 
-def _among(usable: np.ndarray, exponents: np.ndarray, chain: np.ndarray, simulated: int) -> Pooled:
-    """The pool of the usable samples ``(sample,)``, with no weight on the others."""
+def among(usable: np.ndarray, exponents: np.ndarray, chain: np.ndarray, simulated: int) -> Pooled:
+    """The pool of the usable samples ``(sample,)``, with no weight on the others.
+
+    :raises ValueError: if none is.
+    """
+    if not usable.any():
+        raise ValueError(
+            "no configuration that the model was simulated to can be measured: under all draws its sites fall into "
+            "each other. Fit it again, with more frames or until it converges."
+        )
     pooled = pool(exponents, chain[usable], simulated)
     weights = np.zeros((len(pooled.weights), len(usable)))
     weights[:, usable] = pooled.weights
