@@ -13,7 +13,8 @@ from bayescg.infer.begin import program_of
 from bayescg.infer.fit import Fit
 from bayescg.potentials import ParticlePotential
 from bayescg.predict import Production
-from bayescg.predict.particles import drifts, weighted
+from bayescg.predict.particles import among, drifts, weighted
+from bayescg.predict.pooling import pool
 from bayescg.predict.pressure import pressure
 from bayescg.system import Batch
 from bayescg.units import BAR, beta_of
@@ -114,6 +115,41 @@ def test_draws_share_their_samples_and_say_how_many(here: Any) -> None:
     attrs = results.attrs(here)
     assert attrs["predict_failures"] == 0 and attrs["predict_warmup"] >= SHORT.warmup
     assert any("do not fix" in m for m in np.atleast_1d(attrs["predict_messages"]))
+
+
+def test_a_draw_too_dense_to_measure_leaves_the_others_alone() -> None:
+    """A liquid with three-body forces, and a draw under which sites fall into drops: its samples have no three-body
+    sum, which is said.
+    """
+    s = system(three_body="sw", sites=20, box=14.0, cutoff=6.9, high=6.9, core=1.8)
+    x, _ = simulated(s, 0.3, 4)
+    batch = Batch(x[-1, :, :, :8].T[None], {}, None, None)
+    program = program_of(s, batch)
+    deep = values(8.5) | {"sigma": jnp.asarray(2.1)}
+    u = [np.asarray(program.unconstrain(v)) for v in (*[values(0.3)] * 5, deep)]
+    made = cg.predict(stand_in(s, batch, program, np.array(u)[None, :, None]), production=SHORT)
+    found = results.group(made, "posterior_predictive")
+    assert np.isfinite(found["rdf"].values).all() and np.isfinite(found["pressure"].values).all()
+    x, _ = simulated(s, 0.3, 5)
+    mean, error = blurred_rdf(s, x, 0)
+    both = np.hypot(error, found["rdf_mcse"].values[0, 0])
+    check_z(found["rdf"].values[0, 0], mean, np.where(both > 0, both, 1.0), dof=15)
+    told = [m for m in results.told(results.attrs(made), "predict_messages") if "too dense" in m]
+    assert len(told) == 1 and "epsilon = 8.5" in told[0], told
+
+
+def test_samples_left_out_weigh_nothing_and_some_must_be_left() -> None:
+    rng = np.random.default_rng(0)
+    exponents, chain = rng.normal(size=(3, 8)), np.tile([0, 1], 4)
+    usable = np.array([1, 1, 0, 1, 1, 0, 1, 1], bool)
+    found = among(usable, exponents[:, usable], chain, 2).weights
+    assert np.all(found[:, ~usable] == 0.0)
+    np.testing.assert_allclose(found.sum(1), 1.0)
+    np.testing.assert_array_equal(
+        found[:, usable], pool(exponents[:, usable], chain[usable], 2).weights
+    )
+    with pytest.raises(ValueError, match="no configuration that the model was simulated to"):
+        among(~usable & usable, exponents[:, :0], chain, 2)
 
 
 def test_lengths_are_stored_in_angstrom(here: Any) -> None:

@@ -14,11 +14,11 @@ from bayescg.infer.progress import Progress, Silent
 from bayescg.observables.base import Observable
 from bayescg.potentials.molecular import MolecularPotential
 from bayescg.potentials.particles import ParticlePotential
-from bayescg.predict.pooling import pool
+from bayescg.predict.pooling import Pooled, pool
 from bayescg.predict.pressure import Pressure, pressure
 from bayescg.samplers.base import Sampler
 
-__all__ = ["ParticlePrediction", "Production", "drifts", "particle_predictive", "weighted"]
+__all__ = ["ParticlePrediction", "Production", "among", "drifts", "particle_predictive", "weighted"]
 
 NODES = np.array([-0.9, 0.0, 0.9])  # fine-scale widths at which each sample is measured
 SAME = 1e-9  # relative difference of widths that is none
@@ -42,6 +42,7 @@ class ParticlePrediction(NamedTuple):
     errors: dict[str, np.ndarray]  # Monte Carlo standard error, same shape
     effective: np.ndarray  # (draw,), effective number of pooled samples
     failures: np.ndarray  # (simulated,), trajectories of each chain that blew up
+    left_out: np.ndarray  # (simulated,), samples of each chain that are too dense for their sums
     bulk: tuple[Pressure, ...]  # of each draw
     warmup: int  # trajectories that it took
     drifting: bool  # whether the mean energy still changed at its end
@@ -72,13 +73,15 @@ def particle_predictive(
     observable interpolated between them. Where the map has several variances their mean is interpolated, with their
     ratios (and weights) at the mean of the draws: what draws that differ in those alone do is left out.
     The warm-up is lengthened as long as the mean energy of the
-    chains :func:`drifts`, up to ``LONGEST`` times.
+    chains :func:`drifts`, up to ``LONGEST`` times. Samples too dense for the sums of the potential (of a draw whose
+    sites fall into each other) are left out of the pool and counted: one of them would leave no draw a number.
 
     :param u: unconstrained parameters, ``(draw, u)``.
     :param x: configurations to start from, ``(frame, site, axis)``.
     :param pre_map: from configurations of the model to those that are measured; ``complete`` puts the sites that
         it drops into ``x``, as :class:`~bayescg.system.System` has them; without it chains start in the sampler's own
         configurations.
+    :raises ValueError: if no sample can be measured.
     """
     progress = progress or Silent()
     draws = jnp.asarray(u)
@@ -165,9 +168,13 @@ def particle_predictive(
         progress.update("predict", (i + 1) / production.measurements, {"measurements": i + 1})
     statistics = np.concatenate(phi)
     chain = np.tile(np.arange(simulated), production.measurements)
+    grown = np.concatenate(first), np.concatenate(second)
     measured = {k: np.concatenate([s[k] for s in seen]) for k in seen[0]}
+    usable = np.all([np.isfinite(a).all(1) for a in (statistics, *grown)], 0)
+    for a in (*grown, *measured.values()):
+        a[~usable] = 0.0
 
-    pooled = pool(eta @ statistics.T, chain, simulated)
+    pooled = among(usable, eta @ statistics[usable].T, chain, simulated)
     share = _interpolation(np.asarray(nodes), np.asarray(widths))  # (draw, node)
     values, errors = {}, {}
     for name, a in measured.items():
@@ -175,7 +182,6 @@ def particle_predictive(
         value, error = weighted(flat, pooled.weights, share, simulated)
         shape = (len(u), *a.shape[2:])
         values[name], errors[name] = value.reshape(shape), error.reshape(shape)
-    grown = np.concatenate(first), np.concatenate(second)
     beta = float(jnp.asarray(program.boltzmann(draws[0], frames[:1], conditions).beta))
     volume, sites = float(np.prod(potential.box)), program.latent_shape[0]
     bulk = tuple(
@@ -187,11 +193,28 @@ def particle_predictive(
         errors,
         pooled.effective,
         np.asarray(state.failures),
+        np.bincount(chain[~usable], minlength=simulated),
         bulk,
         warmed,
         drift,
         pooled.settled,
     )
+
+
+def among(usable: np.ndarray, exponents: np.ndarray, chain: np.ndarray, simulated: int) -> Pooled:
+    """The pool of the usable samples ``(sample,)``, with no weight on the others.
+
+    :raises ValueError: if none is.
+    """
+    if not usable.any():
+        raise ValueError(
+            "no configuration that the model was simulated to can be measured: under all draws its sites fall into "
+            "each other. Fit it again, with more frames or until it converges."
+        )
+    pooled = pool(exponents, chain[usable], simulated)
+    weights = np.zeros((len(pooled.weights), len(usable)))
+    weights[:, usable] = pooled.weights
+    return pooled._replace(weights=weights)
 
 
 def drifts(energies: np.ndarray) -> bool:

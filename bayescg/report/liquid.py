@@ -40,9 +40,12 @@ MOSTLY = 0.5
 #: Coverage of the reference this far below the nominal is said.
 MISSED = 0.3
 MEANINGS = {
-    "epsilon": "depth of Lennard-Jones (Eq. 68)",
-    "sigma": "length of Lennard-Jones (Eq. 68)",
-    "sigma2": "variance of a fine site about its coarse one (Eq. 61)",
+    ("epsilon", ""): "depth of Lennard-Jones (Eq. 68)",
+    ("sigma", ""): "length of Lennard-Jones (Eq. 68)",
+    ("sigma2", ""): "variance of a fine site about its coarse one (Eq. 61)",
+    ("sigma2", "axis"): "variance of a fine site about its coarse one along this axis of the box",
+    ("sigma2", "component"): "variance of a fine site about its coarse one in this component",
+    ("weights", "component"): "share of the fine sites in this component",
 }
 #: Predicted quantities of one value a draw.
 BULK = {
@@ -171,15 +174,16 @@ def overview(case: Case) -> list[tuple[str, str]]:
 
 
 def parameters(case: Case) -> list[tuple[str, str]]:
-    """Parameters of one value a draw: mean, standard deviation, meaning."""
+    """Parameters of one value a draw, and of maps of several: mean, standard deviation, meaning."""
     rows = []
-    for name in physical(case):
-        value = case.get("posterior", name)
+    for quantity in physical(case):
+        value = quantity.of(case, "posterior")
         unit = str(value.attrs.get("units", "1"))
         unit = "" if unit == "1" else f" {UNITS.get(unit, unit)}"
         text = _with_error(value.values.ravel())
-        told = f"; {MEANINGS[name]}" if name in MEANINGS else ""
-        rows.append((name, f"{text}{unit}{told}"))
+        meaning = MEANINGS.get((quantity.name, quantity.dim))
+        told = f"; {meaning}" if meaning else ""
+        rows.append((quantity.label, f"{text}{unit}{told}"))
     return rows
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from bayescg.report.drawing import GREY, INK, Figure, canvas, decorate, svg
 from bayescg.report.potentials import ENDS
 from bayescg.report.traces import plain_logarithms
 
-__all__ = ["physical", "relevant", "sizes", "spread", "switched_off"]
+__all__ = ["Quantity", "physical", "relevant", "sizes", "spread", "switched_off"]
 
 WAVE = re.compile(r"(sin|cos) ([0-9.]+)")
 #: Smaller coefficients are drawn here, kcal/mol.
@@ -22,7 +22,9 @@ FLOOR = 1e-5
 UNITS = {"angstrom": "Å", "angstrom^2": "Å²"}
 #: The parameters of Fig. 16, in its order; any others follow.
 FIRST = ("sigma", "epsilon", "sigma2")
-MOST = 5
+MOST = 5  # of them are drawn
+#: Parameters of a coarse-to-fine map with several values, and what each of those is called.
+SEVERAL = {"axis": ("x", "y", "z"), "component": tuple(str(k) for k in range(1, 100))}
 #: Fits in Fig. 15.
 ROWS = 3
 
@@ -153,28 +155,66 @@ def _widths(case: Case) -> np.ndarray | None:
     return np.asarray(1.0 / np.sqrt(values))
 
 
-def physical(case: Case) -> list[str]:
-    """Parameters of one value a draw, such as sigma, epsilon and sigma2."""
+class Quantity(NamedTuple):
+    """A parameter of one value a draw, or one value of one that has an axis."""
+
+    name: str
+    dim: str = ""  # the axis, one of ``SEVERAL``; empty: there is none
+    at: int = 0  # on it
+
+    @property
+    def label(self) -> str:
+        """What it is called, such as ``sigma2[x]``."""
+        return f"{self.name}[{SEVERAL[self.dim][self.at]}]" if self.dim else self.name
+
+    def among(self, case: Case, group: str) -> bool:
+        """Whether a group holds it."""
+        if not case.has(group, self.name):
+            return False
+        sizes = case.get(group, self.name).sizes
+        if not self.dim:
+            return not set(SEVERAL) & set(sizes)
+        return bool(sizes.get(self.dim, 0) > self.at)
+
+    def of(self, case: Case, group: str) -> Any:
+        """Its values."""
+        found = case.get(group, self.name)
+        return found.isel({self.dim: self.at}) if self.dim else found
+
+
+def physical(case: Case) -> list[Quantity]:
+    """Parameters of one value a draw, such as sigma, epsilon and sigma2; those of a map value by value."""
     if not results.has_group(case.idata, "posterior"):
         return []
-    posterior = results.group(case.idata, "posterior")
-    known = [str(n) for n, v in posterior.data_vars.items() if set(v.dims) == set(SAMPLES)]
-    return [n for n in FIRST if n in known] + [n for n in known if n not in FIRST]
+    found = []
+    for name, value in results.group(case.idata, "posterior").data_vars.items():
+        rest = [d for d in value.dims if d not in SAMPLES]
+        if not set(SAMPLES) <= set(value.dims):
+            continue
+        if not rest:
+            found.append(Quantity(str(name)))
+        elif len(rest) == 1 and rest[0] in SEVERAL:
+            dim = str(rest[0])
+            found += [Quantity(str(name), dim, k) for k in range(value.sizes[dim])]
+    first = [q for n in FIRST for q in found if q.name == n]
+    return first + [q for q in found if q.name not in FIRST]
 
 
-def _label(case: Case, name: str) -> str:
-    unit = str(case.get("posterior", name).attrs.get("units", "1"))
+def _label(case: Case, quantity: Quantity) -> str:
+    unit = str(case.get("posterior", quantity.name).attrs.get("units", "1"))
     unit = UNITS.get(unit, unit)
+    name = quantity.label
     return printable(name if unit == "1" else f"{name} / {unit}", 30)
 
 
 def spread(cases: Sequence[Case]) -> Figure | None:
     """Fig. 16: posteriors of the parameters, one by one and by pairs."""
     main = cases[0]
-    names = physical(main)[:MOST]
+    everything = physical(main)
+    names = everything[:MOST]
     if main.is_point or not names:
         return None
-    draws = {n: main.get("posterior", n).values.ravel() for n in names}
+    draws = {n: n.of(main, "posterior").values.ravel() for n in names}
     many = len(names)
     figure = canvas(max(4.0, 2.5 * many), 2.2 * many + 0.4)
     axes = figure.subplots(many, many, squeeze=False, sharex="col")
@@ -185,7 +225,7 @@ def spread(cases: Sequence[Case]) -> Figure | None:
                 ax.set_visible(False)
                 continue
             x = draws[column]
-            mode = float(main.get("map", column)) if main.has("map", column) else None
+            mode = float(column.of(main, "map")) if column.among(main, "map") else None
             if i == j:
                 style: dict[str, Any] = {"density": True, "color": main.colour}
                 bins = int(np.clip(len(x) // 15, 6, 30))
@@ -196,8 +236,8 @@ def spread(cases: Sequence[Case]) -> Figure | None:
                     ax.axvline(mode, color=INK, linestyle=":", linewidth=1.2, label="MAP")
             else:
                 ax.plot(x, draws[row], ".", color=main.colour, markersize=2.5, alpha=0.5)
-                if mode is not None and main.has("map", row):
-                    at = float(main.get("map", row))
+                if mode is not None and row.among(main, "map"):
+                    at = float(row.of(main, "map"))
                     ax.plot([mode], [at], "+", color=INK, markersize=9, markeredgewidth=1.3)
                 ax.set_title(f"correlation {_correlation(x, draws[row])}", fontsize=9)
                 if j:
@@ -209,18 +249,18 @@ def spread(cases: Sequence[Case]) -> Figure | None:
                 ax.set_ylabel(_label(main, row))
     decorate(figure, [axes[0, 0]])
     table = [["parameter", "fit", "MAP", "posterior mean", "sd", f"{percent(ENDS)} interval"]]
-    for name in names:
+    for name in everything:
         for case in cases:
-            if case.has("posterior", name):
+            if name.among(case, "posterior"):
                 table.append([_label(case, name), case.label, *_numbers(case, name)])
     summary = "Posteriors: " + "; ".join(
         f"{row[0]} mean {row[3]}, sd {row[4]}" for row in table[1:] if row[1] == main.label
     )
     return Figure(
         "fig16",
-        f"Posterior of {', '.join(names[:-1])} and {names[-1]} (Fig. 16)"
+        f"Posterior of {', '.join(n.label for n in names[:-1])} and {names[-1].label} (Fig. 16)"
         if many > 1
-        else f"Posterior of {names[0]} (Fig. 16)",
+        else f"Posterior of {names[0].label} (Fig. 16)",
         "Fig. 16 of the PCG paper remade: on the diagonal the posterior of each parameter, below it "
         "draws of each pair; dotted lines and crosses are the MAP. sigma and epsilon are those of "
         "Lennard-Jones (Eq. 68), sigma2 is the variance of the coarse-to-fine map (Eq. 61). Where "
@@ -237,10 +277,10 @@ def _correlation(x: np.ndarray, y: np.ndarray) -> str:
     return f"{np.corrcoef(x, y)[0, 1]:.2f}".replace("-", "−")
 
 
-def _numbers(case: Case, name: str) -> list[str]:
+def _numbers(case: Case, quantity: Quantity) -> list[str]:
     """MAP, mean, standard deviation and interval."""
-    values = case.get("posterior", name).values.ravel()
-    mode = number(float(case.get("map", name))) if case.has("map", name) else ABSENT
+    values = quantity.of(case, "posterior").values.ravel()
+    mode = number(float(quantity.of(case, "map"))) if quantity.among(case, "map") else ABSENT
     if case.is_point:
         return [number(float(values[0])), ABSENT, ABSENT, ABSENT]
     low, high = np.quantile(values, ENDS)

@@ -179,6 +179,15 @@ def particle_groups(
             f"most ({by_draw[worst]}) of one draw, at {told}; where a draw fails often, its "
             "observables are not to be trusted."
         )
+    if done.left_out.any():
+        dense = np.asarray(done.left_out).reshape(simulated, copies).sum(1)
+        worst = int(dense.argmax())
+        told = parameters_in_words(program.constrain(jnp.asarray(u[worst])))
+        messages.append(
+            f"{dense.sum()} of {len(done.left_out) * production.measurements} simulated configurations are too dense "
+            f"to be measured and were left out, most ({dense[worst]}) of one draw, at {told}: its sites fall into "
+            "each other."
+        )
     notes = {
         "predict_failures": int(by_draw.sum()),
         "predict_warmup": done.warmup,

@@ -1,5 +1,7 @@
 """SPC/E water with richer coarse-to-fine maps: densities, starts, refusals, and short fits (slow)."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,9 +12,12 @@ from scipy import stats
 from bayescg import workflow
 from bayescg.infer.begin import origin, program_of
 from bayescg.infer.marginal import check_factorises
+from bayescg.predict import Production
+from bayescg.report import write_report
 from bayescg_models import spce_water
 from tests.liquids import BOX
-from tests.models.test_spce_water import SITES, frames
+from tests.models.test_spce_water import SITES, frames, water
+from tests.report.words import Words
 
 VALUES = {
     "isotropic": {"sigma2": jnp.asarray(0.04)},
@@ -89,12 +94,16 @@ def test_options_that_will_not_do_are_refused(words: list[str], says: str) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["anisotropic", "mixture"])
-def test_a_fit_a_prediction_and_a_report(kind: str) -> None:
-    """Two iterations: parameters by their names and axes, finite and moving; and what is made of the result."""
+def test_a_fit_a_prediction_and_a_report(kind: str, tmp_path: Path) -> None:
+    """Two iterations on shipped frames: parameters by their names and axes, finite and moving; and what is made of
+    the result.
+
+    Of frames that are no liquid the draws would not be a liquid's either.
+    """
     small = ["max_iterations=2", "free_chains=8", "clamped_chains=4", "information=0"]
     fit = workflow.fit(
         "spce_water",
-        frames(12, 20),
+        water(4),
         options=["features=6", f"coarse_to_fine={kind}"],
         method_options=small,
     )
@@ -109,5 +118,13 @@ def test_a_fit_a_prediction_and_a_report(kind: str) -> None:
         assert weights.dims == sigma2.dims
         np.testing.assert_allclose(weights.values.sum(-1), 1.0)
         assert np.all(np.diff(sigma2.values, axis=-1) > 0.0)
-    result = workflow.predict(fit, draws=3, seed=1)
-    assert np.isfinite(result["posterior_predictive"]["rdf"].values).all()
+    result = workflow.predict(fit, draws=3, seed=1, production=Production(60, 20, 2))
+    predicted = result["posterior_predictive"]
+    g = predicted["rdf"].mean(("chain", "draw"))
+    assert np.isfinite(predicted["rdf"].values).all() and 2.0 < float(g.max()) < 4.5
+    assert 2.6 < g["r"].values[g.values.argmax()] < 3.0
+    write_report([result], tmp_path / "water.html", ["maps"])
+    text = Words((tmp_path / "water.html").read_text(encoding="utf-8")).text
+    values = {"anisotropic": "xyz", "mixture": "12"}[kind]
+    for name in [f"sigma2[{k}]" for k in values] + ["weights[1]"] * (kind == "mixture"):
+        assert name in text

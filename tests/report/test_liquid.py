@@ -9,14 +9,15 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pytest
+import xarray as xr
 
 import bayescg as cg
 from bayescg import results
 from bayescg.report import write_report
 from bayescg.report.case import ABSENT, Case, cases_of
 from bayescg.report.drawing import Figure, drawing_style
-from bayescg.report.liquid import doubts, numbers, reliability
-from bayescg.report.parameters import relevant, switched_off
+from bayescg.report.liquid import doubts, numbers, parameters, reliability
+from bayescg.report.parameters import relevant, spread, switched_off
 from bayescg.report.potentials import compared
 from bayescg.report.repeat import commands
 from bayescg.report.structure import agreement
@@ -150,6 +151,48 @@ def test_switched_off_coefficients_are_counted_with_their_threshold(
     with drawing_style():
         alone = relevant(cases_of(several[:1], NAMES[:1]))
     assert alone is not None and "-s prior=normal or flat" in alone.caption
+
+
+def of_several(dim: str) -> Any:
+    """A made-up result whose sigma2 has an axis; the k-th value is k times the one that there was."""
+    idata = made()
+    many = {"axis": 3, "component": 2}[dim]
+    groups = {name: results.group(idata, name) for name in results.groups(idata)}
+    for name in ("posterior", "map", "em_trace"):
+        one = groups[name]["sigma2"]
+        several = one.expand_dims({dim: many}, -1) * np.arange(1.0, many + 1.0)
+        added = {"sigma2": several.assign_attrs(one.attrs)}
+        if dim == "component":
+            shares = np.broadcast_to([0.75, 0.25], several.shape)
+            added["weights"] = xr.DataArray(shares, dims=several.dims)
+        groups[name] = groups[name].assign(added)
+    return results.inference_data(groups, **results.attrs(idata))
+
+
+@pytest.mark.parametrize(
+    ("dim", "names"),
+    [
+        ("axis", ["sigma2[x]", "sigma2[y]", "sigma2[z]"]),
+        ("component", ["sigma2[1]", "sigma2[2]", "weights[1]", "weights[2]"]),
+    ],
+)
+def test_every_variance_of_a_map_stands_in_the_tables(dim: str, names: list[str]) -> None:
+    """By its own name and value, and in Fig. 16 as well, beside a fit with one variance."""
+    idata = of_several(dim)
+    cases = cases_of([idata, made(frames=100)], ["several", "one"])
+    rows = dict(parameters(cases[0]))
+    assert list(rows) == ["sigma", "epsilon", *names]
+    figure = spread(cases)
+    assert figure is not None
+    means = {(row[0], row[1]): float(row[3]) for row in figure.table[1:]}
+    expected = results.group(idata, "posterior")
+    for k, name in enumerate(names[: expected.sizes[dim]]):
+        assert means[f"{name} / Å²", "several"] == pytest.approx(0.002 * (k + 1), rel=0.02)
+        assert rows[name].startswith(f"{0.002 * (k + 1):.3f}")
+    assert not any(label == "one" and name.startswith("sigma2") for name, label in means)
+    if dim == "component":
+        assert (means["weights[1]", "several"], means["weights[2]", "several"]) == (0.75, 0.25)
+    assert {row[0] for row in figure.table[1:]} >= {"sigma / Å", "epsilon / kcal/mol"}
 
 
 def test_coefficients_without_wave_numbers_have_one_panel() -> None:
