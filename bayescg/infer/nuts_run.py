@@ -15,6 +15,7 @@ from bayescg.infer.examination import of_chains
 from bayescg.infer.fit import Fit, Table
 from bayescg.infer.health import Posterior
 from bayescg.infer.identified import check_told
+from bayescg.infer.marginal import check_exact
 from bayescg.infer.nuts import NUTSResult, check_proper, run_nuts
 from bayescg.infer.nuts_learned import run_learned
 from bayescg.infer.options import NUTSOptions, options_for
@@ -67,6 +68,8 @@ class NUTS:
         if fixed:
             program = program_of(self.system, batch, fixed)
         if exact:
+            given = {k: jnp.asarray(v[0], float) for k, v in batch.conditions.items()}
+            check_exact(program, jnp.asarray(batch.x[0], float), given)
             check_told(self.system, program, batch)
             starts = 1 if program.sites.state is None else STARTS
             sample = run_pooled if program.shared else partial(run_nuts, starts=starts)
