@@ -41,7 +41,8 @@ def check_proper(program: Program, method: str = "NUTS") -> None:
     if program.improper:
         raise ProgramError(
             f"under the flat prior of {', '.join(sorted(program.improper))} the posterior may have no end (where some "
-            f"combination of parameters does not matter); {method} needs a proper prior: another -s prior, or -s positive."
+            f"combination of parameters does not matter); {method} needs a proper prior: another -s prior, or "
+            "-s positive."
         )
 
 
