@@ -45,16 +45,14 @@ class Latents(NamedTuple):
     """Latents of all frames, and what moves with them; the leading axis is ``chain``."""
 
     state: Any = None  # a sampler's; None where the data hold the latents
-    log_scale: Array | None = (
-        None  # of steps of what p_cf alone knows, (chain, 2); None where NUTS moves that
-    )
+    log_scale: Array | None = None  # of steps of p_cf's coordinates, (chain, 2); None: NUTS's
 
 
 class Draws(NamedTuple):
     """What a run leaves behind, ``(chain, draw, ...)``."""
 
     u: np.ndarray
-    log_posterior: np.ndarray  # of u given the latents of its turn, with the Jacobian
+    log_posterior: np.ndarray  # of what NUTS moves, given the rest of its turn, with the Jacobian
     diverging: np.ndarray
     num_steps: np.ndarray
     accept_prob: np.ndarray

@@ -146,6 +146,6 @@ def surrounded(
     u, latent = jnp.asarray(around[:count]), alternating.placed(k_latent, count)
     for i in range(SETTLING):
         k, gain = jax.random.fold_in(k_move, i), jnp.asarray(ADAPTING)
-        _, latent, _ = alternating.relaxed(k, u, latent, MOVES, gain)
+        u, latent, _ = alternating.relaxed(k, u, latent, MOVES, gain)
     mass = _mass(alternating, *_information(alternating, at[0], parts[0][0]))
     return Begun(at, np.ones(len(at)), np.concatenate(parts), chains, np.asarray(u), mass, latent)

@@ -127,9 +127,8 @@ class Multistate:
             believed = believed * _smooth((end - distance) / (end - near))
         far = jnp.maximum(distance - (FAR if self.reach is None else self.reach[1] + BEYOND), 0.0)
         wall = 0.5 * (far / WALL) ** 2
-        if (
-            self.reach is not None
-        ):  # latents that follow gain in proportion to the distance, and are many
+        # Latents that follow gain in proportion to the distance, and are many.
+        if self.reach is not None:
             wall = wall * (1.0 + (far / WALL) ** 2)
         return believed * value + (1.0 - believed) * (self.continued(e) + wall)
 
