@@ -68,7 +68,7 @@ ONE_SITE = {"basis": "knots", "three_body": "none", "prior": "flat", "correlated
 METHOD_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "arcg": ONE_SITE,
     "classifier": ONE_SITE,
-    "nuts": {"prior": "normal", "prior_scale": 0.2, "positive": "lognormal"},
+    "nuts": {"prior": "normal", "prior_scale": 0.2, "positive": "lognormal", "core_strength": 1e4},
 }
 #: Options that reference data depend on.
 REFERENCE_OPTIONS = (
@@ -92,7 +92,6 @@ POSITIVE = {"epsilon": (1.0, 1.0), "sigma": (3.0, 0.25), "sigma2": (0.01, 2.0)}
 CONSERVATIVE = ("theta_c", "epsilon", "sigma")  # parameters of the potential
 UNITS = {"theta_c": "kcal/mol", "epsilon": "kcal/mol", "sigma": "angstrom", "sigma2": "angstrom^2"}
 DIRAC = 1e-6  # angstrom^2, of x about X where the two are one (REM)
-CORE_STRENGTH = 500.0  # kcal/mol/angstrom^3
 
 
 @dataclass(frozen=True)
@@ -120,6 +119,7 @@ class Options:
     core: float | None = option(
         None, "sites closer than this are pushed apart, angstrom; none: the data's closest pair"
     )
+    core_strength: float = option(500.0, "times the cube of how much closer, kcal/mol/angstrom^3")
     prior: Literal["ard", "normal", "flat"] = option(
         "ard", "prior of theta_c, the coefficients of the correction (Eq. 41)"
     )
@@ -252,7 +252,7 @@ def _water(options: Options) -> Water:
     return Water(
         basis,
         None if options.basis == "knots" else InversePowers(cutoff=options.cutoff),
-        FixedPair(Wall(core), CORE_STRENGTH),
+        FixedPair(Wall(core), options.core_strength),
         three_body,
         box,
         options.sites,
@@ -274,7 +274,7 @@ def system(options: Options = Options()) -> cg.System:
 
     :raises ValueError: if an option is out of range, or the box too small for the interactions.
     """
-    for name in ("epsilon", "sigma", "sigma2", "a0", "b0", "prior_scale", "core", "cutoff"):
+    for name in "epsilon sigma sigma2 a0 b0 prior_scale core core_strength cutoff".split():
         value = getattr(options, name)
         if value is not None and not value > 0:
             raise ValueError(f"{name} must be positive, got {value:g}.")

@@ -22,7 +22,7 @@ from numpyro.infer.hmc import hmc
 
 from bayescg.infer.estimates import likelihood_coordinates
 from bayescg.infer.program import Program
-from bayescg.infer.straightened import Straightened, straightened
+from bayescg.infer.sheared import Sheared
 from bayescg.infer.widths import FIRST, interwoven
 from bayescg.samplers.base import Sampler
 
@@ -79,7 +79,7 @@ class Alternating:
     """What moves chains of parameters and latents of one data set; compiled once.
 
     :param sampler: kernel of q_i.
-    :param about: where coordinates are straight (:mod:`bayescg.infer.straightened`), ``(u,)``; None: as they are.
+    :param sheared: coordinates of NUTS (:mod:`bayescg.infer.sheared`) where it does not adapt its mass; None: u.
     """
 
     program: Program
@@ -87,7 +87,7 @@ class Alternating:
     x: Array
     conditions: dict[str, Array]
     options: Options
-    about: np.ndarray | None = None
+    sheared: Sheared | None = None
 
     @property
     def observed(self) -> bool:
@@ -106,16 +106,14 @@ class Alternating:
             return np.zeros(0, int)
         return likelihood_coordinates(self.program, self.x, self.conditions)
 
-    @cached_property
-    def coordinates(self) -> Straightened:
-        """Those that NUTS moves in."""
-        if self.about is None:
-            return Straightened(np.zeros(0, int), np.zeros(0), np.zeros((0, 0)), np.zeros(0))
-        return straightened(self.program, self.about, self.x, self.conditions)
-
     def moving(self, u: Array) -> Array:
-        """Coordinates that NUTS moves, of ``u (..., u)``."""
-        return self.coordinates.straight(u)[..., self.rest]
+        """Coordinates that NUTS moves, of ``u (u,)``."""
+        return (u if self.sheared is None else self.sheared.straight(u))[self.rest]
+
+    def moved_to(self, u: Array, moving: Array) -> Array:
+        """``u (u,)`` with those where they have moved."""
+        w = u.at[self.rest].set(moving)
+        return w if self.sheared is None else self.sheared.back(w)
 
     @cached_property
     def rest(self) -> np.ndarray:
@@ -161,7 +159,7 @@ class Alternating:
         """
 
         def energy(moved: Array) -> Array:
-            there, volume = self.coordinates.bent(u.at[self.rest].set(moved))
+            there = self.moved_to(u, moved)
             boltzmann = self.program.boltzmann(there, self.x, self.conditions)
             beta = jnp.asarray(boltzmann.beta)
             log_joint = beta * boltzmann.potential.natural() @ total - len(self.x) * partition(
@@ -171,7 +169,7 @@ class Alternating:
                 log_joint = log_joint + jnp.sum(
                     self.program.log_likelihood(there, latent, self.x, self.conditions)
                 )
-            value = -(log_joint + self.log_prior(there) + volume)
+            value = -(log_joint + self.log_prior(there))
             return jnp.where(jnp.isnan(value), jnp.inf, value)
 
         return energy
@@ -203,10 +201,19 @@ class Alternating:
         keys = jax.random.split(key, chains)
         if self.observed:
             _ = self.seen  # found now: what is compiled takes it for a constant
-        _ = self._told, self.coordinates  # and what they are made of, likewise
+        _ = self._told, self.rest  # likewise
         return State(
             u, self._begin(keys, u, latent.state, partition, inverse_mass, step_size), latent
         )
+
+    @property
+    def adapting(self) -> bool:
+        """Whether NUTS adapts its mass to draws.
+
+        Not where latents in space are sampled: draws are spread as parameters are whatever X, which is wider than what
+        NUTS moves in, given X; and a hundred parameters take thousands of them.
+        """
+        return self.sheared is None
 
     @cached_property
     def _begin(self) -> Callable[..., Any]:
@@ -223,6 +230,7 @@ class Alternating:
                 step_size=step_size,
                 dense_mass=o.dense,
                 target_accept_prob=o.target_accept,
+                adapt_mass_matrix=self.adapting,
                 max_tree_depth=(min(o.max_tree_depth, SHORT), o.max_tree_depth),
                 trajectory_length=None,
                 inverse_mass_matrix=inverse_mass,
@@ -235,7 +243,7 @@ class Alternating:
 
     def inverse_mass(self, draws: np.ndarray) -> Array:
         """Inverse mass matrix, or its diagonal, from draws ``(draw, u)``, shrunk as Stan does."""
-        draws, count = np.asarray(self.moving(jnp.asarray(draws))), len(draws)
+        draws, count = np.asarray(jax.vmap(self.moving)(jnp.asarray(draws))), len(draws)
         shrunk = count / (count + 5.0)
         floor = 1e-3 * 5.0 / (count + 5.0)
         if self.options.dense:
@@ -334,7 +342,7 @@ class Alternating:
             value, slope = jax.value_and_grad(self._potential(*args))(z)
             fresh = hmc_state._replace(z=z, potential_energy=value, z_grad=slope)
             new = self._kernels[1](fresh, model_args=args)
-            return new, self.coordinates.bent(u.at[self.rest].set(new.z))[0]
+            return new, self.moved_to(u, new.z)
 
         each = None if self.observed else 0
         new, u = jax.vmap(parameters, in_axes=(0, 0, each, each))(state.hmc, u, total, held)

@@ -12,12 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayescg.infer.alternating import Alternating, Draws, Options
+from bayescg.infer.centred import centred
 from bayescg.infer.marginal import check_factorises
 from bayescg.infer.nuts import NUTSResult, check_proper
 from bayescg.infer.options import NUTSOptions
 from bayescg.infer.program import Program, warn_of_single_precision
 from bayescg.infer.progress import Progress, Silent
-from bayescg.infer.references import judged, learned
+from bayescg.infer.references import learned
 from bayescg.infer.score_start import by_score_matching
 from bayescg.infer.simulations import ADAPTING, Rules, Simulation
 from bayescg.system import Batch, System
@@ -122,11 +123,10 @@ def _one(
     draws: np.ndarray | None,
 ) -> tuple[Draws, dict[str, float]]:
     """One member: references first, then the run that is kept."""
-    k_start, k_learn, k_begin, k_warm, k_run = jax.random.split(key, 5)
+    k_start, k_learn, k_begin, k_warm, k_run, k_judge = jax.random.split(key, 6)
     kernel = system.latent_sampler or system.sampler
     rule = Options(o.warmup, o.target_accept, o.max_tree_depth, o.mass == "dense", o.moves)
-    about = None if draws is None else draws.mean(0)
-    chains = Alternating(member.program, kernel, member.x, member.conditions, rule, about)
+    chains = Alternating(member.program, kernel, member.x, member.conditions, rule)
     # Of sites in space: HMC, whose ensemble is exact whatever its step.
     sampler = system.sampler if system.sampler.at is None else system.exact_sampler or kernel
     simulation = Simulation(member.program, sampler, member.x, member.conditions, rules)
@@ -137,7 +137,13 @@ def _one(
     u = np.tile(start, (o.chains, 1))
     if sampler.at is None:
         u = u + SPREAD * np.asarray(jax.random.normal(k_start, u.shape))
-    log_z = learned(chains, simulation, k_learn, u, draws=draws, tell=partial(tell, "log Z"))
+    told = partial(tell, "log Z")
+    log_z = (
+        learned(chains, simulation, k_learn, u, tell=told)
+        if draws is None
+        else centred(chains, simulation, k_learn, o.chains, draws, told)
+    )
+    chains = log_z.alternating
     state = chains.start(
         k_begin,
         log_z.state.u,
@@ -153,9 +159,9 @@ def _one(
         k_run, state, log_z.partition, o.samples, first=o.warmup, tell=partial(tell, "nuts")
     )
     flat = kept.u.reshape(-1, kept.u.shape[-1])
-    outside, found = judged(chains, simulation, log_z, flat)
+    outside, found = log_z.judge(k_judge, flat)
     return kept, {
-        "references": float(len(log_z.references)),
+        "references": float(log_z.references),
         "outside": outside,
         "error": found.error,
         "shift": found.shift,

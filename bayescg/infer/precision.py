@@ -1,13 +1,11 @@
 """What the Monte Carlo error of a log Z from simulations does to a posterior."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from jax import Array
 import numpy as np
-
-from bayescg.distributions.log_partition.multistate import Multistate, multistate
 
 __all__ = ["GROUPS", "Precision", "precision_of"]
 
@@ -21,22 +19,8 @@ class Precision(NamedTuple):
     shift: float  # of a posterior mean in posterior sd, the largest of any parameter
 
 
-def pooled_plainly(
-    references: np.ndarray, statistics: np.ndarray, values: np.ndarray | None
-) -> Multistate:
-    return multistate(references, statistics, values=values)
-
-
 def precision_of(
-    references: np.ndarray,
-    statistics: np.ndarray,
-    group: np.ndarray,
-    draws: np.ndarray,
-    natural: np.ndarray,
-    frames: int,
-    *,
-    values: np.ndarray | None = None,
-    pool: Callable[[np.ndarray, np.ndarray, np.ndarray | None], Multistate] = pooled_plainly,
+    left: Callable[[int], Any], draws: np.ndarray, natural: np.ndarray, frames: int
 ) -> Precision:
     r"""Leave out one group of samples at a time (the jackknife).
 
@@ -44,26 +28,11 @@ def precision_of(
     :math:`-N\operatorname{Cov}[u, \delta A(u)]`, to first order. Samples that are correlated have to be in one
     group: all of a chain, whatever the reference.
 
-    :param references: beta times natural parameters, ``(reference, term)``.
-    :param statistics: of samples of each, ``(reference, sample, term)``.
-    :param group: of each sample, below ``GROUPS``, ``(sample,)``.
+    :param left: log Z without a group, below ``GROUPS``.
     :param draws: of the posterior, ``(draw, u)``.
     :param natural: beta times natural parameters of each, ``(draw, term)``.
-    :param values: log Z of the references, from which the search for them starts.
-    :param pool: log Z from natural parameters and statistics of references, and those values.
     """
-    off = np.stack(
-        [
-            frames
-            * np.asarray(
-                _at(
-                    pool(references, statistics[:, group != g], values),
-                    natural,
-                )
-            )
-            for g in range(GROUPS)
-        ]
-    )
+    off = np.stack([frames * np.asarray(_at(left(g), natural)) for g in range(GROUPS)])
     change = off - off.mean(0)  # (group, draw)
     change -= change.mean(1, keepdims=True)  # what is the same everywhere does not matter
     centred = draws - draws.mean(0)
@@ -76,5 +45,5 @@ def precision_of(
 
 
 @jax.jit
-def _at(partition: Multistate, e: Array) -> Array:
+def _at(partition: Any, e: Array) -> Array:
     return jax.lax.map(partition.at, e)

@@ -1,6 +1,8 @@
 """log Z where the posterior is: simulations at parameters that its own draws ask for."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 from jax import Array
@@ -8,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayescg.distributions.log_partition.multistate import Multistate
-from bayescg.infer.alternating import FIRST_STEP, Alternating, State
-from bayescg.infer.precision import GROUPS, Precision, precision_of
-from bayescg.infer.simulations import ADAPTING, Simulation, Tell
-from bayescg.infer.surroundings import STRIDE, approached, cold, surrounded
+from bayescg.infer.alternating import FIRST_STEP, Alternating, Latents, State
+from bayescg.infer.precision import Precision, precision_of
+from bayescg.infer.simulations import ADAPTING, Simulation, Tell, groups
+from bayescg.infer.surroundings import STRIDE, approached, cold
 
 __all__ = ["Learned", "judged", "learned", "outside_of"]
 
@@ -22,16 +24,19 @@ FILLING = 24  # references for draws that are all too far from those that there 
 JUDGED = 400  # draws at which log Z is judged
 
 
+#: From a key and draws ``(draw, u)``: the fraction of them where log Z is not known, and what its error does.
+Judge = Callable[[Array | None, np.ndarray], tuple[float, Precision]]
+
+
 class Learned(NamedTuple):
     """log Z and what was done for it."""
 
-    partition: Multistate
-    natural: np.ndarray  # (reference, term), beta times natural parameters
-    statistics: np.ndarray  # (reference, sample, term)
+    alternating: Alternating  # that moves the chains
+    partition: Any  # a log-partition strategy
     state: State  # chains where the last round left them
-    references: np.ndarray  # (reference, u)
-    outside: np.ndarray  # (round,), fraction of draws without enough samples behind them
-    inverse_mass: Array  # of the last round's draws
+    inverse_mass: Array  # of NUTS
+    references: int  # simulated
+    judge: Judge
 
 
 def learned(
@@ -40,28 +45,24 @@ def learned(
     key: Array,
     u: np.ndarray,
     *,
-    draws: np.ndarray | None = None,
     tell: Tell = None,
 ) -> Learned:
     """Add references where chains of the posterior go, until nothing is left outside.
 
     :param u: where chains start, ``(chain, u)``; their mean is the first reference. Of sites in space it is where the
         search for the posterior's mode starts, about which chains start then.
-    :param draws: of an approximation of the posterior, ``(draw, u)``, where chains start in its place: of latent sites
-        in space that are sampled.
     """
     rules = simulation.rules
     frames = len(alternating.x)
     enough = rules.enough(frames)
     natural = jax.jit(jax.vmap(alternating.natural))
     latent_key, key = jax.random.split(key)
-    if draws is not None:
-        begun = surrounded(alternating, simulation, latent_key, len(u), draws, tell)
-    elif simulation.sampler.at is None:
+    if simulation.sampler.at is None:
         begun = cold(simulation, latent_key, u)
     else:
         begun = approached(alternating, simulation, latent_key, u, tell)
-    at, heat, phi, chains, u, mass, latent = begun
+    at, heat, phi, chains, u, mass = begun
+    latent: Latents | None = None
     outside: list[float] = []
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
     values: np.ndarray | None = None
@@ -82,10 +83,11 @@ def learned(
         few = outside_of(partition, places, enough)
         outside.append(float(np.mean(few)))
         numbers = {"references": float(len(at)), "outside": outside[-1]}
-        result = Learned(partition, e, phi, state, at, np.array(outside), mass)
+        judge = partial(judged, simulation, natural, partition, e, phi)
+        result = Learned(alternating, partition, state, mass, len(at), judge)
         wanted = 0.0
         if rules.measured and outside[-1] <= rules.outside:
-            numbers["shift"] = judged(alternating, simulation, result, late)[1].shift
+            numbers["shift"] = judge(None, late)[1].shift
             wanted = len(at) * max(0.0, (numbers["shift"] / rules.precision) ** 2 - 1.0)
         if tell is not None:
             tell((turn + 1) / rules.rounds, numbers)
@@ -108,29 +110,33 @@ def learned(
 
 
 def judged(
-    alternating: Alternating, simulation: Simulation, found: Learned, draws: np.ndarray
+    simulation: Simulation,
+    natural: Callable[[Array], Array],
+    partition: Multistate,
+    references: np.ndarray,
+    statistics: np.ndarray,
+    key: Array | None,
+    draws: np.ndarray,
 ) -> tuple[float, Precision]:
     """Fraction of draws ``(draw, u)`` with too few samples behind them, and what log Z's error does to them.
 
     Chains that begin in one frame of the data are in one group.
+
+    :param references: natural parameters times beta, ``(reference, term)``; ``natural`` gives those of draws.
+    :param statistics: ``(reference, sample, term)``.
+    :param key: not needed.
     """
-    rules, frames = simulation.rules, len(alternating.x)
+    rules, frames = simulation.rules, len(simulation.x)
     some = draws[:: max(1, len(draws) // JUDGED)]
-    natural = jax.jit(jax.vmap(alternating.natural))(jnp.asarray(some))
-    chain = np.arange(found.statistics.shape[1]) % rules.chains
-    if simulation.sampler.at is not None and frames >= GROUPS:
-        chain = chain % frames
-    outside = np.mean(outside_of(found.partition, natural, rules.enough(frames)))
-    return float(outside), precision_of(
-        found.natural,
-        found.statistics,
-        chain % GROUPS,
-        some,
-        np.asarray(natural),
-        frames,
-        values=np.asarray(found.partition.values)[: len(found.natural)],
-        pool=rules.pooled,
-    )
+    at = natural(jnp.asarray(some))
+    group = groups(simulation, statistics.shape[1])
+    values = np.asarray(partition.values)[: len(references)]
+
+    def left(g: int) -> Multistate:
+        return rules.pooled(references, statistics[:, group != g], values)
+
+    outside = np.mean(outside_of(partition, at, rules.enough(frames)))
+    return float(outside), precision_of(left, some, np.asarray(at), frames)
 
 
 def outside_of(partition: Multistate, e: Array, enough: float) -> np.ndarray:

@@ -11,12 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayescg.distributions.log_partition.multistate import TRUSTED, Multistate, multistate
+from bayescg.infer.precision import GROUPS
 from bayescg.infer.program import Program
 from bayescg.samplers.base import Sampler, cooled
 
 __all__ = ["ADAPTING", "Rules", "Simulation", "Tell"]
 
-REACH = (2.5, 3.2)  # standard deviations from a reference, within which log Z is reweighted
+REACH = (3.0, 3.7)  # standard deviations from a reference, within which log Z is reweighted
+#: Effective samples between which reweighting goes over to what lies outside. Their number jumps by a factor of two on
+#: the way of one trajectory, and the two differ by ten in N log Z: where chains live, distance alone may decide.
+SPARSE = (30.0, 100.0)
 ENOUGH = 200.0  # effective samples behind every draw, where the error of log Z is measured
 ADAPTING = 0.05  # gain of steps that go with the latents, while chains look for their place
 
@@ -33,6 +37,8 @@ class Rules:
         standard deviations.
     :param measured: go on until the bias, measured by leaving out groups of chains, is below the precision, with some
         samples behind every draw; else it is taken from the number of samples, as if they were independent.
+    :param blocks: simulations as long as a reference's at the one about which sampled latents' log Z is known, and
+        ``rare`` ones beside it.
     :param each: references that a round adds at most.
     :param turns: of the chains in a round.
     :param room: samples, and references, that what is compiled first has room for.
@@ -48,6 +54,8 @@ class Rules:
     precision: float = 0.05
     measured: bool = False
     each: int = 8
+    blocks: int = 20
+    rare: int = 8
     turns: int = 200
     rounds: int = 30
     room: tuple[int, int] = (4096, 64)
@@ -72,7 +80,7 @@ class Rules:
             precision=precision,
             measured=True,
             room=(16384, 16),
-            trusted=(ENOUGH, 3.0 * ENOUGH),
+            trusted=SPARSE,
             reach=REACH,
             each=16,
         )
@@ -168,3 +176,15 @@ class Simulation:
             lead = self.rules.follow
             out.append(np.asarray(phi))
         return state, np.stack(out)
+
+
+def groups(simulation: Simulation, samples: int) -> np.ndarray:
+    """Which of the groups of the jackknife samples of a reference are in, ``(sample,)``.
+
+    Samples of a chain are in one, and chains of sites in space that begin in one frame of the data.
+    """
+    frames = len(simulation.x)
+    chain = np.arange(samples) % simulation.rules.chains
+    if simulation.sampler.at is not None and frames >= GROUPS:
+        chain = chain % frames
+    return chain % GROUPS

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bayescg.distributions.log_partition.multistate import Multistate, multistate
+from bayescg.distributions.log_partition.multistate import BEYOND, Multistate, multistate
 from bayescg.potentials import SpinPotential
 from tests import brute_force
 from tests.statistical import check_mean
@@ -136,7 +136,7 @@ def test_within_reach_samples_speak_and_beyond_the_references_do() -> None:
     )
     far = jnp.asarray(8.0 * direction)
     d = float(m.distance(far))
-    beyond = (d - 1.5 - 1.3) / 0.5
+    beyond = (d - 1.5 - BEYOND) / 0.5
     assert beyond > 1.0
     wall = 0.5 * beyond**2 * (1.0 + beyond**2)
     assert float(m.at(far)) == pytest.approx(float(m.continued(far)) + wall, rel=1e-6)

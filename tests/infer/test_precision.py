@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from bayescg.distributions.log_partition.multistate import Multistate, multistate
 from bayescg.infer.precision import GROUPS, precision_of
 from tests.statistical import check_z
 
@@ -22,7 +23,11 @@ def found(seed: int, shared: float = 0.0) -> tuple[float, float]:
     draws = rng.normal(size=(400, TERMS)) / np.sqrt(FRAMES)  # of the posterior of FRAMES of them
     none = np.zeros((1, TERMS))
     statistics = phi.reshape(1, -1, TERMS)
-    return tuple(precision_of(none, statistics, group, draws, draws, FRAMES))  # type: ignore[return-value]
+
+    def left(g: int) -> Multistate:
+        return multistate(none, statistics[:, group != g])
+
+    return tuple(precision_of(left, draws, draws, FRAMES))  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize("shared", [0.0, 0.3])

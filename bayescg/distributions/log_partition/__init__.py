@@ -10,6 +10,7 @@ from bayescg.distributions.log_partition.exact import (
 )
 from bayescg.distributions.log_partition.multistate import Multistate, multistate
 from bayescg.distributions.log_partition.sampled import Tracked
+from bayescg.distributions.log_partition.tilted import Tilted, tilted
 
 __all__ = [
     "ENUMERABLE",
@@ -18,8 +19,10 @@ __all__ = [
     "ExactLogPartition",
     "LogPartition",
     "Multistate",
+    "Tilted",
     "Tracked",
     "TransferMatrix",
     "exact_for",
     "multistate",
+    "tilted",
 ]

@@ -23,9 +23,11 @@ __all__ = ["TRUSTED", "Multistate", "multistate", "solve_references"]
 
 ROUNDS = 100  # of Newton's method, at most
 SETTLED = 1e-9  # of a log Z
+CLOSE = 1e-4  # of a log Z, below which a step of Newton's is not shortened
+SHORTEST = 2.0**-7  # part of a step of his
 BEND = 2.0  # standard deviations from a reference within which A is taken to be a quadratic
 FAR = 2.5  # beyond which a wall begins
-BEYOND = 1.3  # of a quadratic, after the distance at which it took over
+BEYOND = 0.4  # of a quadratic, after the distance at which it took over
 WALL = 0.5  # its width
 NOTHING = -1e30  # a logarithm of zero that times zero is zero
 TRUSTED = (5.0, 30.0)  # effective samples below which nothing is believed, and above which all is
@@ -58,7 +60,7 @@ class Multistate:
     :param natural: :math:`e_k`, ``(reference, term)``.
     :param values: :math:`A_k - A_1`, ``(reference,)``.
     :param means: :math:`\langle\phi\rangle_k`, ``(reference, term)``.
-    :param covariances: ``(reference, term, term)``.
+    :param covariances: ``(reference, term, term)``; None where there is a reach.
     :param metric: their mean, ``(term, term)``: where the model freezes its own covariance knows no distance.
     :param trusted: effective samples between which the value goes over; static.
     :param light: statistics less the first reference's means in single precision, or None.
@@ -66,7 +68,7 @@ class Multistate:
     :param reach: distances from the nearest reference between which it goes over, too; static. In many dimensions there
         are directions, and a sampler finds them, along which a sample is spread otherwise than what it was drawn from:
         its effective size does not tell. For the same reason the continuation is then the quadratic itself, with the
-        mean covariance of all references, and the wall begins 1.3 after the second distance: of 20 frames of liquid,
+        mean covariance of all references, and the wall begins 0.4 after the second distance: of 20 frames of liquid,
         whose statistics are nearly normal, one that falls short by 0.3 would be worth 6 in the posterior. None: the
         effective size alone.
     """
@@ -77,7 +79,7 @@ class Multistate:
     natural: Array
     values: Array
     means: Array
-    covariances: Array
+    covariances: Array | None
     metric: Array
     trusted: tuple[float, float] = field(default=TRUSTED, metadata={"static": True})
     light: Array | None = None
@@ -109,7 +111,7 @@ class Multistate:
         """log Z by the references' tangents and curvatures alone, at natural parameters times beta ``e (term,)``."""
         step = e - self.natural
         tangent = self.values + jnp.sum(step * self.means, 1)
-        if self.reach is None:
+        if self.covariances is not None:
             bend = jnp.einsum("ki,kij,kj->k", step, self.covariances, step)
             rise = BEND**2 * (jnp.sqrt(1.0 + bend / BEND**2) - 1.0)
         else:
@@ -120,11 +122,11 @@ class Multistate:
         """log Z at natural parameters times beta ``e (term,)``, a scalar."""
         value, log_size = self._weighed(e)
         low, high = np.log(self.trusted)
-        believed = _smooth((log_size - low) / (high - low))
+        believed = smooth((log_size - low) / (high - low))
         distance = self.distance(e)
         if self.reach is not None:
             near, end = self.reach
-            believed = believed * _smooth((end - distance) / (end - near))
+            believed = believed * smooth((end - distance) / (end - near))
         far = jnp.maximum(distance - (FAR if self.reach is None else self.reach[1] + BEYOND), 0.0)
         wall = 0.5 * (far / WALL) ** 2
         # Latents that follow gain in proportion to the distance, and are many.
@@ -140,13 +142,13 @@ class Multistate:
         return self.at(jnp.asarray(beta) * potential.natural())
 
 
-def _rounded(size: int) -> int:
+def rounded(size: int) -> int:
     """The next number that is a power of two, or one and a quarter, a half or three quarters of one."""
     part = max(1, 1 << (size - 1).bit_length() >> 3)
     return -(-size // part) * part
 
 
-def _smooth(t: Array) -> Array:
+def smooth(t: Array) -> Array:
     """From 0 to 1, flat at both ends."""
     t = jnp.clip(t, 0.0, 1.0)
     return t * t * (3.0 - 2.0 * t)
@@ -180,15 +182,18 @@ def multistate(
         )
     if not (np.isfinite(natural).all() and np.isfinite(phi).all()):
         raise ValueError("natural parameters and statistics must be finite.")
-    # Statistics of lattices are few integers: samples that agree are one, counted.
-    pooled, counts = np.unique(phi.reshape(-1, phi.shape[2]), axis=0, return_counts=True)
+    pooled = phi.reshape(-1, phi.shape[2])
+    counts = np.ones(len(pooled), int)
+    if reach is None:
+        # Statistics of lattices are few integers: samples that agree are one, counted.
+        pooled, counts = np.unique(pooled, axis=0, return_counts=True)
     # A trapezoid along the line to each.
     mean = phi.mean(1)
     first = 0.5 * np.sum((natural - natural[0]) * (mean + mean[0]), 1)
     if values is not None:
         first[: len(values)] = np.asarray(values) - values[0]
     samples, references = (
-        max(_rounded(n), least) for n, least in zip((len(pooled), len(natural)), room, strict=True)
+        max(rounded(n), least) for n, least in zip((len(pooled), len(natural)), room, strict=True)
     )
 
     def filled(a: np.ndarray, size: int, value: float = 0.0) -> Array:
@@ -199,12 +204,13 @@ def multistate(
     stats, e = filled(pooled, samples), filled(natural, references)
     log_counts = filled(np.log(counts), samples, NOTHING)
     shares = filled(log_share, references, NOTHING)
-    found, log_mixture, means, covariances = solve_references(
-        stats, log_counts, e, shares, filled(first, references)
-    )
+    found, log_mixture = solve_references(stats, log_counts, e, shares, filled(first, references))
     there = jnp.arange(references) < len(natural)
+    means, metric = _moments(stats, log_mixture, log_counts, e, there / len(natural))
     found = jnp.where(there, found, NOTHING)
-    metric = jnp.sum(jnp.where(there[:, None, None], covariances, 0.0), 0) / len(natural)
+    covariances = None
+    if reach is None:
+        covariances = _covariances(stats, log_mixture, log_counts, e, means)
     pool = Multistate(stats, log_mixture, log_counts, e, found, means, covariances, metric, trusted)
     if reach is None:
         return pool
@@ -221,8 +227,8 @@ def multistate(
 @jax.jit
 def solve_references(
     statistics: Array, log_counts: Array, natural: Array, shares: Array, start: Array
-) -> tuple[Array, Array, Array, Array]:
-    r"""log Z of the references from samples of all, the mixture's density, and moments of each reference.
+) -> tuple[Array, Array]:
+    r"""log Z of the references from samples of all, and the logarithm of the mixture's density at each.
 
     :math:`F(A) = \sum_n c_n\log\sum_k n_k e^{e_k\cdot\phi_n - A_k} + \sum_k n_k A_k` has the equations
     of reweighting for its gradient, and is convex. Newton's steps, halved until F falls; where even that fails
@@ -250,11 +256,21 @@ def solve_references(
         step = jnp.linalg.solve(inner, (occupied - sizes)[1:])
         step = jnp.concatenate([jnp.zeros(1), step])
         now = value(a)
-        parts = 0.5 ** jnp.arange(8)
-        tried = jax.lax.map(lambda t: value(a + t * step), parts)
-        falls = tried < now - 1e-12 * jnp.abs(now)
-        part = parts[jnp.argmax(falls)]
-        new = jnp.where(falls.any() & jnp.isfinite(step).all(), a + part * step, fixed_point(a))
+        enough = now - 1e-12 * jnp.abs(now)
+
+        def rises(carry: tuple[Array, Array]) -> Array:
+            return (carry[1] >= enough) & (carry[0] > SHORTEST)
+
+        def halved(carry: tuple[Array, Array]) -> tuple[Array, Array]:
+            part = 0.5 * carry[0]
+            return part, value(a + part * step)
+
+        # Next to the end F falls by less than it is known to, and Newton's steps are right.
+        close = jnp.max(jnp.abs(step)) < CLOSE
+        first = jnp.where(close, -jnp.inf, value(a + step))
+        part, then = jax.lax.while_loop(rises, halved, (jnp.array(1.0), first))
+        good = (then < enough) & jnp.isfinite(step).all()
+        new = jax.lax.cond(good, lambda: a + part * step, lambda: fixed_point(a))
         return new, jnp.max(jnp.where(sizes > 0, jnp.abs(new - a), 0.0)), i + 1
 
     def unsettled(carry: tuple[Array, Array, Array]) -> Array:
@@ -262,12 +278,32 @@ def solve_references(
 
     begin = (start - start[0], jnp.array(jnp.inf), jnp.array(0))
     found = jax.lax.while_loop(unsettled, renew, begin)[0]
-    log_mixture = logsumexp(energy - found + shares, axis=1)
+    return found, logsumexp(energy - found + shares, axis=1)
 
-    def moments(e: Array) -> tuple[Array, Array]:
-        w = jax.nn.softmax(e - log_mixture + log_counts)
-        mean = w @ statistics
+
+@jax.jit
+def _moments(
+    statistics: Array, log_mixture: Array, log_counts: Array, natural: Array, weights: Array
+) -> tuple[Array, Array]:
+    """Means of each reference, ``(reference, term)``, and the weighted mean of their covariances, ``(term, term)``."""
+    log_w = natural @ statistics.T - log_mixture + log_counts
+    w = jax.nn.softmax(log_w, axis=1)  # (reference, sample)
+    means = w @ statistics
+    middle = weights @ means
+    off, apart = statistics - middle, means - middle
+    return means, (off * (weights @ w)[:, None]).T @ off - (weights[:, None] * apart).T @ apart
+
+
+@jax.jit
+def _covariances(
+    statistics: Array, log_mixture: Array, log_counts: Array, natural: Array, means: Array
+) -> Array:
+    """Of each reference, ``(reference, term, term)``."""
+
+    def covariance(args: tuple[Array, Array]) -> Array:
+        e, mean = args
+        w = jax.nn.softmax(statistics @ e - log_mixture + log_counts)
         off = statistics - mean
-        return mean, (w[:, None] * off).T @ off
+        return (w[:, None] * off).T @ off
 
-    return (found, log_mixture, *jax.lax.map(moments, energy.T))
+    return jax.lax.map(covariance, (natural, means))

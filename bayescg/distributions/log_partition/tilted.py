@@ -1,0 +1,197 @@
+r"""log Z about one reference, where statistics are normal in all directions but a few.
+
+With samples of one reference and :math:`y = (e - e_0)\cdot(\phi - \langle\phi\rangle)`, the parameters that N frames
+leave open lie at :math:`d^2 = \operatorname{Var} y \approx p / N`, and reweighting keeps :math:`e^{-d^2}` of the
+samples. Of a liquid nearly all of that is spent on finding out that y is normal. So statistics are split: where they
+are not normal (pairs that are rarely so close), weights tilt the samples, and of what is left cumulants are taken under
+them,
+
+.. math:: A(e) - A(e_0) - (e - e_0)\cdot\langle\phi\rangle = \log\langle e^{y_1}\rangle
+          + \kappa_1(y_2) + \tfrac12\kappa_2(y_2) + \tfrac16\kappa_3(y_2), \qquad y = y_1 + y_2,
+
+which is right to the third order in :math:`y_2`, whatever :math:`y_1` is. Samples may be drawn elsewhere, with weights
+that bring them to the reference: where what is rare there is not.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+from jax import Array
+import jax.numpy as jnp
+from jax.tree_util import register_dataclass
+import numpy as np
+
+from bayescg.distributions.log_partition.multistate import NOTHING, rounded, smooth
+
+__all__ = ["Directions", "Tilted", "directions", "tilted"]
+
+VARIES = 1e-8  # of the largest variance (in units of how far parameters go), below which a direction is none
+NORMAL = 0.15  # skewness and excess kurtosis of what counts as normal
+#: Standard deviations of the statistics, and effective samples, between which cumulants go over to the quadratic.
+REACH, SPARSE = (3.5, 4.5), (30.0, 100.0)
+WALL = 0.5  # width of the wall that begins there
+
+
+@dataclass(frozen=True)
+class Directions:
+    """Independent directions of the statistics.
+
+    :param mean: ``(term,)``.
+    :param along: of a statistic less the mean, ``(term, direction)``; each then has variance one.
+    :param loading: ``(term, direction)``: covariances of the statistics with each.
+    :param normal: of which are normal, ``(direction,)``.
+    """
+
+    mean: np.ndarray
+    along: np.ndarray
+    loading: np.ndarray
+    normal: np.ndarray
+
+
+def directions(statistics: np.ndarray, scale: np.ndarray) -> Directions:
+    r"""Directions in which statistics ``(sample, term)`` are as normal, and as much not normal, as can be.
+
+    Whitened z is turned to the eigenvectors of :math:`\langle|z|^2 z z^\top\rangle`, which of independent
+    components are those (J.-F. Cardoso, ICASSP 1989, 2109).
+
+    :param statistics: of the reference, and of others at which what is rare there is less so.
+    :param scale: how far each natural parameter goes, ``(term,)``: what no parameters that matter can see is left out.
+    """
+    mean = statistics.mean(0)
+    off = (statistics - mean) * scale
+    values, vectors = np.linalg.eigh(off.T @ off / len(off))
+    seen = values > VARIES * values[-1]
+    root = vectors[:, seen] / np.sqrt(values[seen])
+    z = off @ root
+    turn = np.linalg.eigh((z * np.sum(z**2, 1)[:, None]).T @ z)[1]
+    z = z @ turn
+    skew, excess = np.mean(z**3, 0), np.mean(z**4, 0) - 3.0
+    along = scale[:, None] * (root @ turn)
+    loading = (statistics - mean).T @ z / len(z)
+    return Directions(mean, along, loading, (np.abs(skew) < NORMAL) & (np.abs(excess) < NORMAL))
+
+
+@register_dataclass
+@dataclass(frozen=True)
+class Tilted:
+    r"""log Z relative to the reference.
+
+    A is convex, so that the tangent at any other reference lies below it. Where a simulation there has shown that A is
+    more than what is known from here, the larger of the two is taken (smoothly).
+
+    :param z: directions of the samples, in single precision, ``(sample, direction)``; rows without weight are room.
+    :param log_weight: of each at the reference, ``(sample,)``; weights sum to one.
+    :param loading: and ``normal``, as of :class:`Directions`.
+    :param mean: ``(term,)``.
+    :param natural: :math:`e_0`, ``(term,)``.
+    :param others: natural parameters of references with tangents, ``(reference, term)``.
+    :param values: A there, ``(reference,)``.
+    :param means: ``(reference, term)``.
+    :param frames: of the data; differences of A of one over it are smoothed.
+    :param reach: distances between which cumulants go over to the quadratic, and a wall begins.
+    """
+
+    z: Array
+    log_weight: Array
+    loading: Array
+    normal: Array
+    mean: Array
+    natural: Array
+    others: Array
+    values: Array
+    means: Array
+    frames: int = field(metadata={"static": True})
+    reach: tuple[float, float] = field(default=REACH, metadata={"static": True})
+
+    def _split(self, e: Array) -> tuple[Array, Array, Array]:
+        """y_1 and y_2 of each sample, and the distance of ``e (term,)``."""
+        at = self.loading.T @ (e - self.natural)  # (direction,)
+        each = jnp.stack([jnp.where(self.normal, 0.0, at), jnp.where(self.normal, at, 0.0)], 1)
+        y = self.z @ each.astype(self.z.dtype)
+        return y[:, 0], y[:, 1], jnp.sqrt(jnp.sum(at**2) + 1e-12)
+
+    def distance(self, e: Array) -> Array:
+        """Distance of ``e (term,)`` from the reference, in standard deviations of its statistics."""
+        return self._split(e)[2]
+
+    def _weights(self, y_1: Array) -> tuple[Array, Array]:
+        """Weights ``(sample,)``, of which the largest is one, and its logarithm."""
+        log_w = y_1.astype(self.log_weight.dtype) + self.log_weight
+        most = jax.lax.stop_gradient(jnp.max(log_w))
+        return jnp.exp(log_w - most), most
+
+    def effective(self, e: Array) -> Array:
+        """Effective number of samples under the weights at ``e (term,)``."""
+        w, _ = self._weights(self._split(e)[0])
+        return jnp.sum(w) ** 2 / jnp.sum(w * w)
+
+    def alone(self, e: Array) -> Array:
+        """log Z at ``e (term,)`` by samples alone."""
+        y_1, y_2, distance = self._split(e)
+        w, most = self._weights(y_1)
+        total = jnp.sum(w)
+        log_size = 2.0 * jnp.log(total) - jnp.log(jnp.sum(w * w))
+        y_2 = y_2.astype(e.dtype)
+        one = jnp.sum(w * y_2) / total
+        off = y_2 - one
+        square = off * off
+        two, three = jnp.sum(w * square) / total, jnp.sum(w * square * off) / total
+        known = jnp.log(total) + most + one + two / 2.0 + three / 6.0
+        (near, end), (low, high) = self.reach, np.log(SPARSE)
+        believed = smooth((end - distance) / (end - near))
+        believed = believed * smooth((log_size - low) / (high - low))
+        far = (jnp.maximum(distance - end, 0.0) / WALL) ** 2
+        rise = believed * known + (1.0 - believed) * 0.5 * distance**2
+        return (e - self.natural) @ self.mean + rise + 0.5 * far * (1.0 + far)
+
+    def at(self, e: Array) -> Array:
+        """log Z at natural parameters times beta ``e (term,)``, a scalar."""
+        tangents = self.values + jnp.sum((e - self.others) * self.means, 1)
+        known = self.alone(e)
+        above = jnp.append(self.frames * (tangents - known), 0.0)
+        return known + jax.nn.logsumexp(above) / self.frames
+
+    def __call__(self, potential: Any, beta: Array) -> Array:
+        return self.at(jnp.asarray(beta) * potential.natural())
+
+
+def tilted(
+    found: Directions,
+    natural: np.ndarray,
+    statistics: np.ndarray,
+    log_weight: np.ndarray,
+    frames: int,
+    tangents: tuple[np.ndarray, np.ndarray, np.ndarray],
+    *,
+    room: tuple[int, int] = (1, 1),
+    reach: tuple[float, float] = REACH,
+) -> Tilted:
+    """log Z relative to ``natural (term,)``, beta times natural parameters.
+
+    :param statistics: of samples ``(sample, term)``.
+    :param log_weight: that bring them there, up to a constant, ``(sample,)``.
+    :param tangents: natural parameters, values and means of other references whose tangents bound it.
+    :param room: for at least so many samples and tangents.
+    """
+    weight = np.exp(log_weight - log_weight.max())
+    weight /= weight.sum()
+    mean = weight @ statistics
+    z = (statistics - mean) @ found.along
+    more = max(rounded(len(z)), room[0]) - len(z)
+    log_weight = np.pad(np.log(np.maximum(weight, 1e-300)), (0, more), constant_values=NOTHING)
+    e, values, means = tangents
+    none = max(len(values), room[1]) - len(values)
+    return Tilted(
+        jnp.asarray(np.pad(z, [(0, more), (0, 0)]), jnp.float32),
+        jnp.asarray(log_weight),
+        jnp.asarray(found.loading),
+        jnp.asarray(found.normal),
+        jnp.asarray(mean),
+        jnp.asarray(natural),
+        jnp.asarray(np.pad(e, [(0, none), (0, 0)])),
+        jnp.asarray(np.pad(values, (0, none), constant_values=NOTHING)),
+        jnp.asarray(np.pad(means, [(0, none), (0, 0)])),
+        frames,
+        reach,
+    )
