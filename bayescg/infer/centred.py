@@ -16,7 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayescg.distributions.log_partition.multistate import solve_references
-from bayescg.distributions.log_partition.tilted import Directions, Tilted, directions, tilted
+from bayescg.distributions.log_partition.tilted import (
+    SPARSE,
+    Directions,
+    Tilted,
+    directions,
+    tilted,
+)
 from bayescg.infer.alternating import FIRST_STEP, Alternating
 from bayescg.infer.masses import information, mass_of
 from bayescg.infer.moves import straight
@@ -153,14 +159,16 @@ def centred(
         none = np.zeros((0, phi.shape[2]))
         e = np.asarray(natural(jnp.asarray(at)))
         reference = _Reference(u, e, phi, rules.blocks, scale, (none, np.zeros(0), none))
-        return told_of_rare(k_rare, reference, draws, chains)
+        return told_of_rare(k_rare, reference, draws, chains), chains
 
-    def told_of_rare(key: Array, reference: _Reference, draws: np.ndarray, chains: Any) -> Any:
+    def told_of_rare(
+        key: Array, reference: _Reference, draws: np.ndarray, chains: Any
+    ) -> _Reference:
         at = _rare(alternating, reference, draws)
         if not len(at):
-            return reference, chains
-        chains, phi = simulation.run(key, at, chains)
-        return reference.more(np.asarray(natural(jnp.asarray(at))), phi, False), chains
+            return reference
+        phi = _simulated(simulation, key, at, chains)
+        return reference.more(np.asarray(natural(jnp.asarray(at))), phi, False)
 
     if tell is not None:
         tell(0.0, {"references": float(rules.blocks)})
@@ -186,47 +194,58 @@ def centred(
         step = float(np.exp(np.mean(np.log(found.step_size[:, half:]))))
         late = found.u[:, half:].reshape(-1, found.u.shape[-1])
         e = natural(jnp.asarray(late))
-        outside = _outside(log_z, e, rules.trusted[1])
+        outside = _outside(log_z, e)
         precision = _precision(simulation, reference, late, np.asarray(e))
         asked = found.u[:, -1]
-        chains, phi = simulation.run(k_check, asked, chains)
+        phi = _simulated(simulation, k_check, asked, chains)
         checks += len(asked)
         at = np.asarray(natural(jnp.asarray(asked)))
         off = _errors(reference, log_z, at, phi, frames)
-        simulated = len(reference.natural) + checks
+        total = len(reference.natural) + checks
         if tell is not None:
-            numbers = {"references": float(simulated), "outside": outside, "shift": precision.shift}
+            numbers = {"references": float(total), "outside": outside, "shift": precision.shift}
             tell((turn + 1) / rules.rounds, numbers | {"error": float(np.abs(off).max())})
         wrong = off > WRONG
         judge = partial(_judged, simulation, natural, reference, log_z, chains)
-        result = Learned(alternating, log_z, state, mass, simulated, judge)
+        result = Learned(alternating, log_z, state, mass, total, judge)
         wanted = reference.here * ((precision.shift / rules.precision) ** 2 - 1.0)
         settled = outside <= rules.outside and wanted <= 0.0 and not wrong.any() and turn > 0
         if settled or turn == rules.rounds - 1:
             break
+        if wrong.any():
+            value = reference.bridged(at, phi)[wrong]
+            reference = reference.bounded(at[wrong], value, phi.mean(1)[wrong])
         if np.abs(off).max() > LOST:
             u, latent = begun
-            worst = asked[np.argsort(-np.abs(off))[: rules.rare // 2]]
-            reference, chains = told_of_rare(k_rare, reference, worst, chains)
             continue
         middle = np.asarray(natural(jnp.asarray(late.mean(0))[None]))[0]
         if float(log_z.distance(jnp.asarray(middle))) > APART and turn < AGAIN:
             some = late[:: max(1, 2 * len(late) // rules.rare)]
+            bounds = reference.tangents
             reference, chains = placed(k_more, late.mean(0), some, chains)
             alternating = _sheared(alternating, reference)
+            moved = float(log_z.at(jnp.asarray(reference.natural[0])))
+            reference = reference.bounded(bounds[0], bounds[1] - moved, bounds[2])
             continue
-        if wrong.any():
-            value = reference.bridged(at, phi)[wrong]
-            reference = reference.bounded(at[wrong], value, phi.mean(1)[wrong])
         if outside > rules.outside or wrong.any():
             worst = asked[np.argsort(-np.abs(off))[: rules.rare // 2]]
-            reference, chains = told_of_rare(k_rare, reference, worst, chains)
+            reference = told_of_rare(k_rare, reference, worst, chains)
         if wanted > 0.0 and reference.here < MOST:
             more = min(rules.each, int(np.ceil(wanted)), MOST - reference.here)
             again = np.repeat(reference.u[None], more, 0)
-            chains, new = simulation.run(k_more, again, chains)
+            chains, new = simulation.run(k_more, again, chains)  # which stay at the place
             reference = reference.more(np.repeat(reference.natural[:1], more, 0), new, True)
     return result
+
+
+def _simulated(simulation: Simulation, key: Array, u: np.ndarray, chains: Any) -> np.ndarray:
+    """Statistics ``(reference, sample, term)`` at ``u (reference, u)``.
+
+    Each from chains of the place, not one from another: where a model freezes, the next would begin frozen.
+    """
+    keys = jax.random.split(key, len(u))
+    each = [simulation.run(k, v[None], chains)[1] for k, v in zip(keys, u, strict=True)]
+    return np.concatenate(each)
 
 
 def _rare(alternating: Alternating, reference: _Reference, draws: np.ndarray) -> np.ndarray:
@@ -281,11 +300,11 @@ def _errors(
     return frames * (reference.bridged(e, phi) - np.asarray(said))
 
 
-def _outside(log_z: Tilted, e: Array, enough: float) -> float:
+def _outside(log_z: Tilted, e: Array) -> float:
     """Fraction of ``e (draw, term)`` that is farther from the reference than cumulants are believed, or where weights
     leave too few samples."""
     far = np.asarray(jax.vmap(log_z.distance)(e)) > log_z.reach[0]
-    few = np.asarray(jax.jit(lambda v: jax.lax.map(log_z.effective, v))(e)) < enough
+    few = np.asarray(jax.jit(lambda v: jax.lax.map(log_z.effective, v))(e)) < SPARSE[1]
     return float(np.mean(far | few))
 
 
@@ -318,12 +337,10 @@ def _judged(
     """
     e = natural(jnp.asarray(draws))
     some = np.linspace(0, len(draws) - 1, CHECKED).astype(int)
-    _, phi = simulation.run(key, draws[some], chains)
+    phi = _simulated(simulation, key, draws[some], chains)
     off = _errors(reference, log_z, np.asarray(e)[some], phi, len(simulation.x))
     precision = _precision(simulation, reference, draws, np.asarray(e))
-    outside = max(
-        _outside(log_z, e, simulation.rules.trusted[1]), float(np.mean(np.abs(off) > WRONG))
-    )
+    outside = max(_outside(log_z, e), float(np.mean(np.abs(off) > WRONG)))
     return outside, Precision(
         max(precision.error, float(np.sqrt(np.mean(off**2)))), precision.shift
     )
