@@ -36,25 +36,20 @@ __all__ = ["centred"]
 SETTLING, MOVES = 10, 6  # turns of latents at a chain's first parameters, and moves of each
 CHECKED = 8  # fresh references at the draws that are kept
 WRONG = 3.0  # error of N log Z at one of them that is too much
-LOST = 20.0  # at which chains are where they have no business, and begin again
 APART = 1.0  # standard deviations of the statistics from the reference to the draws' mean, at most
 AGAIN = 2  # rounds after which the reference stays where it is
 MOST = 72  # simulations there
 
 
-Tangents = tuple[np.ndarray, np.ndarray, np.ndarray]
-
-
 @dataclass(frozen=True, eq=False)
 class _Reference:
-    """Samples at one place and about it, and tangents elsewhere.
+    """Samples at one place and about it.
 
     :param u: the place, ``(u,)``.
     :param natural: of each simulation, the place's first, ``(simulation, term)``.
     :param statistics: ``(simulation, sample, term)``.
     :param here: how many of them are at the place; the others tell of what is rare there.
     :param scale: how far natural parameters go, ``(term,)``.
-    :param tangents: natural parameters, log Z and mean statistics of other references.
     """
 
     u: np.ndarray
@@ -62,7 +57,6 @@ class _Reference:
     statistics: np.ndarray
     here: int
     scale: np.ndarray
-    tangents: Tangents
 
     @cached_property
     def _middle(self) -> np.ndarray:
@@ -78,7 +72,7 @@ class _Reference:
         """Of the statistics, wherever samples were drawn: what is rare at the place knows no distance there."""
         return directions(self.statistics.reshape(-1, self.statistics.shape[2]), self.scale)
 
-    def log_z(self, frames: int, room: tuple[int, int], kept: np.ndarray | None = None) -> Tilted:
+    def log_z(self, room: int, kept: np.ndarray | None = None) -> Tilted:
         """log Z, from some of the samples of each simulation, ``kept (sample,)``; None: from all."""
         some = self.statistics if kept is None else self.statistics[:, kept]
         flat = some.reshape(-1, some.shape[2])
@@ -86,8 +80,7 @@ class _Reference:
         if len(some) > self.here:
             log_mixture = _pooled(self.natural, some, self.here)[1]
             log_weight = flat @ self.natural[0] - log_mixture
-        given = self.directions, self.natural[0], flat, log_weight, frames, self.tangents
-        return tilted(*given, room=room)
+        return tilted(self.directions, self.natural[0], flat, log_weight, room=room)
 
     def bridged(self, natural: np.ndarray, statistics: np.ndarray) -> np.ndarray:
         """log Z at ``natural (reference, term)`` relative to the place, from samples of all, ``(reference,)``."""
@@ -105,12 +98,6 @@ class _Reference:
         return replace(
             self, natural=e, statistics=phi, here=self.here + (len(natural) if here else 0)
         )
-
-    def bounded(self, natural: np.ndarray, values: np.ndarray, means: np.ndarray) -> "_Reference":
-        """With more tangents."""
-        fresh = natural, values, means
-        joined = [np.concatenate(pair) for pair in zip(self.tangents, fresh, strict=True)]
-        return replace(self, tangents=(joined[0], joined[1], joined[2]))
 
 
 def _pooled(
@@ -156,9 +143,8 @@ def centred(
         k_here, k_rare = jax.random.split(key)
         at = np.repeat(u[None], rules.blocks, 0)
         chains, phi = simulation.run(k_here, at, chains, first=True)
-        none = np.zeros((0, phi.shape[2]))
         e = np.asarray(natural(jnp.asarray(at)))
-        reference = _Reference(u, e, phi, rules.blocks, scale, (none, np.zeros(0), none))
+        reference = _Reference(u, e, phi, rules.blocks, scale)
         return told_of_rare(k_rare, reference, draws, chains), chains
 
     def told_of_rare(
@@ -179,13 +165,12 @@ def centred(
         k, gain = jax.random.fold_in(k_move, i), jnp.asarray(ADAPTING)
         u, latent, _ = alternating.relaxed(k, u, latent, MOVES, gain)
     alternating = _sheared(alternating, reference)
-    begun = u, latent
     step, checks = FIRST_STEP, 0
     for turn in range(rules.rounds):
         k_start, k_run, k_check, k_more, k_rare = jax.random.split(
             jax.random.fold_in(key, turn + 1), 5
         )
-        log_z = reference.log_z(frames, rules.room)
+        log_z = reference.log_z(rules.room[0])
         mass = mass_of(alternating, *information(alternating, reference.u, reference.covariance))
         state = alternating.start(k_start, jnp.asarray(u), log_z, latent, mass, step)
         state, found = alternating.run(k_run, state, log_z, rules.turns, gain=ADAPTING)
@@ -205,27 +190,18 @@ def centred(
         if tell is not None:
             numbers = {"references": float(total), "outside": outside, "shift": precision.shift}
             tell((turn + 1) / rules.rounds, numbers | {"error": float(np.abs(off).max())})
-        wrong = off > WRONG
+        wrong = np.abs(off) > WRONG
         judge = partial(_judged, simulation, natural, reference, log_z, chains)
         result = Learned(alternating, log_z, state, mass, total, judge)
         wanted = reference.here * ((precision.shift / rules.precision) ** 2 - 1.0)
         settled = outside <= rules.outside and wanted <= 0.0 and not wrong.any() and turn > 0
         if settled or turn == rules.rounds - 1:
             break
-        if wrong.any():
-            value = reference.bridged(at, phi)[wrong]
-            reference = reference.bounded(at[wrong], value, phi.mean(1)[wrong])
-        if np.abs(off).max() > LOST:
-            u, latent = begun
-            continue
         middle = np.asarray(natural(jnp.asarray(late.mean(0))[None]))[0]
         if float(log_z.distance(jnp.asarray(middle))) > APART and turn < AGAIN:
             some = late[:: max(1, 2 * len(late) // rules.rare)]
-            bounds = reference.tangents
             reference, chains = placed(k_more, late.mean(0), some, chains)
             alternating = _sheared(alternating, reference)
-            moved = float(log_z.at(jnp.asarray(reference.natural[0])))
-            reference = reference.bounded(bounds[0], bounds[1] - moved, bounds[2])
             continue
         if outside > rules.outside or wrong.any():
             worst = asked[np.argsort(-np.abs(off))[: rules.rare // 2]]
@@ -312,11 +288,11 @@ def _precision(
     simulation: Simulation, reference: _Reference, draws: np.ndarray, e: np.ndarray
 ) -> Precision:
     group = groups(simulation, reference.statistics.shape[1])
-    frames, room = len(simulation.x), simulation.rules.room
+    frames, room = len(simulation.x), simulation.rules.room[0]
     every = max(1, len(draws) // JUDGED)
 
     def left(g: int) -> Tilted:
-        return reference.log_z(frames, room, group != g)
+        return reference.log_z(room, group != g)
 
     assert group.max() == GROUPS - 1
     return precision_of(left, draws[::every], e[::every], frames)

@@ -7,10 +7,11 @@ are not normal (pairs that are rarely so close), weights tilt the samples, and o
 them,
 
 .. math:: A(e) - A(e_0) - (e - e_0)\cdot\langle\phi\rangle = \log\langle e^{y_1}\rangle
-          + \kappa_1(y_2) + \tfrac12\kappa_2(y_2) + \tfrac16\kappa_3(y_2), \qquad y = y_1 + y_2,
+          + \kappa_1(y_2) + \tfrac12\kappa_2(y_2), \qquad y = y_1 + y_2,
 
-which is right to the third order in :math:`y_2`, whatever :math:`y_1` is. Samples may be drawn elsewhere, with weights
-that bring them to the reference: where what is rare there is not.
+which is right to the second order in :math:`y_2`, whatever :math:`y_1` is. A third would add noise where directions are
+normal, and where weights leave samples of two kinds it may be anything: minus a thousand in N log Z, of water. Samples
+may be drawn elsewhere, with weights that bring them to the reference: where what is rare there is not.
 """
 
 from dataclasses import dataclass, field
@@ -75,20 +76,13 @@ def directions(statistics: np.ndarray, scale: np.ndarray) -> Directions:
 @register_dataclass
 @dataclass(frozen=True)
 class Tilted:
-    r"""log Z relative to the reference.
-
-    A is convex, so that the tangent at any other reference lies below it. Where a simulation there has shown that A is
-    more than what is known from here, the larger of the two is taken (smoothly).
+    """log Z relative to the reference.
 
     :param z: directions of the samples, in single precision, ``(sample, direction)``; rows without weight are room.
     :param log_weight: of each at the reference, ``(sample,)``; weights sum to one.
     :param loading: and ``normal``, as of :class:`Directions`.
     :param mean: ``(term,)``.
     :param natural: :math:`e_0`, ``(term,)``.
-    :param others: natural parameters of references with tangents, ``(reference, term)``.
-    :param values: A there, ``(reference,)``.
-    :param means: ``(reference, term)``.
-    :param frames: of the data; differences of A of one over it are smoothed.
     :param reach: distances between which cumulants go over to the quadratic, and a wall begins.
     """
 
@@ -98,10 +92,6 @@ class Tilted:
     normal: Array
     mean: Array
     natural: Array
-    others: Array
-    values: Array
-    means: Array
-    frames: int = field(metadata={"static": True})
     reach: tuple[float, float] = field(default=REACH, metadata={"static": True})
 
     def _split(self, e: Array) -> tuple[Array, Array, Array]:
@@ -126,8 +116,8 @@ class Tilted:
         w, _ = self._weights(self._split(e)[0])
         return jnp.sum(w) ** 2 / jnp.sum(w * w)
 
-    def alone(self, e: Array) -> Array:
-        """log Z at ``e (term,)`` by samples alone."""
+    def at(self, e: Array) -> Array:
+        """log Z at natural parameters times beta ``e (term,)``, a scalar."""
         y_1, y_2, distance = self._split(e)
         w, most = self._weights(y_1)
         total = jnp.sum(w)
@@ -135,22 +125,13 @@ class Tilted:
         y_2 = y_2.astype(e.dtype)
         one = jnp.sum(w * y_2) / total
         off = y_2 - one
-        square = off * off
-        two, three = jnp.sum(w * square) / total, jnp.sum(w * square * off) / total
-        known = jnp.log(total) + most + one + two / 2.0 + three / 6.0
+        known = jnp.log(total) + most + one + 0.5 * jnp.sum(w * off * off) / total
         (near, end), (low, high) = self.reach, np.log(SPARSE)
         believed = smooth((end - distance) / (end - near))
         believed = believed * smooth((log_size - low) / (high - low))
         far = (jnp.maximum(distance - end, 0.0) / WALL) ** 2
         rise = believed * known + (1.0 - believed) * 0.5 * distance**2
         return (e - self.natural) @ self.mean + rise + 0.5 * far * (1.0 + far)
-
-    def at(self, e: Array) -> Array:
-        """log Z at natural parameters times beta ``e (term,)``, a scalar."""
-        tangents = self.values + jnp.sum((e - self.others) * self.means, 1)
-        known = self.alone(e)
-        above = jnp.append(self.frames * (tangents - known), 0.0)
-        return known + jax.nn.logsumexp(above) / self.frames
 
     def __call__(self, potential: Any, beta: Array) -> Array:
         return self.at(jnp.asarray(beta) * potential.natural())
@@ -161,27 +142,22 @@ def tilted(
     natural: np.ndarray,
     statistics: np.ndarray,
     log_weight: np.ndarray,
-    frames: int,
-    tangents: tuple[np.ndarray, np.ndarray, np.ndarray],
     *,
-    room: tuple[int, int] = (1, 1),
+    room: int = 1,
     reach: tuple[float, float] = REACH,
 ) -> Tilted:
     """log Z relative to ``natural (term,)``, beta times natural parameters.
 
     :param statistics: of samples ``(sample, term)``.
     :param log_weight: that bring them there, up to a constant, ``(sample,)``.
-    :param tangents: natural parameters, values and means of other references whose tangents bound it.
-    :param room: for at least so many samples and tangents.
+    :param room: for at least so many samples.
     """
     weight = np.exp(log_weight - log_weight.max())
     weight /= weight.sum()
     mean = weight @ statistics
     z = (statistics - mean) @ found.along
-    more = max(rounded(len(z)), room[0]) - len(z)
+    more = max(rounded(len(z)), room) - len(z)
     log_weight = np.pad(np.log(np.maximum(weight, 1e-300)), (0, more), constant_values=NOTHING)
-    e, values, means = tangents
-    none = max(len(values), room[1]) - len(values)
     return Tilted(
         jnp.asarray(np.pad(z, [(0, more), (0, 0)]), jnp.float32),
         jnp.asarray(log_weight),
@@ -189,9 +165,5 @@ def tilted(
         jnp.asarray(found.normal),
         jnp.asarray(mean),
         jnp.asarray(natural),
-        jnp.asarray(np.pad(e, [(0, none), (0, 0)])),
-        jnp.asarray(np.pad(values, (0, none), constant_values=NOTHING)),
-        jnp.asarray(np.pad(means, [(0, none), (0, 0)])),
-        frames,
         reach,
     )
