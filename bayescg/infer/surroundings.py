@@ -131,7 +131,10 @@ def surrounded(
     steps = jnp.asarray(draws[: max(AROUND, count)] - draws.mean(0))
     led = jax.jit(
         lambda d: jax.lax.map(
-            lambda one: straight(alternating.program, middle, one, x, conditions)[0], d
+            lambda one: straight(
+                lambda u: alternating.program.natural(u, x, conditions), middle, one
+            )[0],
+            d,
         )
     )
     around = np.asarray(led(steps))
