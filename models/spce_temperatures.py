@@ -69,7 +69,7 @@ UNITS = {"theta_c": "kcal/mol", "epsilon": "kcal/mol", "sigma": "angstrom", "sig
 class Options:
     """Everything that ``-s`` can set."""
 
-    temperature: str | None = option(
+    temperatures: str | None = option(
         None, "temperatures of the data to fit, K: with commas, or first:last:count; none: all"
     )
     reference: float = option(300.0, "temperature about which parameters are expanded, K")
@@ -311,8 +311,8 @@ def _checked(data: xr.Dataset, options: Options) -> tuple[list[xr.Dataset], tupl
             f"({', '.join(map(str, data['x'].dims))}); for one temperature there is spce_water."
         )
     there = np.asarray(data["temperature"].values, float)
-    if options.temperature is not None:
-        wanted = numbers(options.temperature, "temperature")
+    if options.temperatures is not None:
+        wanted = numbers(options.temperatures, "temperatures")
         gaps = np.abs(there[:, None] - wanted)
         if gaps.min(0).max() > 1e-6:
             lost = wanted[gaps.min(0) > 1e-6][0]

@@ -20,6 +20,7 @@ from bayescg.infer.pooled import log_joint
 from bayescg.infer.prior import prior_terms
 from bayescg.infer.program import Program, ProgramError
 from bayescg.infer.shared import exponents_of_all, log_posterior_of_all, summed
+from bayescg.workflow.assemble import to_inference_data
 from models import ising
 from tests.statistical import check_mean, check_z
 
@@ -74,6 +75,7 @@ def test_the_target_of_weights_is_the_joint_density() -> None:
     np.testing.assert_allclose(value, expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_score_and_information_are_those_of_all_members() -> None:
     """At the exact mode the score balances the prior's slope, and the observed information is the curvature; 64
     independent runs of the chains."""
@@ -101,16 +103,18 @@ def test_score_and_information_are_those_of_all_members() -> None:
     observed = np.asarray(found.observed + curved)[:, 0][:, *upper]
     check_mean(observed, exact().precision[upper])
     # What the chains say of their own error is the error that they have; a variance of 64 is known to 18 %.
-    ratio = np.diagonal(np.asarray(found.spread)[:, 0].mean(0)) / score.var(0, ddof=1)
+    told = np.diagonal(np.asarray(found.spread)[:, 0].mean(0))
+    some = told > 0.0  # of what changes anything
+    assert some.sum() >= program.size - 1
+    ratio = told[some] / score.var(0, ddof=1)[some]
     assert np.all((ratio > 0.4) & (ratio < 2.5)), ratio
 
 
 def test_estimates_add_up_over_members() -> None:
     program, x, given = read()
     sampler = ising.system(SMALL).sampler
-    reader = Reader(program, sampler, sampler, np.zeros(0, int))._replace(
-        program=program, fine=likelihood_coordinates(program, x[0], {"mu": given["mu"][0]})
-    )
+    fine = likelihood_coordinates(program, x[0], {"mu": given["mu"][0]})
+    reader = Reader(program, sampler, sampler, fine)
     keys = jax.random.split(jax.random.key(1), len(x))
     chains = over_members(lambda k, x: start_chains(reader, k, x, 8, 2))(keys, x)
     u = jnp.tile(jnp.asarray(exact().mode), (len(x), 1))
@@ -139,9 +143,9 @@ def test_a_fit_ends_at_the_mode_of_all_members() -> None:
     np.testing.assert_array_equal(raw[0], raw[1])
     root = np.linalg.inv(np.linalg.cholesky(exact().precision))
     assert np.abs(np.linalg.eigvalsh(root @ raw[0] @ root.T) - 1.0).max() < 0.15
-    idata = cg.to_inference_data(fit) if hasattr(cg, "to_inference_data") else None
-    if idata is not None:
-        assert "mu" not in results.group(idata, "posterior")["theta_c_weight"].dims
+    posterior = results.group(to_inference_data(fit), "posterior")
+    assert "mu" not in posterior["theta_c_weight"].dims and "mu" in posterior["theta_c"].dims
+    assert cg.predict(fit, conditions={"mu": "-1:1:3"}, draws=40) is not None
 
 
 def test_what_is_each_member_s_own_is_refused() -> None:
@@ -167,6 +171,10 @@ def test_a_step_of_more_terms_than_parameters_goes_where_they_are_nearest() -> N
     np.testing.assert_allclose(slope.T @ missed, 0.0, atol=1e-6)  # the nearest
     assert jnp.linalg.norm(missed) < jnp.linalg.norm((natural(u + step) - eta - change) / scale)
     assert straight(natural, u, step)[1] < 1.0  # none hits all
+
+
+def test_exponents_are_those_of_each_member() -> None:
     program, x, given = read()
-    found = exponents_of_all(program, jnp.asarray(exact().mode), x, given)
-    assert found.shape[0] % len(x) == 0
+    u = jnp.asarray(np.linspace(-0.5, 0.5, program.size))
+    each = [0.3 * program.natural(u, x[m], {"mu": given["mu"][m]}) for m in range(len(x))]
+    np.testing.assert_allclose(exponents_of_all(program, u, x, given), np.concatenate(each))
