@@ -1,4 +1,4 @@
-"""Prediction at temperatures without data: against simulations of the model of one temperature, with the values there."""
+"""Prediction at temperatures without data, against simulations of the model of one temperature with its values."""
 
 from typing import Any
 

@@ -26,7 +26,7 @@ from bayescg.predict import (
 from bayescg.predict.pressure import WARNING
 from bayescg.system import Batch, System
 
-__all__ = ["FEWEST_CHAINS", "Picked", "lattice_groups", "particle_groups"]
+__all__ = ["FEWEST_CHAINS", "Picked", "lattice_groups", "mode_of", "particle_groups"]
 
 FEWEST_CHAINS = 32  # of particles; with fewer draws each is simulated more than once
 LEAST_CHAINS = 8  # the same of many sites, whose every sample says more
