@@ -144,7 +144,7 @@ def write_report(
     swept = [c for c in cases if c.in_space and c.dim is not None]
     if swept:
         raise ValueError(
-            f"{swept[0].label} is of several values of {swept[0].dim}, of which reports of sites in space show one; its "
+            f"{swept[0].label} is of several values of {swept[0].dim}, and reports of sites in space are of one; its "
             "numbers are in the result: posterior, posterior_predictive, reference."
         )
     with write_atomically(path) as part:

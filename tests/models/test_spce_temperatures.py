@@ -75,7 +75,7 @@ def test_the_program_is_that_of_one_temperature_at_each() -> None:
     at, known_at = (unwrapped(s["X"]["fn"]) for s in (sites, expected))
     assert float(at.beta) == pytest.approx(beta_of(330.0), rel=1e-12)
     mine, theirs = at.potential, known_at.potential
-    np.testing.assert_allclose(mine(X[0].T), theirs(X[0].T), rtol=1e-10)
+    np.testing.assert_allclose(mine(X[0]), theirs(X[0]), rtol=1e-10)
     found = sites["x"]["fn"].log_prob(sites["x"]["value"])
     np.testing.assert_allclose(
         found, expected["x"]["fn"].log_prob(expected["x"]["value"]), rtol=1e-10
