@@ -1,5 +1,6 @@
 """Water over temperatures: what the data decide, the program at each temperature, and what is refused."""
 
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -17,6 +18,7 @@ from bayescg.units import beta_of
 from bayescg_models import spce_temperatures, spce_water
 from tests.liquids import BOX, liquid
 
+SHIPPED = Path(__file__).parents[2] / "data" / "spce_temperatures"
 SITES = 40
 WORDS = ["features=4", "core=2.0", "sites=40", f"box={BOX[0]}"]
 TEMPERATURES = (290.0, 300.0, 330.0)
@@ -149,3 +151,17 @@ def test_methods_that_need_log_z_say_so() -> None:
     data = frames()
     with pytest.raises(ValueError, match="use -m mcem"):
         cg.nuts(made(data=data), data).run(jax.random.key(0))
+
+
+def test_the_shipped_sweep() -> None:
+    """Each temperature obeys the contract of one; its structure melts as temperature rises, by far more than errors."""
+    data = cg.io.load(SHIPPED / "frames.nc")
+    for part in cg.io.each_temperature(data):
+        cg.io.check_particles(part, cutoff=7.0)
+    assert data["x"].dtype == np.float32 and data.sizes["frame"] == 25
+    long = cg.io.load_observables(SHIPPED / "long_run.nc")
+    np.testing.assert_array_equal(long["temperature"], data["temperature"])
+    peak = long.sel(r=2.75, method="nearest")
+    steps = np.diff(peak["rdf"])
+    errors = np.hypot(peak["rdf_se"][1:], peak["rdf_se"][:-1])
+    assert np.all(steps < -5.0 * errors)
