@@ -92,7 +92,7 @@ class Options:
     )
     prior: Literal["ard", "normal", "horseshoe", "flat", "curve"] = option(
         "ard",
-        "prior of theta_c (Eq. 41); curve: one smooth function of mu for all fields (-m nuts)",
+        "prior of theta_c (Eq. 41); curve: one smooth function of mu for all fields (-m nuts or mcem)",
     )
     prior_scale: float = option(10.0, "standard deviation of the normal prior")
     a0: float = option(1e-5, "shape of ARD's Gamma")

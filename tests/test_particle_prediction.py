@@ -40,13 +40,15 @@ def system(**changes: Any) -> cg.System:
     return spce_water.system(spce_water.Options(**(SMALL | changes)))
 
 
-def values(epsilon: float) -> dict[str, Any]:
-    return {k: jnp.asarray(v, float) for k, v in (THETA | {"epsilon": epsilon}).items()}
+def values(epsilon: float, theta: dict[str, Any] = THETA) -> dict[str, Any]:
+    return {k: jnp.asarray(v, float) for k, v in (theta | {"epsilon": epsilon}).items()}
 
 
-def simulated(s: cg.System, epsilon: float, seed: int) -> tuple[np.ndarray, ParticlePotential]:
+def simulated(
+    s: cg.System, epsilon: float, seed: int, theta: dict[str, Any] = THETA
+) -> tuple[np.ndarray, ParticlePotential]:
     """Configurations ``(sample, axis, site, chain)`` by HMC from lattices, and the potential."""
-    v = values(epsilon)
+    v = values(epsilon, theta)
     water = s.program.keywords["water"]  # type: ignore[attr-defined]
     potential = water.potential(v["theta_c"], v["epsilon"], v["sigma"])
     sampler = s.latent_sampler

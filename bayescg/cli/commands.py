@@ -209,6 +209,14 @@ def fit(
     return Done(summary, failed=complaint)
 
 
+def _number(text: str | None) -> float | str | None:
+    """One number as such; words that may be several, as they are."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
+
+
 def _apart_from_itself(o: dict[str, Any]) -> list[Path | None]:
     """What `predict` reads and may not write: its result may well be added to in place."""
     from bayescg.files import same_file
@@ -225,7 +233,12 @@ def _apart_from_itself(o: dict[str, Any]) -> list[Path | None]:
     "--reference", type=click.Path(path_type=Path), help="Data or observables to compare with."
 )
 @click.option("--sites", type=int, help="Simulate so many molecules (particles).")
-@click.option("--temperature", type=float, help="Simulate at this temperature, K (particles).")
+@click.option(
+    "--temperature",
+    metavar="K",
+    help="Simulate at this temperature (particles); of a fit of several temperatures together: at these, a, a,b,c or "
+    "first:last:count.",
+)
 @click.option("--box", type=float, help="Simulate in a cube of this edge, angstrom (particles).")
 @click.option(
     "--mu",
@@ -247,14 +260,14 @@ def predict(
     draws: int | None,
     reference: Path | None,
     sites: int | None,
-    temperature: float | None,
+    temperature: str | None,
     box: float | None,
     mu: str | None,
     output: Path | None,
     seed: int,
 ) -> Done:
     """Predict observables for the posterior draws of RESULT, perhaps under other conditions."""
-    given = {"sites": sites, "temperature": temperature, "box": box, "mu": mu}
+    given = {"sites": sites, "temperature": _number(temperature), "box": box, "mu": mu}
     from bayescg.files import check_writable
 
     target = output or result

@@ -34,6 +34,7 @@ from bayescg.distributions.priors import (
     positive,
 )
 from bayescg.distributions.reconstruction import MajorityReconstruction
+from bayescg.distributions.trends import Trend
 
 __all__ = [
     "PRIORS",
@@ -54,6 +55,7 @@ __all__ = [
     "StickBreaking",
     "Tracked",
     "TransferMatrix",
+    "Trend",
     "ard",
     "coefficients",
     "exact_for",

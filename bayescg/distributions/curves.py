@@ -27,6 +27,8 @@ import numpyro.distributions as dist
 __all__ = ["Curves", "chebyshev"]
 
 SHARED = {"shared": True}
+#: Of scales, whose density is largest at zero, where nothing tells them: a mode is one of their logarithms.
+SCALE = {"shared": True, "mode": "unconstrained"}
 FREEDOM = 3.0  # degrees of freedom of half-t scales, as of the horseshoe's
 
 
@@ -74,11 +76,11 @@ class Curves:
         """
         size = len(parity)
         scales = _half_t(self.scale).expand([size]).to_event(1)
-        scale = numpyro.sample(f"{name}_scale", scales, infer=SHARED)
+        scale = numpyro.sample(f"{name}_scale", scales, infer=SCALE)
         value = self._shapes(name, at, [self._orders(p) for p in parity])
         if self.deviation > 0.0:
             spread = numpyro.sample(
-                f"{name}_deviation_scale", dist.HalfNormal(self.deviation), infer=SHARED
+                f"{name}_deviation_scale", dist.HalfNormal(self.deviation), infer=SCALE
             )
             value = value + spread * numpyro.sample(f"{name}_deviation", _normals(size))
         return numpyro.deterministic(name, scale * value)
@@ -96,7 +98,7 @@ class Curves:
         orders = self._orders(parity)
         orders = orders[orders > 0]
         if orders.size:
-            scale = numpyro.sample(f"{name}_scale", _half_t(1.0), infer=SHARED)
+            scale = numpyro.sample(f"{name}_scale", _half_t(1.0), infer=SCALE)
             centre = centre + scale * self._shapes(name, at, [orders])[0]
         return numpyro.deterministic(name, 0.5 + 0.5 * jax.nn.sigmoid(centre))
 
@@ -110,7 +112,7 @@ class Curves:
         each = np.concatenate(orders)
         past = np.concatenate([o - o.min() for o in orders])
         owner = np.repeat(np.arange(len(orders)), [o.size for o in orders])
-        decay = numpyro.sample(f"{name}_decay", dist.Beta(2.0, 2.0), infer=SHARED)
+        decay = numpyro.sample(f"{name}_decay", dist.Beta(2.0, 2.0), infer=SCALE)
         weight = numpyro.sample(f"{name}_weight", _normals(each.size), infer=SHARED)
         terms = weight * decay**past * chebyshev(jnp.asarray(at) / self.reach, self.degree)[each]
         return jax.ops.segment_sum(terms, owner, len(orders))

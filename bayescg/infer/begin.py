@@ -37,8 +37,8 @@ def program_of(
     program = read_program(system.program, jnp.asarray(batch.x[0], float), first, held)
     if program.shared and not pooled:
         raise ProgramError(
-            f"members of the sweep share {', '.join(program.shared)}, and this method fits each on its own; use "
-            "-m nuts, which fits them together, or another -s prior."
+            f"members of the sweep share {', '.join(program.shared)}, and this method fits each on its own; allowed "
+            "are -m mcem and -m nuts, which fit them together, or options under which nothing is shared."
         )
     if program.sites.state is not None and not states:
         raise ProgramError(
@@ -49,7 +49,7 @@ def program_of(
 
 def all_seen(system: System, batch: Batch) -> dict[str, np.ndarray]:
     """The latent of a program whose data are all of it: a Dirac map that drops no site."""
-    program = program_of(system, batch)
+    program = program_of(system, batch, pooled=True)
     if program.kept is None or len(program.kept) < program.latent_shape[0]:
         return {}
     order = np.argsort(program.kept)
@@ -75,12 +75,15 @@ def restricted(system: System, batch: Batch, key: Array, method: str) -> dict[st
 def origin(system: System, program: Program, x: np.ndarray, path: str | None = None) -> np.ndarray:
     """Where a fit of ``x (member, ...)`` starts, ``(member, u)``.
 
+    Members that share parameters start in one place, of which all their frames tell.
+
     :param path: of a result, whose posterior means take the place of the system's start.
     :raises ValueError: if there is no such result, or it lacks a parameter.
     """
     out = []
     earlier = {} if path is None else _means(path, program)
-    for data in x:
+    together = [x.reshape(-1, *x.shape[2:])] * len(x)
+    for data in together if program.shared else x:
         found = {} if system.start_from is None or earlier else system.start_from(data)
         given = {
             k: v for k, v in {**system.start, **found, **earlier}.items() if k not in program.fixed

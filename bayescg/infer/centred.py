@@ -246,9 +246,11 @@ def _rare(alternating: Alternating, reference: _Reference, draws: np.ndarray) ->
 def _led(alternating: Alternating, middle: Array, steps: np.ndarray) -> np.ndarray:
     """Where steps from ``middle (u,)`` lead that keep their promise in natural parameters (:func:`straight`)."""
 
+    def natural(u: Array) -> Array:
+        return alternating.program.natural(u, alternating.x, alternating.conditions)
+
     def led(step: Array) -> Array:
-        given = alternating.x, alternating.conditions
-        return straight(alternating.program, middle, step, *given)[0]
+        return straight(natural, middle, step)[0]
 
     return np.asarray(jax.jit(lambda d: jax.lax.map(led, d))(jnp.asarray(steps)))
 

@@ -1,5 +1,6 @@
 """Laplace approximations at the end of MC-EM, and their importance weights."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -20,7 +21,7 @@ from bayescg.infer.schedules import usable_information
 from bayescg.results import psis
 from bayescg.samplers.base import Sampler
 
-__all__ = ["FORMS", "Laplace", "Weighted", "joined", "laplace", "weigh"]
+__all__ = ["FORMS", "Laplace", "Weighted", "joined", "laplace", "repeated", "weigh"]
 
 FORMS = ("complete", "observed")
 SUPPORT = 20.0  # effective samples that an estimated weight needs
@@ -75,16 +76,21 @@ def laplace(
     x: np.ndarray,
     conditions: dict[str, np.ndarray],
     form: str,
+    exponents: Callable[[Array], Array] | None = None,
 ) -> Laplace:
     """Laplace approximation of every member from the last estimates of MC-EM.
 
     :param u: the mode, ``(member, u)``.
     :param form: ``"complete"`` or ``"observed"``.
+    :param exponents: natural parameters times beta of all that the estimates are of, from ``u (u,)``; None: each
+        member's own.
     """
     terms = jax.jit(jax.vmap(partial(prior_terms, program)))
     given = jnp.asarray(u), jnp.asarray(x, float), _floats(conditions)
     gradient, held, exact = terms(*given)
-    estimates = estimates._replace(complete=_at_rest(program, estimates, gradient, *given))
+    estimates = estimates._replace(
+        complete=_at_rest(program, estimates, gradient, *given, exponents)
+    )
     bounded = np.zeros(len(u), bool)
     if form == "complete":
         precision = np.asarray(estimates.complete + held)
@@ -109,6 +115,7 @@ def _at_rest(
     u: Array,
     x: Array,
     conditions: dict[str, Array],
+    exponents: Callable[[Array], Array] | None,
 ) -> Array:
     r"""Complete information of every member, ``(member, u, u)``, for a mode that is one exactly.
 
@@ -120,6 +127,8 @@ def _at_rest(
     """
 
     def natural(v: Array, x: Array, conditions: dict[str, Array]) -> Array:
+        if exponents is not None:
+            return exponents(v)
         boltzmann = program.boltzmann(v, x, conditions)
         return jnp.asarray(boltzmann.beta) * boltzmann.potential.natural()
 
@@ -181,6 +190,11 @@ def joined(parts: list[Part], members: list[np.ndarray]) -> Part:
     return replace(parts[0], **arrays)
 
 
+def repeated(part: Part, members: int) -> Part:
+    """What is known of one, for so many members that share it."""
+    return joined([part] * members, [np.array([m]) for m in range(members)])
+
+
 def weigh(
     program: Program,
     approximation: Laplace,
@@ -191,6 +205,7 @@ def weigh(
     *,
     sampler: Sampler | None = None,
     integrate_tau: bool = False,
+    density: Callable[[Array, Array | None], Array] | None = None,
     progress: Progress | None = None,
 ) -> Weighted:
     r"""Draw from a Laplace approximation and weigh by the posterior.
@@ -204,6 +219,8 @@ def weigh(
         with fewer than ``SUPPORT`` samples behind it gets no weight: there an estimate of log Z
         is too low, and the draw would look too good.
     :param integrate_tau: use the posterior with tau integrated out all the same.
+    :param density: log density of the parameters' values from ``u (u,)`` and ARD's precisions, where it is exact and
+        not that of the member's own data (:func:`~bayescg.infer.marginal.log_posterior`).
     """
     progress = progress or Silent()
     draw_key, pick_key, sample_key = jax.random.split(key, 3)
@@ -216,9 +233,13 @@ def weigh(
         if sampler is not None:
             value = reweighted_log_posterior(program, sampler, key, u, mode, x, conditions, tau)
         else:
-            exact = jax.lax.map(
-                lambda v: log_posterior(program, v, x, conditions, tau), u, batch_size=8
-            )
+
+            def of(v: Array) -> Array:
+                if density is not None:
+                    return density(v, tau)
+                return log_posterior(program, v, x, conditions, tau)
+
+            exact = jax.lax.map(of, u, batch_size=8)
             value = Estimate(exact, jnp.zeros(len(u)), jnp.full(len(u), jnp.inf))
         return value._replace(value=value.value + jax.lax.map(program.log_jacobian, u))
 

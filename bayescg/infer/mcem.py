@@ -14,16 +14,15 @@ import numpy as np
 from bayescg.infer.estimates import (
     COOLING,
     FRESH,
-    Chains,
     Estimates,
     Reader,
-    estimate,
     likelihood_coordinates,
     relaxed,
     start_chains,
 )
+from bayescg.infer.iteration import EMState, estimates_of, iterate, over_members
 from bayescg.infer.marginal import check_factorises
-from bayescg.infer.moves import followed, is_curved, straight
+from bayescg.infer.moves import is_curved
 from bayescg.infer.program import (
     Program,
     ProgramError,
@@ -32,25 +31,14 @@ from bayescg.infer.program import (
     warn_of_single_precision,
 )
 from bayescg.infer.progress import Progress, Silent
-from bayescg.infer.schedules import Memory, Newton, Schedule, Step, start_memory
+from bayescg.infer.schedules import Newton, Schedule, start_memory
+from bayescg.infer.shared import check_all_shared
 from bayescg.samplers.base import Sampler
 from bayescg.system import Batch
 
-__all__ = ["EMState", "MCEMResult", "run_mcem"]
+__all__ = ["MCEMResult", "run_mcem"]
 
 MANY = 8  # members at rest, from which a batch without them is compiled
-
-
-class EMState(NamedTuple):
-    """Everything the next iteration needs, for every member of a sweep."""
-
-    u: Array  # (member, u)
-    chains: Chains
-    memory: Memory  # of the schedule
-    last_chains: Chains  # before the last step, in case it is taken back
-    iteration: Array  # scalar
-    streak: Array  # (member,), iterations in a row that have met the stopping rule
-    done: Array  # (member,), members that have met the stopping rule and stay where they are
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +129,8 @@ def run_mcem(
 ) -> MCEMResult:
     """Find the maximum of the posterior of every member of a sweep, in one vectorised run.
 
+    Members that share their parameters have one posterior, and take every step together.
+
     The stopping rule: a member is done when, in every coordinate, the Newton step to the
     optimum is below ``2 * tolerance`` posterior standard deviations and the Monte Carlo standard
     error of that step is below ``tolerance``. It takes that last step and stays there; what is
@@ -188,17 +178,24 @@ def run_mcem(
         )
     if not program.sites.latent_observed:
         check_factorises(program, *first[:2])
+    if program.shared:
+        check_all_shared(program, x, conditions)
     count, frames = x.shape[:2]
+    # Of parameters that members share, one may not depend on what another does.
+    looked_at = [
+        jax.tree.map(partial(_take, m), (x, conditions))
+        for m in range(count if program.shared else 1)
+    ]
     if frames_per_step is not None and frames_per_step < 1:
         raise ValueError(f"frames_per_step must be positive, got {frames_per_step}.")
 
     whole = frames_per_step is None or frames_per_step >= frames
     block = None if whole else frames_per_step
     latent = latent_sampler or sampler
-    fine = likelihood_coordinates(program, *first[:2])
-    curved = schedule.straight and is_curved(program, *first[:2])
+    fine = np.unique(np.concatenate([likelihood_coordinates(program, *m) for m in looked_at]))
+    curved = schedule.straight and any(is_curved(program, *m) for m in looked_at)
     reader = Reader(program, sampler, latent, fine, block, complete, thin)
-    step = jax.jit(partial(_iterate, reader, schedule, curved))
+    step = jax.jit(partial(iterate, reader, schedule, curved))
     init_key, loop_key = jax.random.split(key)
     begin = over_members(
         lambda k, x: start_chains(reader, k, x, schedule.free_chains, schedule.clamped_chains)
@@ -214,7 +211,7 @@ def run_mcem(
         warm_key, init_key = jax.random.split(init_key)
         chains = jax.jit(rest)(jax.random.split(warm_key, count), u, chains, x, conditions)
     inputs = (x, conditions, given)
-    shapes, _ = jax.eval_shape(partial(_estimates, reader), init_key, u, chains, *inputs, 1)
+    shapes, _ = jax.eval_shape(partial(estimates_of, reader), init_key, u, chains, *inputs, 1)
     blank = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
     memory = jax.vmap(partial(start_memory, radius=schedule.radius))(u, blank)
     none = jnp.zeros(count, int)
@@ -223,7 +220,7 @@ def run_mcem(
     full: _Member | None = None  # every member as it was last seen
     sweeps, total, moved, cooled, rows = schedule.start_sweeps(), 0, 0, 0, []
     group = min(FRESH, schedule.free_chains) * COOLING  # sweeps that cool one group of chains
-    loose = loose_coordinates(program, *first[:2])
+    loose = np.unique(np.concatenate([loose_coordinates(program, *m) for m in looked_at]))
     far_away = infinity / float(jnp.asarray(program.boltzmann(u[0], *first[:2]).beta))
     ended = np.full(count, "iterations", dtype=object)
     try:
@@ -287,7 +284,7 @@ def run_mcem(
         if information and at.size:
             assert full is not None
             there, some = _members(state, at), jax.tree.map(partial(_take, at), inputs)
-            again = jax.jit(partial(_estimates, reader))
+            again = jax.jit(partial(estimates_of, reader))
             for turn, length in enumerate((max(information // 4, 1), information)):
                 k = jax.random.fold_in(loop_key, max_iterations + turn)
                 last, moved_on = jax.block_until_ready(
@@ -320,40 +317,6 @@ def run_mcem(
     )
 
 
-def _estimates(
-    reader: Reader,
-    key: Array,
-    u: Array,
-    chains: Chains,
-    x: Array,
-    conditions: dict[str, Array],
-    fixed: dict[str, Array],
-    sweeps: int,
-) -> tuple[Estimates, Chains]:
-    """Estimates of every member where it is, and its chains."""
-
-    def one(u: Array, chains: Chains, x: Array, conditions: Any, fixed: Any) -> Any:
-        member = reader._replace(program=reader.program.given(fixed))
-        return estimate(member, key, u, chains, x, conditions, jnp.asarray(sweeps))
-
-    found: tuple[Estimates, Chains] = over_members(one)(u, chains, x, conditions, fixed)
-    return found
-
-
-def over_members(f: Callable[..., Any]) -> Callable[..., Any]:
-    """``f`` over a leading axis of members; a single one is spared the batching.
-
-    Look-ups with a batch axis in front are many times slower on a CPU.
-    """
-
-    def mapped(*args: Any) -> Any:
-        if jax.tree.leaves(args)[0].shape[0] > 1:
-            return jax.vmap(f)(*args)
-        return jax.tree.map(lambda a: a[None], f(*jax.tree.map(lambda a: a[0], args)))
-
-    return mapped
-
-
 class _Member(NamedTuple):
     """What is kept of every member; leading axis ``member``."""
 
@@ -370,7 +333,7 @@ def _put(at: np.ndarray, old: np.ndarray, new: np.ndarray) -> np.ndarray:
     return out
 
 
-def _take(at: np.ndarray, a: Any) -> Any:
+def _take(at: np.ndarray | int, a: Any) -> Any:
     return a[at]
 
 
@@ -391,59 +354,3 @@ def _row(full: _Member, sweeps: int, moves: int) -> dict[str, Any]:
         "latent_change": full.estimates.latent_change,
         "latent_gap": full.estimates.latent_gap,
     }
-
-
-def _iterate(
-    reader: Reader,
-    schedule: Schedule,
-    curved: bool,
-    key: Array,
-    state: EMState,
-    x: Array,
-    conditions: dict[str, Array],
-    fixed: dict[str, Array],
-    sweeps: Array,
-    fresh: tuple[Array, Array],
-    rule: tuple[Array, Array],
-) -> tuple[EMState, Step]:
-    """One E-step and M-step of every member.
-
-    :param curved: whether steps are to be straight in natural parameters that are not linear in ``u``.
-    """
-
-    def one(
-        key: Array,
-        u: Array,
-        memory: Memory,
-        chains: Chains,
-        last: Chains,
-        x: Array,
-        conditions: dict[str, Array],
-        fixed: dict[str, Array],
-    ) -> tuple[Chains, Chains, Step]:
-        member = reader._replace(program=reader.program.given(fixed))
-        begin = state.iteration * (reader.block or 0)
-        estimates, moved = estimate(member, key, u, chains, x, conditions, sweeps, begin, fresh)
-        new = schedule.update(
-            member.program, u, memory, state.iteration, estimates, sweeps, x, conditions
-        )
-        if curved:
-            memory = new.memory
-            goes_to, part = straight(member.program, memory.u, memory.step, x, conditions)
-            memory = memory._replace(step=part * memory.step, slope=part * memory.slope)
-            new = new._replace(u=goes_to, memory=memory)
-        kept = jax.tree.map(lambda old, now: jnp.where(new.rejected, old, now), last, moved)
-        start = jnp.where(new.rejected, memory.u, u)
-        goes = followed(member, kept.clamped, start, new.u, x, conditions)
-        return kept._replace(clamped=goes), kept, new
-
-    keys = jax.random.split(key, state.u.shape[0])
-    chains, last, new = over_members(one)(
-        keys, state.u, state.memory, state.chains, state.last_chains, x, conditions, fixed
-    )
-    u = jnp.where(state.done[:, None], state.u, new.u)
-    tolerance, patience = rule
-    near = jnp.all(new.distance <= 2.0 * tolerance, 1) & jnp.all(new.noise <= tolerance, 1)
-    streak = jnp.where(near & ~new.rejected, state.streak + 1, 0)
-    done = state.done | (streak >= patience)
-    return EMState(u, chains, new.memory, last, state.iteration + 1, streak, done), new

@@ -1,5 +1,6 @@
 """Where a step of the parameters leads, and what goes along."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -48,7 +49,7 @@ def is_curved(program: Program, x: Array, conditions: dict[str, Array]) -> bool:
 
 
 def straight(
-    program: Program, u: Array, step: Array, x: Array, conditions: dict[str, Array]
+    natural: Callable[[Array], Array], u: Array, step: Array, bent: float = 0.0
 ) -> tuple[Array, Array]:
     r"""Where ``step`` leads from ``u`` if natural parameters change in proportion.
 
@@ -57,13 +58,13 @@ def straight(
     corrections keeps its promise only where :math:`\eta(u') = \eta(u) + J d`: the wall of
     :math:`4\epsilon\sigma^{12}` does not forgive a straight line in the logarithms.
 
+    :param natural: natural parameters ``(term,)`` from ``u``.
+    :param bent: part of the largest change by which natural parameters may miss where they are to go. Where they are
+        more than the parameters, as those of several members that share these, no ``u'`` need hit all, and the one
+        that is nearest is taken.
     :return: ``u'``, ``(u,)``; and the part of the step that it was: where no ``u'`` is found (a
         coefficient would change its sign) half of the step is tried, and half of that.
     """
-
-    def natural(v: Array) -> Array:
-        return program.natural(v, x, conditions)
-
     eta, change = jax.jvp(natural, (u,), (step,))
     slope = jax.jacfwd(natural)
     scale = jnp.maximum(jnp.linalg.norm(slope(u), axis=1), 1e-12)
@@ -76,7 +77,8 @@ def straight(
             return v + solve_positive(left, a.T @ ((eta + part * change - natural(v)) / scale))
 
         found = jax.lax.fori_loop(0, ROUNDS, closer, u + part * step)
-        return found, jnp.max(jnp.abs(natural(found) - eta - part * change) / scale) < 1e-6
+        missed = jnp.max(jnp.abs(natural(found) - eta - part * change) / scale)
+        return found, missed < 1e-6 + bent * part * jnp.max(jnp.abs(change) / scale)
 
     found, there = jax.lax.map(led, jnp.asarray(SHORTER))
     first = jnp.argmax(there)

@@ -19,7 +19,7 @@ from bayescg.infer.fit import Fit, Table
 from bayescg.infer.handlers import replace_prior
 from bayescg.infer.health import Doubt, Posterior, names_of
 from bayescg.infer.identified import weakest
-from bayescg.infer.laplace import FORMS, Laplace, Weighted, joined, laplace, weigh
+from bayescg.infer.laplace import FORMS, joined, laplace, repeated, weigh
 from bayescg.infer.mcem import MCEMResult, run_mcem
 from bayescg.infer.options import MCEMOptions, options_for
 from bayescg.infer.program import (
@@ -27,6 +27,7 @@ from bayescg.infer.program import (
 )
 from bayescg.infer.progress import Progress
 from bayescg.infer.schedules import Newton, Schedule
+from bayescg.infer.shared import exponents_of_all, log_posterior_of_all
 from bayescg.infer.tables import (
     Form,
     choose,
@@ -77,7 +78,7 @@ class MCEM:
         fixed = fixed or all_seen(self.system, batch)
         function = self.system.program
         conditions = {k: jnp.asarray(v[0], float) for k, v in batch.conditions.items()}
-        whole = program_of(self.system, batch, fixed)
+        whole = program_of(self.system, batch, fixed, pooled=not self.flat)
         coefficients = coefficient_sites(whole, jnp.asarray(batch.x[0], float), conditions)
         if self.flat:
             function = replace_prior(function, coefficients)
@@ -197,7 +198,9 @@ class MCEM:
         else:
             weighted = self.options.weights and not program.sites.latent_observed
             # Weights that are not exact are of chains that are cooled, which sites in space cannot be.
-            weighted = weighted and (exact or self.system.sampler.at is None)
+            weighted = weighted and (
+                exact or (self.system.sampler.at is None and not program.shared)
+            )
             if result.interrupted and weighted:
                 weighted = False
                 messages.append("interrupted: draws are not weighted.")
@@ -254,17 +257,16 @@ class MCEM:
         groups: dict[str, dict[str, Table]] = {}
         forms: dict[str, Form] = {}
         for form, k in zip(FORMS, jax.random.split(key, len(FORMS)), strict=True):
-            normal, weighted = self._approximate(form, result, batch, k, weighable, exact, progress)
+            normal, weighted, raw = self._approximate(
+                form, result, batch, k, weighable, exact, progress
+            )
             if weighted is not None:
-                raw = weighted.draws
                 if weighted.unsupported.any():
                     at = np.flatnonzero(weighted.unsupported)
                     messages.append(
                         f"{weighted.unsupported.sum()} of {normal.definite.sum() * options.draws} {form} draws "
                         f"got no weight, too few samples reach them ({members_in_words(batch, at)})."
                     )
-            else:
-                raw = normal.draw(k, options.draws)
             forms[form] = (normal, weighted, raw)
             groups[f"laplace_{form}"] = laplace_group(normal, weighted, raw)
             if normal.bounded.any():
@@ -321,8 +323,10 @@ class MCEM:
         weighable: bool,
         exact: bool,
         progress: Progress | None,
-    ) -> tuple[Laplace, Weighted | None]:
+    ) -> Form:
         """One form of every member, each under the program that it was fitted by."""
+        if result.program.shared:
+            return self._of_all(form, result, batch, key, weighable, progress)
         normals, weights, order = [], [], []
         for i, program in enumerate(result.programs):
             at = np.flatnonzero(result.which == i)
@@ -347,7 +351,53 @@ class MCEM:
                         progress=progress,
                     )
                 )
-        return joined(normals, order), joined(weights, order) if weighable else None
+        normal = joined(normals, order)
+        if not weighable:
+            return normal, None, normal.draw(key, self.options.draws)
+        weighted = joined(weights, order)
+        return normal, weighted, weighted.draws
+
+    def _of_all(
+        self,
+        form: str,
+        result: MCEMResult,
+        batch: Batch,
+        key: Array,
+        weighable: bool,
+        progress: Progress | None,
+    ) -> Form:
+        """One form of the posterior of members that share their parameters; every draw is that of all of them."""
+        members, program, options = len(batch.x), result.program, self.options
+        x = jnp.asarray(batch.x, float)
+        conditions = {k: jnp.asarray(v, float) for k, v in batch.conditions.items()}
+        first = batch.of(np.array([0]))
+        normal = laplace(
+            program,
+            jax.tree.map(lambda a: a[:1], result.estimates),
+            result.u[:1],
+            first.x,
+            first.conditions,
+            form,
+            lambda u: exponents_of_all(program, u, x, conditions),
+        )
+        if not weighable:
+            raw = np.repeat(normal.draw(key, options.draws), members, axis=0)
+            return repeated(normal, members), None, raw
+        weighted = repeated(
+            weigh(
+                program,
+                normal,
+                key,
+                options.draws,
+                first.x,
+                first.conditions,
+                integrate_tau=options.integrate_tau,
+                density=lambda u, tau: log_posterior_of_all(program, u, x, conditions, tau),
+                progress=progress,
+            ),
+            members,
+        )
+        return repeated(normal, members), weighted, weighted.draws
 
 
 def mcem(system: System, data: xr.Dataset, **options: Any) -> MCEM:

@@ -5,6 +5,7 @@ variable                dims                                           unit
 ======================  =============================================  ====================
 ``x``, spins -1 and +1  ``(frame, site)`` or ``(mu, frame, site)``     1
 ``x``, mapped sites     ``(frame, site, axis)``                        angstrom
+``x``, a sweep of them  ``(temperature, frame, site, axis)``           angstrom
 ``box``                 ``(axis)`` or ``(frame, axis)``, beside sites  angstrom
 ``forces``              ``(frame, site, axis)``, optional              kcal/mol/angstrom
 ``type``, ``molecule``  ``(site)``, optional                           1
@@ -15,7 +16,7 @@ variable                dims                                           unit
 ======================  =============================================  ====================
 
 Spins carry the attribute ``beta`` (and ``mu``, where there is one field for all), mapped sites
-``temperature`` (K).
+``temperature`` (K); of a sweep it is a coordinate, and its box, ``box (axis)``, is that of all temperatures.
 """
 
 from __future__ import annotations
@@ -29,10 +30,11 @@ import xarray as xr
 
 from bayescg.files import labelled, read_netcdf, write_netcdf
 
-__all__ = ["check", "load", "load_observables", "ready", "save"]
+__all__ = ["check", "each_temperature", "load", "load_observables", "ready", "save"]
 
 _SPINS = (("frame", "site"), ("mu", "frame", "site"))
 _SITES = ("frame", "site", "axis")
+_SWEEP = ("temperature", *_SITES)
 _SITES_IN_A_TUPLE = {"bond": 2, "angle": 3, "dihedral": 4, "exclusion": 2}
 _ANGSTROM = ("angstrom", "angstroms", "å", "a")
 _ATTRS = {
@@ -42,6 +44,7 @@ _ATTRS = {
     "type": {"long_name": "type of the site"},
     "molecule": {"long_name": "molecule of the site"},
     "mu": {"long_name": "external field"},
+    "temperature": {"units": "K", "long_name": "temperature"},
     **{
         name: {"long_name": f"sites of the {name}"}
         for name in ("bond", "angle", "dihedral", "exclusion")
@@ -135,16 +138,45 @@ def _check_sites(ds: xr.Dataset) -> None:
     _check_angstrom(ds, "x")
     if "box" not in ds.variables:
         raise ValueError("box is missing; x has the dim axis, so box (axis) or (frame, axis).")
-    _check_dims(ds, "box", [("axis",), ("frame", "axis")])
+    swept = ds.variables["x"].dims == _SWEEP
+    _check_dims(ds, "box", [("axis",)] if swept else [("axis",), ("frame", "axis")])
     _check_angstrom(ds, "box")
     edges = _check_finite(ds, "box")
     if (edges <= 0).any():
         index, place = _at(ds.variables["box"].dims, edges <= 0)
         raise ValueError(f"box is {edges[index]} at {place}; allowed are positive lengths.")
-    _check_attr(ds, "temperature", "K", positive=True)
+    if swept:
+        _check_temperatures(ds)
+    else:
+        _check_attr(ds, "temperature", "K", positive=True)
     if "forces" in ds.variables:
-        _check_dims(ds, "forces", [_SITES])
+        _check_dims(ds, "forces", [_SWEEP if swept else _SITES])
         _check_finite(ds, "forces")
+
+
+def _check_temperatures(ds: xr.Dataset) -> None:
+    if "temperature" not in ds.coords:
+        raise ValueError("x has the dim temperature; needed is the coordinate temperature, in K.")
+    _check_axis(ds, "temperature")
+    values = ds.variables["temperature"].values
+    if not (values > 0.0).all():
+        index, place = _at(("temperature",), ~(values > 0.0))
+        raise ValueError(
+            f"temperature is {values[index]} at {place}; allowed are positive ones, K."
+        )
+
+
+def each_temperature(ds: xr.Dataset) -> list[xr.Dataset]:
+    """The temperatures of a sweep as data sets of their own; a data set of one as it is.
+
+    :param ds: a data set as :func:`check` allows it.
+    """
+    if ds.variables["x"].dims != _SWEEP:
+        return [ds]
+    return [
+        ds.isel(temperature=i, drop=True).assign_attrs(temperature=float(t))
+        for i, t in enumerate(ds.variables["temperature"].values)
+    ]
 
 
 def _check_topology(ds: xr.Dataset) -> None:
@@ -180,7 +212,7 @@ def check(ds: xr.Dataset) -> xr.Dataset:
     if "x" not in ds.variables:
         names = ", ".join(sorted(map(str, ds.variables))) or "none"
         raise ValueError(f"there is no variable 'x' (variables: {names}); it holds the data.")
-    _check_dims(ds, "x", [*_SPINS, _SITES])
+    _check_dims(ds, "x", [*_SPINS, _SITES, _SWEEP])
     _check_finite(ds, "x")
     if "axis" in ds.variables["x"].dims:
         _check_sites(ds)

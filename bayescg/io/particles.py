@@ -49,6 +49,11 @@ def check_particles(
     except ValueError as error:
         raise ValueError(f"{error}{_padding(data)}") from None
     sizes = dict(data["x"].sizes)
+    if "temperature" in sizes:
+        raise ValueError(
+            f"x is a sweep over {sizes['temperature']} temperatures, which this takes one of; allowed is one, "
+            "x (frame, site, axis), or a model over several, spce_temperatures."
+        )
     if "axis" not in sizes:
         raise ValueError("x holds spins (frame, site); particles need x (frame, site, axis).")
     if sizes["axis"] != 3:

@@ -140,8 +140,15 @@ def write_report(
     names = [f"fit {i + 1}" for i in range(len(results))] if labels is None else list(labels)
     if len(names) != len(results):
         raise ValueError(f"there are {len(results)} results but {len(names)} labels.")
+    cases = cases_of(results, names)
+    swept = [c for c in cases if c.in_space and c.dim is not None]
+    if swept:
+        raise ValueError(
+            f"{swept[0].label} is of several values of {swept[0].dim}, and reports of sites in space are of one; its "
+            "numbers are in the result: posterior, posterior_predictive, reference."
+        )
     with write_atomically(path) as part:
-        html = _render(cases_of(results, names))
+        html = _render(cases)
         part.write_text(html, encoding="utf-8", errors="xmlcharrefreplace")
 
 

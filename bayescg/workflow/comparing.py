@@ -224,7 +224,9 @@ def _row(label: str, result: Any, reference: xr.Dataset | None, source: Any) -> 
         notes.append(f"{what}; run: bayescg predict {label} --reference {beside}")
     conditions = results.mapping(attrs.get("predict_conditions"))
     if conditions:
-        told = ", ".join(f"{k} = {v:g}" for k, v in conditions.items())
+        told = ", ".join(
+            f"{k} = {v if isinstance(v, str) else format(v, 'g')}" for k, v in conditions.items()
+        )
         notes.append(f"predicted under other conditions than the fit's: {told}")
     method = str(attrs.get("method", "?"))
     converged = None if method == "dbi" else attrs.get("converged")

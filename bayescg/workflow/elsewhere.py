@@ -54,9 +54,9 @@ def liquid_elsewhere(
 def members_elsewhere(
     system: System, program: Program, batch: Batch, conditions: Conditions
 ) -> Batch:
-    """Members of a sweep at other values of its condition, of a lattice whose members share parameters.
+    """Members of a sweep at other values of its condition, of a model whose members share parameters.
 
-    Their ``x`` are those of the first that was fitted, for shapes.
+    Their ``x`` are those of the nearest that was fitted: for shapes, and where particles begin.
 
     :param conditions: the condition's name and its values: one, several, or words such as ``-4:4:41``.
     :raises ValueError: for another condition, a fit of each member on its own, and values that are not allowed.
@@ -71,7 +71,7 @@ def members_elsewhere(
     if not program.shared:
         raise ValueError(
             f"each {name} was fitted on its own, so this fit says nothing of another; one of all together does "
-            "(-s prior=curve -m nuts)."
+            "(-s prior=curve)."
         )
     if batch.dim is None or len(batch.x) < 2:
         raise ValueError(f"the fit is of one {name}, which says nothing of another.")
@@ -80,8 +80,8 @@ def members_elsewhere(
     if values.ndim != 1 or not np.isfinite(values).all() or len(set(values)) != values.size:
         raise ValueError(f"{name} must be one or several different finite numbers, got {given}.")
     system.check_conditions({name: values})
-    x = np.broadcast_to(batch.x[:1], (values.size, *batch.x.shape[1:]))
-    return Batch(x, {name: values}, name, values)
+    nearest = np.abs(values[:, None] - batch.conditions[name]).argmin(1)
+    return Batch(batch.x[nearest], {name: values}, name, values)
 
 
 def member_draws(

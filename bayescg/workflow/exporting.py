@@ -86,6 +86,11 @@ def export_models(
         raise ValueError(
             f"{system.name} is a model of spins; allowed for an export are models of sites in space."
         )
+    if system.conditions:
+        raise ValueError(
+            f"{system.name} has a potential at each {', '.join(system.conditions)}, and an export is of one; allowed "
+            "are fits of one (pair_potential in the result's posterior holds all)."
+        )
     frames = np.asarray(data["x"].values, float) if "x" in data else None
     start = _start(system, frames)
     stack, temperature = _potentials(system, posterior, start)

@@ -33,7 +33,7 @@ from bayescg.workflow.elsewhere import (
     member_draws,
     members_elsewhere,
 )
-from bayescg.workflow.predictive import Picked, lattice_groups, particle_groups
+from bayescg.workflow.predictive import Picked, lattice_groups, mode_of, particle_groups
 from bayescg.workflow.registry import restored_system
 from bayescg.workflow.verbs import observe
 
@@ -67,7 +67,8 @@ def predict(
     :param system: the system, where it is not a named model.
     :param conditions: other conditions to simulate the fitted model under: ``sites``, ``temperature`` (K)
         and ``box`` (angstrom) of particles, of which the fit knows nothing; ``mu`` of a lattice that was fitted at
-        all fields together (one value, several, or ``first:last:count``), of which it does.
+        all fields together, or ``temperature`` of particles that were at several (one value, several, or
+        ``first:last:count``), of which it does.
     :raises ValueError: for unknown observables, conditions that are not allowed, and a reference of another system.
     """
     if isinstance(result, Fit):
@@ -81,26 +82,31 @@ def predict(
     held = {k: np.full(len(batch.x), v) for k, v in system.dirac.items() if k not in posterior}
     fitted, lattice = batch, system.sampler.at is None
     program = program_of(system, fitted, held, pooled=True, states=True)
-    if conditions and lattice:
+    known = lattice or bool(system.conditions)  # whether the fit says anything of other conditions
+    if conditions and known:
         batch = members_elsewhere(system, program, fitted, conditions)
     elif conditions:
         system, batch = liquid_elsewhere(system, fitted, result, conditions, model, seed)
+    if conditions:
         production = production._replace(warmup=4 * production.warmup)
     picked = _pick(result, program, fitted, draws)
-    if conditions and lattice:
+    mode = mode_of(result, fitted) if results.has_group(result, "map") else None
+    if conditions and known:
         key = jax.random.fold_in(jax.random.key(seed), 4)
         picked = picked._replace(u=member_draws(program, key, picked.u, fitted, batch))
+        if mode is not None:
+            mode = member_draws(program, key, mode[None], fitted, batch)[0]
     program = program_of(system, batch, held, pooled=True, states=True)
     chosen = choose_observables(
         observables, system.known_observables, system.name, batch.x.shape[2], system.box
     ) or list(system.observables)
     beside = None if reference is None else _reference(reference, chosen, batch, system)
     key = jax.random.fold_in(jax.random.key(seed), 2)
-    arguments = (program, system, chosen, key, picked, batch, result, progress)
+    arguments = (program, system, chosen, key, picked, mode, batch)
     groups, notes = (
-        lattice_groups(*arguments, simulation, reconstructed=not conditions)
+        lattice_groups(*arguments, None if conditions else result, progress, simulation)
         if lattice
-        else particle_groups(*arguments, production)
+        else particle_groups(*arguments, progress, production)
     )
     told = list(notes.get("predict_messages", []))
     predicted = groups.get("posterior_predictive")
@@ -223,7 +229,7 @@ def _reference(
                 f"the reference's {o.name} is normalised by {norm}, the prediction by {o.norm}; predict with "
                 f"-O {o.name}:norm={norm}."
             )
-    if system.sampler.at is None:  # particles have no sweep
+    if system.sampler.at is None or system.conditions:  # other particles have no sweep
         out = _members_of(out, batch, {d for o in chosen for d in o.dims})
     for variable, v in out.items():
         if not np.isfinite(v.values).all():

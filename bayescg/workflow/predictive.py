@@ -26,7 +26,7 @@ from bayescg.predict import (
 from bayescg.predict.pressure import WARNING
 from bayescg.system import Batch, System
 
-__all__ = ["FEWEST_CHAINS", "Picked", "lattice_groups", "particle_groups"]
+__all__ = ["FEWEST_CHAINS", "Picked", "lattice_groups", "mode_of", "particle_groups"]
 
 FEWEST_CHAINS = 32  # of particles; with fewer draws each is simulated more than once
 LEAST_CHAINS = 8  # the same of many sites, whose every sample says more
@@ -47,16 +47,16 @@ def lattice_groups(
     chosen: Sequence[Observable],
     key: Any,
     picked: Picked,
+    mode: np.ndarray | None,
     batch: Batch,
-    result: Any,
+    result: Any | None,
     progress: Progress | None,
     simulation: Simulation,
-    *,
-    reconstructed: bool = True,
 ) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
     """What a prediction adds to the result of a lattice.
 
-    :param reconstructed: whether latents of the data are drawn too; members without data have none.
+    :param mode: ``(member, u)``, where the result has one.
+    :param result: whose data's latents are drawn too; None: members without data have none.
     """
     longer = simulation._replace(chains=8 * simulation.chains, warmup=8 * simulation.warmup)
     done = posterior_predictive(
@@ -71,19 +71,19 @@ def lattice_groups(
         progress=progress,
     )
     groups = {"posterior_predictive": predictive_group(done, chosen, batch, picked)}
-    if results.has_group(result, "map"):
+    if mode is not None:
         point = posterior_predictive(
             program,
             system.sampler,
             chosen,
             jax.random.fold_in(key, 1),
-            mode_of(result, batch)[:, None],
+            mode[:, None],
             batch.conditions,
             example=batch.x[0],
             simulation=longer,
         )
         groups["map_predictive"] = predictive_group(point, chosen, batch, None)
-    if reconstructed:
+    if result is not None:
         groups["reconstruction"] = reconstruction(program, system, batch, picked.u, key, result)
     return groups, {}
 
@@ -94,16 +94,59 @@ def particle_groups(
     chosen: Sequence[Observable],
     key: Any,
     picked: Picked,
+    mode: np.ndarray | None,
     batch: Batch,
-    result: Any,
     progress: Progress | None,
     production: Production,
 ) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
-    """What a prediction adds to the result of particles: draws and mode share their samples."""
+    """What a prediction adds to the result of particles, member by member.
+
+    :param mode: ``(member, u)``, where the result has one.
+    """
+    if batch.dim is None:
+        return _member_groups(
+            program, system, chosen, key, picked, mode, batch, progress, production
+        )
+    parts = []
+    for m in range(len(batch.x)):
+        own = picked._replace(u=picked.u[:, [m]])
+        point = None if mode is None else mode[[m]]
+        alone = batch.of(np.array([m]))._replace(dim=None, coords=None)
+        k = jax.random.fold_in(key, m)
+        parts.append(
+            _member_groups(program, system, chosen, k, own, point, alone, progress, production)
+        )
+    groups = {}
+    for name in parts[0][0]:
+        each = xr.concat([found[name] for found, _ in parts], batch.dim)
+        each = each.assign_coords({batch.dim: batch.coords})
+        groups[name] = each.transpose("chain", "draw", batch.dim, ..., missing_dims="ignore")
+    told = [WARNING]
+    for value, (_, notes) in zip(np.asarray(batch.coords), parts, strict=True):
+        told += [f"{batch.dim}={value:g}: {t}" for t in notes["predict_messages"] if t != WARNING]
+    return groups, {
+        "predict_failures": sum(notes["predict_failures"] for _, notes in parts),
+        "predict_warmup": max(notes["predict_warmup"] for _, notes in parts),
+        "predict_messages": told,
+    }
+
+
+def _member_groups(
+    program: Any,
+    system: System,
+    chosen: Sequence[Observable],
+    key: Any,
+    picked: Picked,
+    mode: np.ndarray | None,
+    batch: Batch,
+    progress: Progress | None,
+    production: Production,
+) -> tuple[dict[str, xr.Dataset], dict[str, Any]]:
+    """Of one member: draws and mode share their samples."""
     u, simulated = picked.u[:, 0], len(picked.u)
-    with_mode = results.has_group(result, "map")
-    if with_mode:
-        u = np.concatenate([u, mode_of(result, batch)])
+    with_mode = mode is not None
+    if mode is not None:
+        u = np.concatenate([u, mode])
     fewest = int(np.clip(SITES / batch.x.shape[2], LEAST_CHAINS, FEWEST_CHAINS))
     copies = max(1, fewest // simulated)
     done = particle_predictive(

@@ -127,6 +127,11 @@ def observe(data: xr.Dataset, observables: Sequence[str | Observable] = ()) -> x
         have, and particles in a box that changes.
     """
     io.check(data)
+    sweep = io.each_temperature(data)
+    if len(sweep) > 1 or "temperature" in data["x"].dims:
+        each = [observe(one, observables).drop_attrs(deep=False) for one in sweep]
+        out = xr.concat(each, data["temperature"])
+        return out.assign_attrs(data.attrs, frames=data.sizes["frame"])
     if data.sizes["frame"] < 2:
         raise ValueError(f"standard errors need at least 2 frames, got {data.sizes['frame']}.")
     measure = _observe_particles if "axis" in data["x"].dims else _observe_spins

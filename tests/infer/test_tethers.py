@@ -189,7 +189,7 @@ def test_a_step_is_straight_in_natural_parameters(frames: np.ndarray) -> None:
     size = p.size
     step = 0.1 * jax.random.normal(jax.random.key(2), (size,))
     step = step.at[p.coordinates("epsilon")].set(-0.4)
-    there, part = straight(p, u, step, x, {})
+    there, part = straight(natural, u, step)
     assert part == 1.0
     eta, change = jax.jvp(natural, (u,), (step,))
     np.testing.assert_allclose(natural(there), eta + change, rtol=1e-9)
@@ -197,7 +197,7 @@ def test_a_step_is_straight_in_natural_parameters(frames: np.ndarray) -> None:
     assert there[at] - u[at] == pytest.approx(np.log(1.0 - 0.4), rel=1e-9)
     width = p.coordinates("sigma2")[0]
     assert there[width] == pytest.approx(float(u[width] + step[width]), abs=1e-12)
-    there, part = straight(p, u, step.at[at].set(-1.5), x, {})
+    there, part = straight(natural, u, step.at[at].set(-1.5))
     assert part == 0.5
     assert there[at] - u[at] == pytest.approx(np.log(1.0 - 0.75), rel=1e-6)
 

@@ -1,12 +1,13 @@
 """Data files: what is right comes back as it was, what is wrong is named."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
 
-from bayescg.io import check, load, load_observables, save
+from bayescg.io import check, each_temperature, load, load_observables, save
 
 
 def spins(*dims: str) -> xr.Dataset:
@@ -178,3 +179,40 @@ def test_observables_along_an_ambiguous_sweep(tmp_path: Path, values: list[float
     frames = xr.Dataset({"magnetization": ("frame", [0.1, 0.2])}, {"frame": [0, 0]})
     frames.to_netcdf(path, engine="netcdf4")  # two runs, one after the other
     assert load_observables(path).sizes["frame"] == 2
+
+
+def sweep() -> xr.Dataset:
+    """Three temperatures in one box."""
+    one = sites()[["x", "box", "mass"]]
+    x = xr.concat([one["x"] + shift for shift in (0.0, 0.1, 0.2)], "temperature")
+    return one.assign(x=x).assign_coords(temperature=[280.0, 300.0, 340.0])
+
+
+def test_a_sweep_over_temperature_round_trips(tmp_path: Path) -> None:
+    ds = sweep()
+    save(ds, tmp_path / "a.nc")
+    again = load(tmp_path / "a.nc")
+    xr.testing.assert_equal(again, ds)
+    assert again["x"].dims == ("temperature", "frame", "site", "axis")
+    assert again["temperature"].attrs["units"] == "K"
+    parts = each_temperature(again)
+    assert [part.attrs["temperature"] for part in parts] == [280.0, 300.0, 340.0]
+    np.testing.assert_array_equal(parts[1]["x"], ds["x"][1])
+    assert each_temperature(sites())[0].identical(sites())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.drop_vars("temperature"), "needed is the coordinate temperature, in K"),
+        (lambda d: d.assign_coords(temperature=[280.0, 0.0, 340.0]), "temperature is 0.0 at"),
+        (lambda d: d.assign_coords(temperature=[280.0, 280.0, 340.0]), "each value may come once"),
+        (
+            lambda d: d.assign(box=(("frame", "axis"), np.full((3, 3), 10.0))),
+            r"box has dims .frame, axis.; allowed are .axis.",
+        ),
+    ],
+)
+def test_a_wrong_sweep_is_named(change: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check(change(sweep()))
