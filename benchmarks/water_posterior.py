@@ -83,8 +83,8 @@ def run() -> dict[str, Any]:
     results.save(sampled, "water_nuts.nc")
     r, exact = _curves(sampled)
     _, normal = _curves(approximate)
-    seen = r >= 2.5
     width = exact[2] - exact[0]
+    seen = (r >= 2.5) & (width > 0.0)
     parameters = {}
     for name in ("epsilon", "sigma", "sigma2"):
         one, other = (
@@ -105,7 +105,7 @@ def run() -> dict[str, Any]:
             "mean width of 10-90 %, kcal/mol, nuts": float(width[seen].mean()),
             "laplace over nuts": float((normal[2] - normal[0])[seen].mean() / width[seen].mean()),
             "medians apart, root-mean-square in widths": float(
-                np.sqrt(np.mean(((normal[1] - exact[1]) / width)[seen] ** 2))
+                np.sqrt(np.mean(((normal[1] - exact[1])[seen] / width[seen]) ** 2))
             ),
         },
         "most": MOST,

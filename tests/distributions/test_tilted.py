@@ -89,7 +89,7 @@ def test_it_needs_fewer_samples_than_reweighting() -> None:
 
 def test_far_away_it_rises_as_the_quadratic_and_a_wall() -> None:
     found = fitted(1)
-    e = jnp.asarray(place(10, 6.0))
+    e = jnp.asarray(place(10, 8.0))
     d = float(found.distance(e))
     beyond = ((d - found.reach[1]) / 0.5) ** 2
     expected = 0.5 * d**2 + 0.5 * beyond * (1.0 + beyond) + float(e @ found.mean)

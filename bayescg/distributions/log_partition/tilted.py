@@ -30,7 +30,7 @@ __all__ = ["Directions", "Tilted", "directions", "tilted"]
 VARIES = 1e-8  # of the largest variance (in units of how far parameters go), below which a direction is none
 NORMAL = 0.15  # skewness and excess kurtosis of what counts as normal
 #: Standard deviations of the statistics, and effective samples, between which cumulants go over to the quadratic.
-REACH, SPARSE = (3.5, 4.5), (1000.0, 4000.0)
+REACH, SPARSE = (5.0, 6.0), (1000.0, 4000.0)
 WALL = 0.5  # width of the wall that begins there
 
 
