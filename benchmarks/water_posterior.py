@@ -23,7 +23,7 @@ from bayescg.plot import COLOURS
 from bayescg.workflow.registry import make_system
 from benchmarks.water import DATA, FRAMES
 
-FIGURE = Path(__file__).parents[1] / "docs" / "figures" / "water_posterior.svg"
+FIGURE = Path("water_posterior.svg")
 MOST = {"R-hat": 1.02, "minutes": 30.0}
 LEAST = {"effective draws": 200.0}
 LEVELS = (0.1, 0.5, 0.9)
