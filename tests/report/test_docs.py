@@ -102,7 +102,9 @@ def test_a_command_that_is_shown_can_be_typed(words: list[str]) -> None:
 
 def test_options_that_the_water_page_names_are_there() -> None:
     text = (DOCS / "water.md").read_text(encoding="utf-8")
-    known = {*vars(workflow.model_options("spce_water")), *vars(workflow.method_options("mcem"))}
+    models = ("spce_water", "spce_temperatures")
+    known = {name for model in models for name in vars(workflow.model_options(model))}
+    known |= set(vars(workflow.method_options("mcem")))
     named = set(re.findall(r"(?:`|-[sM] )([a-z_0-9]+)=", text))
     assert len(named) > 8
     assert named <= known
