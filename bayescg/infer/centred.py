@@ -217,7 +217,7 @@ def centred(
 def _simulated(simulation: Simulation, key: Array, u: np.ndarray, chains: Any) -> np.ndarray:
     """Statistics ``(reference, sample, term)`` at ``u (reference, u)``.
 
-    Each from chains of the place, not one from another: where a model freezes, the next would begin frozen.
+    Each from chains of the place, not one from another: what is rare at one would still be there at the next.
     """
     keys = jax.random.split(key, len(u))
     each = [simulation.run(k, v[None], chains)[1] for k, v in zip(keys, u, strict=True)]

@@ -63,7 +63,6 @@ def learned(
         begun = approached(alternating, simulation, latent_key, u, tell)
     at, heat, phi, chains, u, mass = begun
     latent: Latents | None = None
-    outside: list[float] = []
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
     values: np.ndarray | None = None
     step = FIRST_STEP
@@ -81,17 +80,17 @@ def learned(
         places = natural(jnp.asarray(late))
         sizes = np.asarray(_sizes(partition, places))
         few = outside_of(partition, places, enough)
-        outside.append(float(np.mean(few)))
-        numbers = {"references": float(len(at)), "outside": outside[-1]}
+        outside = float(np.mean(few))
+        numbers = {"references": float(len(at)), "outside": outside}
         judge = partial(judged, simulation, natural, partition, e, phi)
         result = Learned(alternating, partition, state, mass, len(at), judge)
         wanted = 0.0
-        if rules.measured and outside[-1] <= rules.outside:
+        if rules.measured and outside <= rules.outside:
             numbers["shift"] = judge(None, late)[1].shift
             wanted = len(at) * max(0.0, (numbers["shift"] / rules.precision) ** 2 - 1.0)
         if tell is not None:
             tell((turn + 1) / rules.rounds, numbers)
-        settled = outside[-1] <= rules.outside and turn > 0 and wanted == 0.0
+        settled = outside <= rules.outside and turn > 0 and wanted == 0.0
         if settled or turn == rules.rounds - 1:  # no references that are in no partition
             break
         there = late if wanted else late[few]
