@@ -27,7 +27,7 @@ from models import ising
 #: parameters tell each other more of terms of longer range, so that they take turns for longer.
 CASES = {
     "8": (ising.Options(n_f=16, ratio=2, L2=4, L3=2), "0.3", 3000, 4000, 4000),
-    "16": (ising.Options(n_f=32, ratio=2, L2=2, L3=1), "0.3", 1000, 4000, 3000),
+    "16": (ising.Options(n_f=32, ratio=2, L2=2, L3=1), "0.3", 1000, 4000, 16000),
 }
 FAMILY = 0.01  # chance that any of all means and standard deviations fails though all agree
 CHAINS, ADAPTING = 32, 800  # of exchange, and turns in which its proposals adapt

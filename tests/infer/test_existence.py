@@ -104,7 +104,7 @@ def test_each_member_is_approximated_under_its_own_prior() -> None:
         estimates=jax.tree.map(lambda a: np.stack([a[0]] * 2), one.estimates),
     )
     run = MCEM(system, some, MCEMOptions(weights=False))
-    found, _ = run._approximate("complete", twice, batch, jax.random.key(0), False, True, None)
+    found, _, _ = run._approximate("complete", twice, batch, jax.random.key(0), False, True, None)
     expected = np.zeros_like(found.precision[0])
     at = one.program.coordinates("theta_c")
     expected[at, at] = 0.01
