@@ -1,29 +1,26 @@
 """SPC/E water: the whole posterior by NUTS, with latents sampled and log Z learned, beside Laplace's approximation.
 
 Both fit the same 20 frames under the same proper priors. Told are R-hat and the effective sample size of every
-parameter and of the potential at every r, and where the two posteriors' bands differ; a figure shows both.
-``BAYESCG_NUTS`` may hold other options of NUTS, as ``samples=500``.
+parameter and of the potential at every r, and both posteriors' bands of it, which ``docs/intervals_figures.py``
+draws. ``BAYESCG_NUTS`` may hold other options of NUTS, as ``samples=500``. Both results are left in the folder where
+it is run, ``water_laplace.nc`` and ``water_nuts.nc``.
 """
 
 import json
 import os
-from pathlib import Path
 import sys
 import time
 from typing import Any
 
 import jax
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 
 from bayescg import mcem, results, to_inference_data
 from bayescg.infer.nuts_run import nuts
-from bayescg.plot import COLOURS
 from bayescg.workflow.registry import make_system
 from benchmarks.water import DATA, FRAMES
 
-FIGURE = Path("water_posterior.svg")
 MOST = {"R-hat": 1.02, "minutes": 30.0}
 LEAST = {"effective draws": 200.0}
 LEVELS = (0.1, 0.5, 0.9)
@@ -81,6 +78,20 @@ def run() -> dict[str, Any]:
     sampled = to_inference_data(fit)
     seconds["nuts"] = time.perf_counter() - began
     results.save(sampled, "water_nuts.nc")
+    return {
+        "seconds": seconds,
+        "messages": list(fit.messages),
+        "most": MOST,
+        "least": LEAST,
+        **compared(sampled, approximate),
+    }
+
+
+def compared(sampled: Any, approximate: Any) -> dict[str, Any]:
+    """How well NUTS mixed, and where the two posteriors differ.
+
+    :param sampled: the result of NUTS; ``approximate`` that of MC-EM with Laplace's approximation.
+    """
     r, exact = _curves(sampled)
     _, normal = _curves(approximate)
     width = exact[2] - exact[0]
@@ -94,12 +105,10 @@ def run() -> dict[str, Any]:
             "nuts": [float(one.mean()), float(one.std())],
             "laplace": [float(other.mean()), float(other.std())],
         }
-    draw(r, exact, normal)
+    told = results.attrs(sampled)
     return {
-        "seconds": seconds,
         "mixing": _mixing(sampled),
-        "messages": list(fit.messages),
-        "log Z": {k: v for k, v in fit.attrs.items() if k.startswith("log_partition")},
+        "log Z": {k: v for k, v in told.items() if k.startswith("log_partition")},
         "parameters": parameters,
         "band": {
             "mean width of 10-90 %, kcal/mol, nuts": float(width[seen].mean()),
@@ -108,8 +117,10 @@ def run() -> dict[str, Any]:
                 np.sqrt(np.mean(((normal[1] - exact[1])[seen] / width[seen]) ** 2))
             ),
         },
-        "most": MOST,
-        "least": LEAST,
+        "levels": LEVELS,
+        "r": np.round(r, 4).tolist(),
+        "nuts": np.round(exact, 4).tolist(),
+        "laplace": np.round(normal, 4).tolist(),
     }
 
 
@@ -119,21 +130,3 @@ def type_of(value: str) -> Any:
         return json.loads(value)
     except json.JSONDecodeError:
         return value
-
-
-def draw(r: np.ndarray, exact: np.ndarray, normal: np.ndarray) -> None:
-    """Both bands of u(r) on one plot."""
-    figure, axes = plt.subplots(figsize=(6.0, 4.0), layout="constrained")
-    for (low, middle, high), label, colour in (
-        (normal, "Laplace", COLOURS[1]),
-        (exact, "NUTS", COLOURS[0]),
-    ):
-        axes.fill_between(r, low, high, alpha=0.3, color=colour, label=f"{label}, 10-90 %")
-        axes.plot(r, middle, color=colour)
-    axes.set_xlim(2.4, 7.0)
-    axes.set_ylim(exact[0][r >= 2.5].min() - 0.5, 2.0)
-    axes.set_xlabel("r / angstrom")
-    axes.set_ylabel("u(r) / (kcal/mol)")
-    axes.legend()
-    figure.savefig(FIGURE, metadata={"Date": None})
-    plt.close(figure)

@@ -17,7 +17,11 @@ from bayescg.report.drawing import INK, Figure, canvas, decorate, drawing_style,
 
 #: The page and its figures.
 SHOWN: dict[str, dict[tuple[str, ...], tuple[str, ...]]] = {
-    "intervals": {("coverage",): ("coverage",), ("ranks", "ranks-laplace"): ("ranks",)}
+    "intervals": {
+        ("coverage",): ("coverage",),
+        ("ranks", "ranks-laplace"): ("ranks",),
+        ("water-posterior",): ("water_posterior",),
+    }
 }
 KINDS = {
     "within": ("within the model", COLOURS[2], "-"),
@@ -95,6 +99,34 @@ def ranks(nuts: Mapping[str, Any], laplace: Mapping[str, Any]) -> Figure:
     return Figure("ranks", "Ranks", "", svg(figure, "ranks", summary))
 
 
+def bands(found: Mapping[str, Any]) -> Figure:
+    """The pair potential of water by NUTS and by Laplace's approximation, and how wide both bands are."""
+    r = np.array(found["r"])
+    figure = canvas(8, 3.2)
+    whole, widths = figure.subplots(1, 2)
+    for how, text, colour in (
+        ("laplace", "Laplace", COLOURS[1]),
+        ("nuts", "NUTS", COLOURS[0]),
+    ):
+        low, middle, high = np.array(found[how])
+        whole.fill_between(r, low, high, color=colour, alpha=0.3, linewidth=0)
+        whole.plot(r, middle, color=colour, label=text)
+        widths.plot(r, high - low, color=colour, label=text)
+    whole.set_xlim(2.4, 7.0)
+    whole.set_ylim(np.array(found["nuts"])[0][r >= 2.5].min() - 0.5, 2.0)
+    whole.set_ylabel("u(r), kcal/mol")
+    widths.set_xlim(2.4, 7.0)
+    widths.set_yscale("log")
+    widths.set_ylabel("width of 10-90 %, kcal/mol")
+    for ax in (whole, widths):
+        ax.set_xlabel("r, Å")
+    decorate(figure, [whole], columns=2)
+    summary = (
+        "The pair potential of water with its 10-90 % bands by NUTS and Laplace, and their widths."
+    )
+    return Figure("water_posterior", "Bands", "", svg(figure, "water_posterior", summary))
+
+
 def table(found: Mapping[str, Any]) -> str:
     """Coverage of 90 % intervals, in %, and widths relative to the data's own, for the page."""
     lines = [
@@ -140,7 +172,11 @@ def _range(shares: Sequence[float]) -> str:
 def main(page: str, folder: Path) -> None:
     found = {n: measured(page, folder, n) for names in SHOWN[page] for n in names}
     with drawing_style():
-        made = (coverage(found["coverage"]), ranks(found["ranks"], found["ranks-laplace"]))
+        made = (
+            coverage(found["coverage"]),
+            ranks(found["ranks"], found["ranks-laplace"]),
+            bands(found["water-posterior"]),
+        )
         for figure in made:
             path = HERE / f"{figure.ident}.svg"
             path.write_text(standalone(figure), encoding="utf-8")

@@ -12,7 +12,8 @@ from jax import Array
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
-from numpyro.distributions import Distribution, constraints
+from numpyro.distributions import Distribution, biject_to, constraints
+from numpyro.distributions.transforms import ParameterFreeTransform
 from numpyro.distributions.util import validate_sample
 
 __all__ = [
@@ -25,6 +26,54 @@ __all__ = [
     "stationary",
     "sum_over_states",
 ]
+
+
+class SticksTransform(ParameterFreeTransform[Array]):
+    r"""Weights from what breaks off a stick, :math:`v_k = 1 - \exp(-e^{u_k})`.
+
+    Where no frame needs a stick, :math:`t_k = -\log(1 - v_k)` is as wide as :math:`1/\alpha`, and with the
+    concentration :math:`\alpha` unknown its tail is a power. The logit of :math:`v_k`, NumPyro's coordinate of a
+    simplex, follows that tail; :math:`u_k = \log t_k` does not.
+    """
+
+    domain = constraints.real_vector
+    codomain = constraints.simplex
+
+    def __call__(self, x: Array) -> Array:
+        t = jnp.exp(x)
+        none = jnp.zeros_like(t[..., :1])
+        before = jnp.concatenate([none, jnp.cumsum(t, -1)], -1)  # -log of what is left before each
+        broken = jnp.concatenate([-jnp.expm1(-t), none + 1.0], -1)
+        return broken * jnp.exp(-before)
+
+    def _inverse(self, y: Array) -> Array:
+        left = jnp.cumsum(y[..., ::-1], -1)[..., ::-1]  # of positive terms: nothing cancels
+        # Where little breaks off, one minus what is left would cancel.
+        v = y[..., :-1] / left[..., :-1]
+        t = jnp.where(v < 0.5, -jnp.log1p(-v), jnp.log(left[..., :-1]) - jnp.log(left[..., 1:]))
+        return jnp.log(t)
+
+    def log_abs_det_jacobian(self, x: Array, y: Array, intermediates: None = None) -> Array:
+        # Triangular, with diagonal t_k exp(-t_1 - ... - t_k).
+        return jnp.sum(x - jnp.cumsum(jnp.exp(x), -1), -1)
+
+    def forward_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (*shape[:-1], shape[-1] + 1)
+
+    def inverse_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (*shape[:-1], shape[-1] - 1)
+
+
+class Sticks(type(constraints.simplex)):  # type: ignore[misc]
+    """The simplex, in the coordinates of :class:`SticksTransform`."""
+
+
+sticks = Sticks()
+
+
+@biject_to.register(sticks)
+def _of_sticks(_: Sticks) -> SticksTransform:
+    return SticksTransform()
 
 
 class StickBreaking(Distribution):
@@ -42,7 +91,7 @@ class StickBreaking(Distribution):
     """
 
     arg_constraints = {"concentration": constraints.positive}
-    support = constraints.simplex
+    support = sticks
 
     def __init__(
         self, concentration: ArrayLike, states: int, *, validate_args: bool | None = None

@@ -366,7 +366,9 @@ def _state_axes(found: Mapping[str, Any], state: str, latent: str) -> dict[str, 
         batch = len(site["fn"].batch_shape)
         axes = [batch + f.dim for f in plates]
         event = site["fn"].event_shape
-        if event == (count,) and _base(site["fn"].support) is dist.constraints.simplex:
+        if event == (count,) and isinstance(
+            _base(site["fn"].support), type(dist.constraints.simplex)
+        ):
             axes.append(batch)
         out[name] = tuple(axes)
     return {k: v for k, v in out.items() if v}

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
+from numpyro.distributions import biject_to
 import pytest
-from scipy.special import logsumexp
+from scipy.special import expit, logsumexp
 from scipy.stats import beta
 
 from bayescg.distributions.hidden import (
@@ -64,6 +65,35 @@ def test_sticks_are_drawn_with_a_dirichlet_process_s_means() -> None:
     np.testing.assert_allclose(w.sum(1), 1.0, atol=1e-12)
     shrink = alpha / (1.0 + alpha)
     check_mean(w, [(1 - shrink), (1 - shrink) * shrink, (1 - shrink) * shrink**2, shrink**3])
+
+
+@pytest.mark.parametrize("u", [[-3.0, 0.2, 1.5], [-12.0, 2.0, -1.0], [0.5, 4.0, 3.5]])
+def test_coordinates_of_sticks_and_their_volume(u: list[float]) -> None:
+    """There and back, also where next to nothing is left, and the Jacobian by automatic differentiation."""
+    to = biject_to(StickBreaking(1.0, 4).support)
+    x = jnp.asarray(u)
+    w = to(x)
+    np.testing.assert_allclose(w.sum(), 1.0, atol=1e-12)
+    np.testing.assert_allclose(to.inv(w), x, rtol=1e-9)
+    assert to.inverse_shape(to.forward_shape(x.shape)) == x.shape
+    if max(u) > 3.0:
+        return  # the derivative of expm1, as JAX has it, is that of exp less a rounding error of one
+    slope = np.asarray(jax.jacobian(to)(x)[:-1])
+    np.testing.assert_array_equal(np.triu(slope, 1), 0.0)
+    volume = np.log(np.diag(slope)).sum()  # which is all there is of a triangle's determinant
+    np.testing.assert_allclose(to.log_abs_det_jacobian(x, w), volume, rtol=1e-7)
+
+
+def test_a_stick_that_nothing_needs_has_a_narrow_coordinate() -> None:
+    """Beta(1, alpha) sticks, alpha from Gamma(1, 1): t = -log(1 - v) has the tail 1 / (1 + t), so log t is logistic."""
+    alpha = jax.random.gamma(jax.random.key(0), 1.0, (20_000,))
+    w = jax.vmap(lambda a, k: StickBreaking(a, 2).sample(k))(
+        alpha, jax.random.split(jax.random.key(1), 20_000)
+    )
+    u = np.asarray(jax.vmap(biject_to(StickBreaking(1.0, 2).support).inv)(w))
+    uniform = expit(u)
+    check_mean(uniform, [0.5])
+    check_mean((uniform - 0.5) ** 2, [1.0 / 12.0])
 
 
 def test_one_stick_is_refused() -> None:

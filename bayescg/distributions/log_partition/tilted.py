@@ -12,6 +12,11 @@ them,
 which is right to the second order in :math:`y_2`, whatever :math:`y_1` is. A third would add noise where directions are
 normal, and where weights leave samples of two kinds it may be anything: minus a thousand in N log Z, of water. Samples
 may be drawn elsewhere, with weights that bring them to the reference: where what is rare there is not.
+
+Where the weights leave no samples, log Z has to rise as what is rare becomes common, and a quadratic does not: a count
+of mean :math:`\lambda` raises log Z by :math:`\lambda(e^{b t} - 1 - b t)`, which may be a thousand times
+:math:`\tfrac12\lambda b^2t^2`. So each direction that is not normal goes on as the count (scaled and centred) that
+has its variance and skewness. NUTS, given the quadratic, went where pairs of water fall into each other.
 """
 
 from dataclasses import dataclass, field
@@ -29,9 +34,10 @@ __all__ = ["Directions", "Tilted", "directions", "tilted"]
 
 VARIES = 1e-8  # of the largest variance (in units of how far parameters go), below which a direction is none
 NORMAL = 0.15  # skewness and excess kurtosis of what counts as normal
-#: Standard deviations of the statistics, and effective samples, between which cumulants go over to the quadratic.
+#: Standard deviations of the statistics, and effective samples, between which cumulants go over to what lies beyond.
 REACH, SPARSE = (5.0, 6.0), (1000.0, 4000.0)
 WALL = 0.5  # width of the wall that begins there
+STEEPEST = 30.0  # exponent from which a count's logarithm of Z goes on along its tangent
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,17 @@ class Directions:
     along: np.ndarray
     loading: np.ndarray
     normal: np.ndarray
+
+
+def _of_count(x: Array) -> Array:
+    r""":math:`2(e^x - 1 - x)/x^2`: log Z of a scaled count over that of a normal of its variance."""
+    small = jnp.abs(x) < 1e-2
+    y = jnp.where(small, 1.0, jnp.minimum(x, STEEPEST))
+    last = np.exp(STEEPEST) * jnp.maximum(x - STEEPEST, 0.0)
+    whole = jnp.where(small, 1.0, x)
+    return jnp.where(
+        small, 1.0 + x / 3.0 + x * x / 12.0, 2.0 * (jnp.expm1(y) + last - whole) / whole**2
+    )
 
 
 def directions(statistics: np.ndarray, scale: np.ndarray) -> Directions:
@@ -81,29 +98,36 @@ class Tilted:
     :param z: directions of the samples, in single precision, ``(sample, direction)``; rows without weight are room.
     :param log_weight: of each at the reference, ``(sample,)``; weights sum to one.
     :param loading: and ``normal``, as of :class:`Directions`.
+    :param variance: of each direction at the reference, and ``jump``, its third cumulant over that: of a scaled count
+        the scale; zero for normal ones, ``(direction,)``.
     :param mean: ``(term,)``.
     :param natural: :math:`e_0`, ``(term,)``.
-    :param reach: distances between which cumulants go over to the quadratic, and a wall begins.
+    :param reach: distances between which cumulants go over to normal ones and counts, and a wall begins.
     """
 
     z: Array
     log_weight: Array
     loading: Array
     normal: Array
+    variance: Array
+    jump: Array
     mean: Array
     natural: Array
     reach: tuple[float, float] = field(default=REACH, metadata={"static": True})
 
-    def _split(self, e: Array) -> tuple[Array, Array, Array]:
-        """y_1 and y_2 of each sample, and the distance of ``e (term,)``."""
-        at = self.loading.T @ (e - self.natural)  # (direction,)
+    def _along(self, e: Array) -> Array:
+        """How far ``e (term,)`` tilts each direction, ``(direction,)``."""
+        return self.loading.T @ (e - self.natural)
+
+    def _split(self, at: Array) -> tuple[Array, Array]:
+        """y_1 and y_2 of each sample."""
         each = jnp.stack([jnp.where(self.normal, 0.0, at), jnp.where(self.normal, at, 0.0)], 1)
         y = self.z @ each.astype(self.z.dtype)
-        return y[:, 0], y[:, 1], jnp.sqrt(jnp.sum(at**2) + 1e-12)
+        return y[:, 0], y[:, 1]
 
     def distance(self, e: Array) -> Array:
         """Distance of ``e (term,)`` from the reference, in standard deviations of its statistics."""
-        return self._split(e)[2]
+        return jnp.sqrt(jnp.sum(self._along(e) ** 2) + 1e-12)
 
     def _weights(self, y_1: Array) -> tuple[Array, Array]:
         """Weights ``(sample,)``, of which the largest is one, and its logarithm."""
@@ -113,12 +137,13 @@ class Tilted:
 
     def effective(self, e: Array) -> Array:
         """Effective number of samples under the weights at ``e (term,)``."""
-        w, _ = self._weights(self._split(e)[0])
+        w, _ = self._weights(self._split(self._along(e))[0])
         return jnp.sum(w) ** 2 / jnp.sum(w * w)
 
     def at(self, e: Array) -> Array:
         """log Z at natural parameters times beta ``e (term,)``, a scalar."""
-        y_1, y_2, distance = self._split(e)
+        at, distance = self._along(e), self.distance(e)
+        y_1, y_2 = self._split(at)
         w, most = self._weights(y_1)
         total = jnp.sum(w)
         log_size = 2.0 * jnp.log(total) - jnp.log(jnp.sum(w * w))
@@ -130,7 +155,8 @@ class Tilted:
         believed = smooth((end - distance) / (end - near))
         believed = believed * smooth((log_size - low) / (high - low))
         far = (jnp.maximum(distance - end, 0.0) / WALL) ** 2
-        rise = believed * known + (1.0 - believed) * 0.5 * distance**2
+        beyond = 0.5 * jnp.sum(self.variance * at**2 * _of_count(self.jump * at))
+        rise = believed * known + (1.0 - believed) * beyond
         return (e - self.natural) @ self.mean + rise + 0.5 * far * (1.0 + far)
 
     def __call__(self, potential: Any, beta: Array) -> Array:
@@ -156,6 +182,8 @@ def tilted(
     weight /= weight.sum()
     mean = weight @ statistics
     z = (statistics - mean) @ found.along
+    variance = weight @ z**2
+    jump = np.where(found.normal, 0.0, weight @ z**3 / variance)
     more = max(rounded(len(z)), room) - len(z)
     log_weight = np.pad(np.log(np.maximum(weight, 1e-300)), (0, more), constant_values=NOTHING)
     return Tilted(
@@ -163,6 +191,8 @@ def tilted(
         jnp.asarray(log_weight),
         jnp.asarray(found.loading),
         jnp.asarray(found.normal),
+        jnp.asarray(variance),
+        jnp.asarray(jump),
         jnp.asarray(mean),
         jnp.asarray(natural),
         reach,
