@@ -23,10 +23,9 @@ from bayescg.infer.nuts_run import NUTS, NUTSOptions
 from bayescg.system import System
 from models import ising
 
-#: Options of the lattice, its field, draws of each chain of exact NUTS, of learned log Z, and of exchange. Latents and
-#: parameters tell each other more of terms of longer range, so that they take turns for longer.
+#: Options of the lattice, its field, draws of each chain of exact NUTS, of learned log Z, and of exchange.
 CASES = {
-    "8": (ising.Options(n_f=16, ratio=2, L2=4, L3=2), "0.3", 3000, 4000, 4000),
+    "8": (ising.Options(n_f=16, ratio=2, L2=2, L3=1), "0.3", 1000, 4000, 16000),
     "16": (ising.Options(n_f=32, ratio=2, L2=2, L3=1), "0.3", 1000, 4000, 16000),
 }
 FAMILY = 0.01  # chance that any of all means and standard deviations fails though all agree

@@ -95,20 +95,23 @@ def directions(statistics: np.ndarray, scale: np.ndarray) -> Directions:
 class Tilted:
     """log Z relative to the reference.
 
-    :param z: directions of the samples, in single precision, ``(sample, direction)``; rows without weight are room.
+    Samples and their weights are in single precision, sums over them are not: NUTS spends its time on them.
+
+    :param rare: directions of the samples that are not normal, ``(sample, rare)``; rows without weight are room.
+    :param usual: the others, ``(sample, normal)``.
     :param log_weight: of each at the reference, ``(sample,)``; weights sum to one.
-    :param loading: and ``normal``, as of :class:`Directions`.
-    :param variance: of each direction at the reference, and ``jump``, its third cumulant over that: of a scaled count
-        the scale; zero for normal ones, ``(direction,)``.
+    :param loading: as of :class:`Directions`, those that are not normal first.
+    :param variance: of each that is not normal at the reference, and ``jump``, its third cumulant over that (the scale
+        of a scaled count), ``(rare,)``.
     :param mean: ``(term,)``.
     :param natural: :math:`e_0`, ``(term,)``.
     :param reach: distances between which cumulants go over to normal ones and counts, and a wall begins.
     """
 
-    z: Array
+    rare: Array
+    usual: Array
     log_weight: Array
     loading: Array
-    normal: Array
     variance: Array
     jump: Array
     mean: Array
@@ -119,44 +122,40 @@ class Tilted:
         """How far ``e (term,)`` tilts each direction, ``(direction,)``."""
         return self.loading.T @ (e - self.natural)
 
-    def _split(self, at: Array) -> tuple[Array, Array]:
-        """y_1 and y_2 of each sample."""
-        each = jnp.stack([jnp.where(self.normal, 0.0, at), jnp.where(self.normal, at, 0.0)], 1)
-        y = self.z @ each.astype(self.z.dtype)
-        return y[:, 0], y[:, 1]
-
     def distance(self, e: Array) -> Array:
         """Distance of ``e (term,)`` from the reference, in standard deviations of its statistics."""
         return jnp.sqrt(jnp.sum(self._along(e) ** 2) + 1e-12)
 
-    def _weights(self, y_1: Array) -> tuple[Array, Array]:
+    def _weights(self, at: Array) -> tuple[Array, Array]:
         """Weights ``(sample,)``, of which the largest is one, and its logarithm."""
-        log_w = y_1.astype(self.log_weight.dtype) + self.log_weight
+        tilt = at[: self.rare.shape[1]].astype(self.rare.dtype)
+        log_w = self.rare @ tilt + self.log_weight
         most = jax.lax.stop_gradient(jnp.max(log_w))
         return jnp.exp(log_w - most), most
 
     def effective(self, e: Array) -> Array:
         """Effective number of samples under the weights at ``e (term,)``."""
-        w, _ = self._weights(self._split(self._along(e))[0])
-        return jnp.sum(w) ** 2 / jnp.sum(w * w)
+        w, _ = self._weights(self._along(e))
+        return jnp.sum(w, dtype=e.dtype) ** 2 / jnp.sum(w * w, dtype=e.dtype)
 
     def at(self, e: Array) -> Array:
         """log Z at natural parameters times beta ``e (term,)``, a scalar."""
         at, distance = self._along(e), self.distance(e)
-        y_1, y_2 = self._split(at)
-        w, most = self._weights(y_1)
-        total = jnp.sum(w)
-        log_size = 2.0 * jnp.log(total) - jnp.log(jnp.sum(w * w))
-        y_2 = y_2.astype(e.dtype)
-        one = jnp.sum(w * y_2) / total
-        off = y_2 - one
-        known = jnp.log(total) + most + one + 0.5 * jnp.sum(w * off * off) / total
+        few = self.rare.shape[1]
+        w, most = self._weights(at)
+        total = jnp.sum(w, dtype=e.dtype)
+        log_size = 2.0 * jnp.log(total) - jnp.log(jnp.sum(w * w, dtype=e.dtype))
+        y = self.usual @ at[few:].astype(self.usual.dtype)
+        one = jnp.sum(w * y, dtype=e.dtype) / total
+        off = y - one.astype(y.dtype)
+        known = jnp.log(total) + most + one + 0.5 * jnp.sum(w * off * off, dtype=e.dtype) / total
         (near, end), (low, high) = self.reach, np.log(SPARSE)
         believed = smooth((end - distance) / (end - near))
         believed = believed * smooth((log_size - low) / (high - low))
+        tilt = at[:few]
+        beyond = jnp.sum(self.variance * tilt**2 * _of_count(self.jump * tilt))
+        rise = believed * known + (1.0 - believed) * 0.5 * (beyond + jnp.sum(at[few:] ** 2))
         far = (jnp.maximum(distance - end, 0.0) / WALL) ** 2
-        beyond = 0.5 * jnp.sum(self.variance * at**2 * _of_count(self.jump * at))
-        rise = believed * known + (1.0 - believed) * beyond
         return (e - self.natural) @ self.mean + rise + 0.5 * far * (1.0 + far)
 
     def __call__(self, potential: Any, beta: Array) -> Array:
@@ -181,18 +180,23 @@ def tilted(
     weight = np.exp(log_weight - log_weight.max())
     weight /= weight.sum()
     mean = weight @ statistics
-    z = (statistics - mean) @ found.along
-    variance = weight @ z**2
-    jump = np.where(found.normal, 0.0, weight @ z**3 / variance)
-    more = max(rounded(len(z)), room) - len(z)
+    off = statistics - mean
+    rare, usual = (off @ found.along[:, which] for which in (~found.normal, found.normal))
+    variance = weight @ rare**2
+    more = max(rounded(len(off)), room) - len(off)
     log_weight = np.pad(np.log(np.maximum(weight, 1e-300)), (0, more), constant_values=NOTHING)
+    order = np.argsort(found.normal, kind="stable")
+
+    def with_room(z: np.ndarray) -> Array:
+        return jnp.asarray(np.pad(z, [(0, more), (0, 0)]), jnp.float32)
+
     return Tilted(
-        jnp.asarray(np.pad(z, [(0, more), (0, 0)]), jnp.float32),
-        jnp.asarray(log_weight),
-        jnp.asarray(found.loading),
-        jnp.asarray(found.normal),
+        with_room(rare),
+        with_room(usual),
+        jnp.asarray(log_weight, jnp.float32),
+        jnp.asarray(found.loading[:, order]),
         jnp.asarray(variance),
-        jnp.asarray(jump),
+        jnp.asarray(weight @ rare**3 / variance),
         jnp.asarray(mean),
         jnp.asarray(natural),
         reach,
