@@ -70,7 +70,7 @@ def untold(system: System, program: Program, batch: Batch, member: int, u: Array
     given = {k: jnp.asarray(v[member], float) for k, v in batch.conditions.items()}
     x = jnp.asarray(batch.x[member], float)
     found = np.asarray(jax.jit(lambda v: information(program, v, x, given))(u))[np.ix_(own, own)]
-    slope = slopes(program, batch, member, np.asarray(u))[own]
+    slope = slopes(program, batch, member, np.asarray(u))[0][own]
     limit = np.where(slope > 0.0, (system.runaway or FAR) / np.maximum(slope, 1e-300), FAR)
     limit = np.where(bounded(program)[own], WIDE, limit)
     values, vectors = np.linalg.eigh(limit[:, None] * found * limit)

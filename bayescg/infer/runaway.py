@@ -3,14 +3,15 @@ r"""Directions in which a posterior runs away: draws farther apart than any data
 Four looks, each at one way in which it shows:
 
 - a parameter of bounded range (a logarithm, a logit) whose coordinate has a standard deviation above ``WIDE``;
-- a coefficient that, times beta, spreads past the system's limit (:attr:`~bayescg.system.System.runaway`, where a
-  lattice freezes), or past ``FAR`` where it names none;
+- a coefficient, in which natural parameters are linear, that times beta spreads past the system's limit
+  (:attr:`~bayescg.system.System.runaway`, where a lattice freezes), or past ``FAR`` where it names none;
 - the direction in which draws are widest relative to the prior's, where they are ``WIDER`` times as wide. Data narrow a
   prior on average, so that draws as wide as a proper prior are the posterior, and draws much wider are not;
 - of chains that have not mixed, a parameter whose draws in the last third are ``GROWN`` times as far from where the
   first third was.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -45,6 +46,7 @@ WIDER = 3.0  # times the prior's standard deviation
 GROWN = 3.0
 CLIP = 30.0  # of the prior's width: tails beyond do not decide
 DRAWS = 1000  # of the prior
+LINEAR = 1e-6  # change of a slope that is none; Lennard-Jones, which has logarithms, has natural parameters of 1e5
 SHARE = 0.5  # of the largest component of a direction that others need to be named with it
 
 
@@ -97,8 +99,8 @@ def spreads(posterior: Posterior) -> np.ndarray:
         u = posterior.u[:, :, m].reshape(-1, program.size)
         sd = u.std(0)
         out[m, ended] = sd[ended] / WIDE
-        slope = slopes(program, batch, m, np.median(u, 0))
-        moved = ~ended & (slope > 0.0)
+        slope, bend = slopes(program, batch, m, np.median(u, 0))
+        moved = ~ended & (slope > 0.0) & (bend * sd <= LINEAR * slope)
         out[m, moved] = slope[moved] * sd[moved] / limit
     return out
 
@@ -114,11 +116,13 @@ def bounded(program: Program) -> np.ndarray:
     return out
 
 
-def slopes(program: Program, batch: Batch, member: int, u: np.ndarray) -> np.ndarray:
-    """Most that a natural parameter times beta changes with each coordinate, ``(u,)``."""
+def slopes(
+    program: Program, batch: Batch, member: int, u: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Most that a natural parameter times beta changes with each coordinate, and most that this changes, ``(u,)``."""
     x = jnp.asarray(batch.x[member], float)
     given = {k: jnp.asarray(v[member], float) for k, v in batch.conditions.items()}
-    most = np.zeros(program.size)
+    most = np.zeros((2, program.size))
     for state in range(program.states):
         one = program if program.sites.state is None else program.in_state(state)
 
@@ -126,9 +130,15 @@ def slopes(program: Program, batch: Batch, member: int, u: np.ndarray) -> np.nda
             boltzmann = one.boltzmann(v, x, given)
             return jnp.asarray(boltzmann.beta) * boltzmann.potential.natural()
 
-        slope = np.abs(np.asarray(jax.jit(jax.jacfwd(natural))(jnp.asarray(u))))
-        most = np.fmax(most, slope.max(0, initial=0.0))
-    return most
+        def along(e: jax.Array, natural: Callable[[jax.Array], jax.Array] = natural) -> jax.Array:
+            def slope(v: jax.Array) -> jax.Array:
+                return jax.jvp(natural, (v,), (e,))[1]
+
+            return jnp.stack(jax.jvp(slope, (jnp.asarray(u),), (e,)))
+
+        found = np.abs(np.asarray(jax.jit(jax.vmap(along))(jnp.eye(program.size))))
+        most = np.fmax(most, found.max(2, initial=0.0).T)
+    return most[0], most[1]
 
 
 def _too_wide(posterior: Posterior, u: np.ndarray, scaled: np.ndarray) -> list[_Found]:

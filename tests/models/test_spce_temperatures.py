@@ -14,6 +14,8 @@ import bayescg as cg
 from bayescg import workflow
 from bayescg.infer.begin import origin, program_of
 from bayescg.infer.handlers import unwrapped
+from bayescg.infer.health import Posterior
+from bayescg.infer.runaway import runaway
 from bayescg.units import beta_of
 from bayescg_models import spce_temperatures, spce_water
 from tests.liquids import BOX, liquid
@@ -106,6 +108,22 @@ def test_all_parameters_are_shared_and_begin_in_one_place() -> None:
     np.testing.assert_array_equal(start, np.tile(start[0], (3, 1)))
     values = program.constrain(jnp.asarray(start[0]))
     assert not np.any(values["theta_c_slope"]) and values["sigma2_reference"] == pytest.approx(0.01)
+
+
+def test_a_slope_in_an_exponent_is_no_coefficient_that_runs_away() -> None:
+    """A change of log sigma by one per cent moves Lennard-Jones's natural parameters by thousands: no alarm. A
+    coefficient that is a thousand kcal/mol wide raises one."""
+    data = frames()
+    system = made(data=data)
+    batch = system.batch(data)
+    program = program_of(system, batch, pooled=True)
+    start = origin(system, program, batch.x)[0]
+    wobble = np.random.default_rng(0).normal(size=(1, 400, 1, program.size))
+    u = start + 0.01 * np.repeat(wobble, 3, axis=2)
+    assert runaway(Posterior(system, program, batch, u))[0] == []
+    u[..., program.coordinates("theta_c_slope")[1]] *= 1e5
+    (doubt,) = runaway(Posterior(system, program, batch, u))[0]
+    assert doubt.kind == "runaway" and "theta_c_slope" in doubt.parameters[0]
 
 
 def test_the_core_is_the_closest_pair_of_all_temperatures() -> None:
