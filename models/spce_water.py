@@ -88,7 +88,7 @@ KNOTS = np.r_[np.arange(6) * 2.5 / 6, 2.5:5.05:0.1, 5.4:7.1:0.4].round(3)
 REPULSION = (0.15, 2.7)  # kcal/mol and angstrom, of the repulsion that a fit on them starts from
 #: Median and standard deviation of the logarithm, of the lognormal priors: wide, but they end. Without that sigma may
 #: go to zero with any epsilon, where corrections do what Lennard-Jones did.
-POSITIVE = {"epsilon": (1.0, 1.0), "sigma": (3.0, 0.25), "sigma2": (0.01, 2.0)}
+POSITIVE = {"epsilon": (1.0, 0.5), "sigma": (3.0, 0.25), "sigma2": (0.01, 2.0)}
 CONSERVATIVE = ("theta_c", "epsilon", "sigma")  # parameters of the potential
 UNITS = {"theta_c": "kcal/mol", "epsilon": "kcal/mol", "sigma": "angstrom", "sigma2": "angstrom^2"}
 DIRAC = 1e-6  # angstrom^2, of x about X where the two are one (REM)
@@ -127,7 +127,7 @@ class Options:
     positive: Literal["flat", "lognormal"] = option(
         "flat",
         "prior of epsilon, sigma and sigma2: flat on the positive numbers (the paper), or lognormal with medians 1 "
-        "kcal/mol, 3 angstrom and 0.01 angstrom^2, and standard deviations 1, 0.25 and 2 of the logarithms",
+        "kcal/mol, 3 angstrom and 0.01 angstrom^2, and standard deviations 0.5, 0.25 and 2 of the logarithms",
     )
     a0: float = option(1e-5, "shape of ARD's Gamma")
     b0: float = option(1e-5, "rate of ARD's Gamma")

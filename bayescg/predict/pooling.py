@@ -14,6 +14,8 @@ __all__ = ["Pooled", "pool"]
 
 TOLERANCE = 1e-6
 ROUNDS = 2000
+FIRST = 5  # rounds by logarithms, after which log Z is near enough that a factor holds the rest
+FAR = 50.0  # that a factor of log Z may hold before it is taken in
 
 
 class Pooled(NamedTuple):
@@ -36,21 +38,38 @@ def pool(exponents: np.ndarray, chain: np.ndarray, simulated: int) -> Pooled:
     some = np.flatnonzero(counts)
     shift = exponents.max(0)
     relative = exponents - shift
-    drawn = relative[some]
-    log_counts = np.log(counts[some])
-    # A start from each state's own samples; the iteration then only has to settle the overlaps.
-    z, settled = np.zeros(len(some)), False
-    for _ in range(ROUNDS):
-        density = logsumexp(drawn + (log_counts - z)[:, None], axis=0)
-        new = logsumexp(drawn - density, axis=1)
-        new -= new[0]
-        change = np.max(np.abs(new - z))
-        z = new
-        settled = bool(change < TOLERANCE)
-        if settled:
-            break
-    density = logsumexp(drawn + (log_counts - z)[:, None], axis=0)
+    z, settled = _solved(relative[some], np.log(counts[some]))
+    density = logsumexp(relative[some] + (np.log(counts[some]) - z)[:, None], axis=0)
     log_weights = relative - density
     total = logsumexp(log_weights, axis=1)
     weights = np.exp(log_weights - total[:, None])
     return Pooled(weights, 1.0 / np.sum(weights**2, 1), total - total[0], settled)
+
+
+def _solved(exponents: np.ndarray, log_counts: np.ndarray) -> tuple[np.ndarray, bool]:
+    """log Z of simulated states relative to the first, by self-consistent iteration, and whether it came to its end.
+
+    Logarithms of sums of exponentials at every round would take minutes for hundreds of states: after a few rounds the
+    exponentials are kept, and what log Z still changes by is a factor of each state, so that a round is two products.
+
+    :param exponents: ``(state, sample)``, at most 0.
+    """
+    z = np.zeros(len(exponents))
+    for _ in range(FIRST):
+        density = logsumexp(exponents + (log_counts - z)[:, None], axis=0)
+        z = logsumexp(exponents - density, axis=1)
+        z -= z[0]
+    rounds = FIRST
+    while rounds < ROUNDS:
+        shares = exponents + (log_counts - z)[:, None]
+        shares = np.exp(shares - shares.max(0))  # up to a factor of each sample
+        more = np.zeros_like(z)
+        while rounds < ROUNDS and np.abs(more).max() < FAR:
+            new = np.log(shares @ (1.0 / (np.exp(-more) @ shares))) - log_counts
+            new -= new[0]
+            change = np.abs(new - more).max()
+            more, rounds = new, rounds + 1
+            if change < TOLERANCE:
+                return z + more, True
+        z = z + more
+    return z, False
