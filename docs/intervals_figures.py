@@ -117,6 +117,9 @@ def bands(found: Mapping[str, Any]) -> Figure:
     whole.set_ylabel("u(r), kcal/mol")
     widths.set_xlim(2.4, 7.0)
     widths.set_yscale("log")
+    widths.set_ylim(0.03, 10.0)
+    widths.yaxis.set_major_formatter("{x:g}")
+    widths.yaxis.set_minor_formatter("")
     widths.set_ylabel("width of 10-90 %, kcal/mol")
     for ax in (whole, widths):
         ax.set_xlabel("r, Å")
