@@ -329,7 +329,7 @@ def system(options: Options = Options()) -> cg.System:
 #: What a liquid needs of MC-EM, and of NUTS; and the paper's schedule for water (Section 3.2).
 FIT = {**LIQUID, "free_chains": 64}
 SAMPLE = {"log_partition": "learned", "mass": "dense", "precision": 0.2}
-SAMPLE |= {"warmup": 150, "samples": 1500}
+SAMPLE |= {"warmup": 150, "samples": 2000}
 PAPER = {"A": 9.0, "rho": 0.6, "m": 160, "max_iterations": 194}
 
 
