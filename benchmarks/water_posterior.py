@@ -62,7 +62,7 @@ class Lines:
 
 
 def run() -> dict[str, Any]:
-    """Fit both, compare them, and draw the figure."""
+    """Fit both, and compare them."""
     with xr.open_dataset(DATA) as data:
         data = data.load()
     system = make_system("spce_water", [f"frames={FRAMES}"], data, "nuts")

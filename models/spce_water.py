@@ -86,7 +86,7 @@ START_PRECISION = 50.0  # (kcal/mol)^-2 a frame, on corrections where a fit star
 #: Angstrom, ARCG paper, Appendix D.1.
 KNOTS = np.r_[np.arange(6) * 2.5 / 6, 2.5:5.05:0.1, 5.4:7.1:0.4].round(3)
 REPULSION = (0.15, 2.7)  # kcal/mol and angstrom, of the repulsion that a fit on them starts from
-#: Median and standard deviation of the logarithm, of the lognormal priors: wide, but they end. Without that sigma may
+#: Median and standard deviation of the logarithm, of the lognormal priors: they end. Without that sigma may
 #: go to zero with any epsilon, where corrections do what Lennard-Jones did.
 POSITIVE = {"epsilon": (1.0, 0.5), "sigma": (3.0, 0.25), "sigma2": (0.01, 2.0)}
 CONSERVATIVE = ("theta_c", "epsilon", "sigma")  # parameters of the potential

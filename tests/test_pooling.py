@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.special import logsumexp
 
+from bayescg.predict import pooling
 from bayescg.predict.pooling import pool
 from bayescg.predict.pressure import pressure
 from bayescg.units import BAR, BOLTZMANN
@@ -29,6 +31,29 @@ def test_states_without_overlap_keep_their_own_samples() -> None:
     found = pool(exponents, np.repeat([0, 1], 500), simulated=2)
     np.testing.assert_allclose(found.effective, 500.0, rtol=1e-6)
     np.testing.assert_allclose(found.weights[0, 500:], 0.0, atol=1e-12)
+
+
+def test_log_z_of_hundreds_and_its_samples_agree_with_sums_of_logarithms() -> None:
+    """States whose log Z differ by hundreds, some of which share few samples: MBAR's equation holds at the end."""
+    rng = np.random.default_rng(2)
+    centres, offset = np.arange(6) * 2.5, np.array([0.0, 400.0, -300.0, 800.0, 30.0, -900.0])
+    x = np.concatenate([rng.normal(c, 1.0, 300) for c in centres])
+    exponents = -0.5 * (x - centres[:, None]) ** 2 + offset[:, None]
+    found = pool(exponents, np.repeat(np.arange(6), 300), simulated=6)
+    assert found.settled
+    z = found.log_partition
+    mixture = logsumexp(exponents + np.log(300.0) - z[:, None], axis=0)
+    again = logsumexp(exponents - mixture, axis=1)
+    np.testing.assert_allclose(again - again[0], z, atol=1e-4)
+    np.testing.assert_allclose(z, offset, atol=1.0)
+
+
+def test_an_iteration_that_does_not_end_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pooling, "ROUNDS", 8)
+    rng = np.random.default_rng(3)
+    x = np.concatenate([rng.normal(0.0, 1.0, 400), rng.normal(4.0, 1.0, 400)])
+    exponents = -0.5 * (x - np.array([[0.0], [4.0]])) ** 2
+    assert not pool(exponents, np.repeat([0, 1], 400), simulated=2).settled
 
 
 def test_an_ideal_gas_has_its_pressure_and_compressibility() -> None:

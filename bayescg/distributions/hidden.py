@@ -76,6 +76,11 @@ def _of_sticks(_: Sticks) -> SticksTransform:
     return SticksTransform()
 
 
+def _log(left: Array) -> Array:
+    """Of what is left of a stick; where that is no number any more, the least that is one, with no slope."""
+    return jnp.log(jnp.maximum(left, jnp.finfo(left.dtype).tiny))
+
+
 class StickBreaking(Distribution):
     r"""Weights of a Dirichlet process, truncated to ``states`` sticks,
 
@@ -121,9 +126,7 @@ class StickBreaking(Distribution):
         left = jnp.cumsum(value[..., ::-1], -1)[..., ::-1][..., 1:-1]
         sticks = self.event_shape[0] - 1
         return (
-            sticks * jnp.log(alpha)
-            + (alpha - 1.0) * jnp.log(value[..., -1])
-            - jnp.sum(jnp.log(left), -1)
+            sticks * jnp.log(alpha) + (alpha - 1.0) * _log(value[..., -1]) - jnp.sum(_log(left), -1)
         )
 
 

@@ -26,7 +26,7 @@ from bayescg.distributions.log_partition.tilted import (
 from bayescg.infer.alternating import FIRST_STEP, Alternating
 from bayescg.infer.masses import information, mass_of
 from bayescg.infer.moves import straight
-from bayescg.infer.precision import GROUPS, Precision, precision_of
+from bayescg.infer.precision import GROUPS, Precision, most_varying, precision_of
 from bayescg.infer.references import JUDGED, Learned
 from bayescg.infer.sheared import sheared
 from bayescg.infer.simulations import ADAPTING, Simulation, Tell, groups
@@ -35,9 +35,6 @@ __all__ = ["centred"]
 
 SETTLING, MOVES = 10, 6  # turns of latents at a chain's first parameters, and moves of each
 CHECKED = 8  # fresh references at the draws that are kept
-#: Standard deviation, from draw to draw, of the error of N log Z that is too much. An error that all draws have changes
-#: no posterior; one that varies by 2, over a hundred directions alike, moves each mean by a fifth of its own.
-WRONG = 2.0
 APART = 1.0  # standard deviations of the statistics from the reference to the draws' mean, at most
 AGAIN = 2  # rounds after which the reference stays where it is
 MOST = 72  # simulations there
@@ -192,7 +189,7 @@ def centred(
         if tell is not None:
             numbers = {"references": float(total), "outside": outside, "shift": precision.shift}
             tell((turn + 1) / rules.rounds, numbers | {"error": _spread(off)})
-        wrong = _spread(off) > WRONG
+        wrong = not _spread(off) <= most_varying(alternating.program.size)
         judge = partial(_judged, simulation, natural, reference, log_z, chains)
         result = Learned(alternating, log_z, state, mass, total, judge)
         wanted = reference.here * ((precision.shift / rules.precision) ** 2 - 1.0)
@@ -316,15 +313,11 @@ def _judged(
     key: Array,
     draws: np.ndarray,
 ) -> tuple[float, Precision]:
-    """Of draws ``(draw, u)`` the fraction where log Z is not known, and what its error does to the others.
-
-    It is not known outside of the reach, nor anywhere if fresh simulations at some draws find that it is off.
-    """
+    """Of draws ``(draw, u)`` the fraction outside of the reach, and the error of log Z at the others: by leaving out
+    chains, and as fresh simulations at some draws find it."""
     e = natural(jnp.asarray(draws))
     some = np.linspace(0, len(draws) - 1, CHECKED).astype(int)
     phi = _simulated(simulation, key, draws[some], chains)
     off = _errors(reference, log_z, np.asarray(e)[some], phi, len(simulation.x))
     precision = _precision(simulation, reference, draws, np.asarray(e))
-    error = _spread(off)
-    outside = _outside(log_z, e) if error <= WRONG else 1.0
-    return outside, Precision(max(precision.error, error), precision.shift)
+    return _outside(log_z, e), precision._replace(varies=_spread(off))

@@ -25,6 +25,7 @@ from bayescg.system import Batch, System
 
 __all__ = ["run_learned"]
 
+LOG_Z = ("references", "outside", "error", "shift", "varies")  # what is told of it
 SPREAD = 0.1  # of the first chains about the start, in unconstrained coordinates
 
 
@@ -84,7 +85,7 @@ def run_learned(
         check_factorises(program, members[0].x, members[0].conditions)
     rules = Rules.of(system.sampler, options.precision)
     found: list[Draws] = []
-    rows: dict[str, list[float]] = {k: [] for k in ("references", "outside", "error", "shift")}
+    rows: dict[str, list[float]] = {k: [] for k in LOG_Z}
     for m, (member, k) in enumerate(zip(members, jax.random.split(key, len(members)), strict=True)):
         tell = partial(_told, progress, m, len(members))
         near = None if about is None else about[:, m]
@@ -165,4 +166,5 @@ def _one(
         "outside": outside,
         "error": found.error,
         "shift": found.shift,
+        "varies": found.varies,
     }

@@ -20,6 +20,7 @@ from bayescg.infer.nuts import NUTSResult, check_proper, run_nuts
 from bayescg.infer.nuts_learned import run_learned
 from bayescg.infer.options import NUTSOptions, options_for
 from bayescg.infer.pooled import run_pooled
+from bayescg.infer.precision import most_varying
 from bayescg.infer.program import Program
 from bayescg.infer.progress import Progress
 from bayescg.infer.run import mcem
@@ -118,6 +119,15 @@ class NUTS:
                 f"log Z is not known well enough for {members_in_words(batch, at)}: "
                 f"{log_z['outside'][at].max():.0%} of the draws have too few samples behind them; raise -M precision, "
                 "start nearer (-M start), use more frames, or a tighter prior."
+            )
+        most = most_varying(program.size)
+        if log_z and not (log_z["varies"] <= most).all():
+            at = np.flatnonzero(~(log_z["varies"] <= most))
+            good[at] = False
+            messages.append(
+                f"log Z does not hold for {members_in_words(batch, at)}: its errors at fresh simulations vary by "
+                f"{log_z['varies'][at].max():.2g} from draw to draw, where {most:.2g} is much; lower -M precision, "
+                "start nearer (-M start), or use a tighter prior."
             )
         if log_z and (log_z["shift"] > WRONG).any():
             at = np.flatnonzero(log_z["shift"] > WRONG)

@@ -7,7 +7,7 @@ import jax
 from jax import Array
 import numpy as np
 
-__all__ = ["GROUPS", "Precision", "precision_of"]
+__all__ = ["GROUPS", "Precision", "most_varying", "precision_of"]
 
 GROUPS = 10  # of chains, one of which is left out at a time
 
@@ -17,6 +17,18 @@ class Precision(NamedTuple):
 
     error: float  # of the log posterior: its standard deviation over draws
     shift: float  # of a posterior mean in posterior sd, the largest of any parameter
+    varies: float = (
+        0.0  # of N log Z, from draw to draw, as fresh simulations find it; 0: where none look
+    )
+
+
+def most_varying(parameters: int) -> float:
+    """Standard deviation, from draw to draw, of the error of N log Z that is too much.
+
+    An error that all draws have changes no posterior. One that varies by v, over p directions alike, moves each mean by
+    v / sqrt(p) of its standard deviation: a fifth is allowed.
+    """
+    return 0.2 * float(np.sqrt(parameters))
 
 
 def precision_of(

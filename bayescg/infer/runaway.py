@@ -100,7 +100,7 @@ def spreads(posterior: Posterior) -> np.ndarray:
         sd = u.std(0)
         out[m, ended] = sd[ended] / WIDE
         slope, bend = slopes(program, batch, m, np.median(u, 0))
-        moved = ~ended & (slope > 0.0) & (bend * sd <= LINEAR * slope)
+        moved = ~ended & (slope > 0.0) & ((bend == 0.0) | (bend * sd <= LINEAR * slope))
         out[m, moved] = slope[moved] * sd[moved] / limit
     return out
 
@@ -119,7 +119,8 @@ def bounded(program: Program) -> np.ndarray:
 def slopes(
     program: Program, batch: Batch, member: int, u: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Most that a natural parameter times beta changes with each coordinate, and most that this changes, ``(u,)``."""
+    """Most that a natural parameter times beta changes with each coordinate, and most that this changes with the same
+    coordinate, ``(u,)``."""
     x = jnp.asarray(batch.x[member], float)
     given = {k: jnp.asarray(v[member], float) for k, v in batch.conditions.items()}
     most = np.zeros((2, program.size))

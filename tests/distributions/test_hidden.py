@@ -84,6 +84,19 @@ def test_coordinates_of_sticks_and_their_volume(u: list[float]) -> None:
     np.testing.assert_allclose(to.log_abs_det_jacobian(x, w), volume, rtol=1e-7)
 
 
+def test_where_nothing_is_left_the_density_is_a_number() -> None:
+    """At t = 1000 what is left is no number any more; density and slope are, for every concentration."""
+    to = biject_to(StickBreaking(1.0, 3).support)
+
+    def log_density(u: jax.Array, alpha: float) -> jax.Array:
+        w = to(u)
+        return StickBreaking(alpha, 3).log_prob(w) + to.log_abs_det_jacobian(u, w)
+
+    for alpha in (0.3, 1.0, 4.0):
+        value, slope = jax.value_and_grad(log_density)(jnp.log(jnp.array([1000.0, 0.5])), alpha)
+        assert np.isfinite(value) and np.isfinite(slope).all() and slope[0] < 0.0
+
+
 def test_a_stick_that_nothing_needs_has_a_narrow_coordinate() -> None:
     """Beta(1, alpha) sticks, alpha from Gamma(1, 1): t = -log(1 - v) has the tail 1 / (1 + t), so log t is logistic."""
     alpha = jax.random.gamma(jax.random.key(0), 1.0, (20_000,))

@@ -123,7 +123,7 @@ def test_a_slope_in_an_exponent_is_no_coefficient_that_runs_away() -> None:
     assert runaway(Posterior(system, program, batch, u))[0] == []
     u[..., program.coordinates("theta_c_slope")[1]] *= 1e5
     (doubt,) = runaway(Posterior(system, program, batch, u))[0]
-    assert doubt.kind == "runaway" and "theta_c_slope" in doubt.parameters[0]
+    assert doubt.kind == "runaway" and "beta times theta_c_slope" in doubt.text
 
 
 def test_the_core_is_the_closest_pair_of_all_temperatures() -> None:
