@@ -124,10 +124,8 @@ class StickBreaking(Distribution):
         alpha = jnp.asarray(self.concentration)
         # What is left, summed from the far end: one minus the sum before would cancel.
         left = jnp.cumsum(value[..., ::-1], -1)[..., ::-1][..., 1:-1]
-        sticks = self.event_shape[0] - 1
-        return (
-            sticks * jnp.log(alpha) + (alpha - 1.0) * _log(value[..., -1]) - jnp.sum(_log(left), -1)
-        )
+        broken = (self.event_shape[0] - 1) * jnp.log(alpha)
+        return broken + (alpha - 1.0) * _log(value[..., -1]) - jnp.sum(_log(left), -1)
 
 
 class MarkovPath(Distribution):

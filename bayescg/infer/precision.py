@@ -17,9 +17,7 @@ class Precision(NamedTuple):
 
     error: float  # of the log posterior: its standard deviation over draws
     shift: float  # of a posterior mean in posterior sd, the largest of any parameter
-    varies: float = (
-        0.0  # of N log Z, from draw to draw, as fresh simulations find it; 0: where none look
-    )
+    varies: float = 0.0  # error of N log Z from draw to draw, by fresh simulations; 0: none looked
 
 
 def most_varying(parameters: int) -> float:
