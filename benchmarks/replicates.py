@@ -5,7 +5,6 @@ what one costs on an accelerator, and minutes on a core where the coarse lattice
 """
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -175,14 +174,14 @@ def posteriors(
 
     run = jax.jit(lambda *given: jax.lax.map(one, given, batch_size=together))
     u, divergences, steps = run(keys, x, mu)
-    # A draw of all replications at a time: tables of states are large.
-    each = jax.vmap(jax.vmap(after, (0, None, None)))
-    flat = jnp.moveaxis(u, 2, 0)
-    value, observables = jax.jit(partial(jax.lax.map, lambda v: each(v, x, mu)))(flat)
+    # Data are arguments: constants of a program this size would be folded for minutes.
+    each = jax.vmap(jax.vmap(after, (0, None, None)), (0, None, None))
+    judge = jax.jit(lambda *given: jax.lax.map(lambda v: each(*v), given, batch_size=together))
+    value, observables = judge(u, x, mu)
     return Posteriors(
         np.asarray(u),
-        np.moveaxis(np.asarray(value), 0, 2),
-        np.moveaxis(np.asarray(observables), 0, 2),
+        np.asarray(value),
+        np.asarray(observables),
         np.asarray(jnp.sum(divergences, 1)),
         float(jnp.mean(steps)),
     )

@@ -15,7 +15,7 @@ from jax import Array
 import jax.numpy as jnp
 import numpy as np
 
-from bayescg.distributions.log_partition.multistate import solve_references
+from bayescg.distributions.log_partition.mbar import solve_states
 from bayescg.distributions.log_partition.tilted import (
     SPARSE,
     Directions,
@@ -110,8 +110,8 @@ def _pooled(
     mean = statistics.mean(1)
     mean = np.concatenate([mean[:here].mean(0)[None], mean[here:]])
     start = 0.5 * np.sum((e - e[0]) * (mean + mean[0]), 1)
-    given = flat, np.zeros(len(flat)), e, np.log(counts), start
-    values, log_mixture = solve_references(*(jnp.asarray(a) for a in given))
+    given = flat @ e.T, np.zeros(len(flat)), np.log(counts), start
+    values, log_mixture, _ = solve_states(*(jnp.asarray(a) for a in given))
     return np.asarray(values), np.asarray(log_mixture)
 
 

@@ -7,7 +7,7 @@ from jax import Array
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
-from bayescg.distributions.log_partition.multistate import solve_references
+from bayescg.distributions.log_partition.mbar import solve_states
 from bayescg.infer.marginal import log_prior_at
 from bayescg.infer.program import Program
 from bayescg.samplers.base import ChainState, Sampler, cooled
@@ -113,7 +113,7 @@ def _log_partitions(
     at = len(TEMPERED)
     first = 0.5 * jnp.sum((eta - eta[at]) * (mean + mean[at]), 1)
     each = jnp.full(len(eta), jnp.log(CHAINS * SAMPLES))
-    density = solve_references(pooled, jnp.zeros(len(pooled)), eta, each, first)[1]
+    density = solve_states(pooled @ eta.T, jnp.zeros(len(pooled)), each, first).log_mixture
     density = density.reshape(phi.shape[:2])
 
     def weights(eta: Array) -> tuple[Array, Array, Array]:

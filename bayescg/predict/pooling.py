@@ -1,7 +1,6 @@
 r"""Samples of many parameter values pooled, so that each value is estimated from all of them.
 
-Multistate reweighting (MBAR): Shirts and Chodera, J. Chem. Phys. 129, 124105 (2008). The samples are
-taken as draws of the mixture of all simulated states, and weighted to each state in turn. Only the
+The samples are taken as draws of the mixture of all simulated states, and weighted to each state in turn. Only the
 statistics of the samples are needed, no configuration is looked at again.
 """
 
@@ -10,12 +9,11 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import logsumexp
 
+from bayescg.distributions.log_partition.mbar import solve_states
+
 __all__ = ["Pooled", "pool"]
 
-TOLERANCE = 1e-6
-ROUNDS = 2000
-FIRST = 5  # rounds by logarithms, after which log Z is near enough that a factor holds the rest
-FAR = 50.0  # that a factor of log Z may hold before it is taken in
+ROUNDS = 5  # of the fixed point, from which Newton's steps find log Z
 
 
 class Pooled(NamedTuple):
@@ -38,38 +36,20 @@ def pool(exponents: np.ndarray, chain: np.ndarray, simulated: int) -> Pooled:
     some = np.flatnonzero(counts)
     shift = exponents.max(0)
     relative = exponents - shift
-    z, settled = _solved(relative[some], np.log(counts[some]))
-    density = logsumexp(relative[some] + (np.log(counts[some]) - z)[:, None], axis=0)
-    log_weights = relative - density
+    log_counts = np.log(counts[some])
+    begin = _near(relative[some], log_counts)
+    each = np.zeros(len(chain))
+    _, log_mixture, settled = solve_states(relative[some].T, each, log_counts, begin)
+    log_weights = relative - np.asarray(log_mixture)
     total = logsumexp(log_weights, axis=1)
     weights = np.exp(log_weights - total[:, None])
-    return Pooled(weights, 1.0 / np.sum(weights**2, 1), total - total[0], settled)
+    return Pooled(weights, 1.0 / np.sum(weights**2, 1), total - total[0], bool(settled))
 
 
-def _solved(exponents: np.ndarray, log_counts: np.ndarray) -> tuple[np.ndarray, bool]:
-    """log Z of simulated states relative to the first, by self-consistent iteration, and whether it came to its end.
-
-    Logarithms of sums of exponentials at every round would take minutes for hundreds of states: after a few rounds the
-    exponentials are kept, and what log Z still changes by is a factor of each state, so that a round is two products.
-
-    :param exponents: ``(state, sample)``, at most 0.
-    """
+def _near(exponents: np.ndarray, log_counts: np.ndarray) -> np.ndarray:
+    """A guess of log Z of simulated states, by the fixed point of the equations."""
     z = np.zeros(len(exponents))
-    for _ in range(FIRST):
+    for _ in range(ROUNDS):
         density = logsumexp(exponents + (log_counts - z)[:, None], axis=0)
         z = logsumexp(exponents - density, axis=1)
-        z -= z[0]
-    rounds = FIRST
-    while rounds < ROUNDS:
-        shares = exponents + (log_counts - z)[:, None]
-        shares = np.exp(shares - shares.max(0))  # up to a factor of each sample
-        more = np.zeros_like(z)
-        while rounds < ROUNDS and np.abs(more).max() < FAR:
-            new = np.log(shares @ (1.0 / (np.exp(-more) @ shares))) - log_counts
-            new -= new[0]
-            change = np.abs(new - more).max()
-            more, rounds = new, rounds + 1
-            if change < TOLERANCE:
-                return z + more, True
-        z = z + more
-    return z, False
+    return z

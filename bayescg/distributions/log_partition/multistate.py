@@ -19,12 +19,10 @@ from jax.scipy.special import logsumexp
 from jax.tree_util import register_dataclass
 import numpy as np
 
-__all__ = ["TRUSTED", "Multistate", "multistate", "solve_references"]
+from bayescg.distributions.log_partition.mbar import solve_states
 
-ROUNDS = 100  # of Newton's method, at most
-SETTLED = 1e-9  # of a log Z
-CLOSE = 1e-4  # of a log Z, below which a step of Newton's is not shortened
-SHORTEST = 2.0**-7  # part of a step of his
+__all__ = ["TRUSTED", "Multistate", "multistate"]
+
 BEND = 2.0  # standard deviations from a reference within which A is taken to be a quadratic
 FAR = 2.5  # beyond which a wall begins
 BEYOND = 0.4  # of a quadratic, after the distance at which it took over
@@ -204,7 +202,7 @@ def multistate(
     stats, e = filled(pooled, samples), filled(natural, references)
     log_counts = filled(np.log(counts), samples, NOTHING)
     shares = filled(log_share, references, NOTHING)
-    found, log_mixture = solve_references(stats, log_counts, e, shares, filled(first, references))
+    found, log_mixture, _ = solve_states(stats @ e.T, log_counts, shares, filled(first, references))
     there = jnp.arange(references) < len(natural)
     means, metric = _moments(stats, log_mixture, log_counts, e, there / len(natural))
     found = jnp.where(there, found, NOTHING)
@@ -222,63 +220,6 @@ def multistate(
         light=light.astype(jnp.float32),
         log_ratio=log_ratio.astype(jnp.float32),
     )
-
-
-@jax.jit
-def solve_references(
-    statistics: Array, log_counts: Array, natural: Array, shares: Array, start: Array
-) -> tuple[Array, Array]:
-    r"""log Z of the references from samples of all, and the logarithm of the mixture's density at each.
-
-    :math:`F(A) = \sum_n c_n\log\sum_k n_k e^{e_k\cdot\phi_n - A_k} + \sum_k n_k A_k` has the equations
-    of reweighting for its gradient, and is convex. Newton's steps, halved until F falls; where even that fails
-    (references without overlap leave the Hessian singular), one step of the fixed point.
-    """
-    counts, sizes = jnp.exp(log_counts), jnp.exp(shares)
-    energy = statistics @ natural.T
-
-    def value(a: Array) -> Array:
-        return jnp.sum(counts * logsumexp(energy - a + shares, axis=1)) + jnp.sum(sizes * a)
-
-    def fixed_point(a: Array) -> Array:
-        log_mixture = logsumexp(energy - a + shares, axis=1)
-        new = logsumexp(energy + (log_counts - log_mixture)[:, None], axis=0)
-        return new - new[0]
-
-    def renew(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        a, _, i = carry
-        p = jax.nn.softmax(energy - a + shares, axis=1)
-        shared = counts[:, None] * p
-        occupied = jnp.sum(shared, 0)
-        hessian = jnp.diag(occupied) - shared.T @ p
-        # Of the first reference nothing moves.
-        inner = hessian[1:, 1:] + 1e-9 * jnp.sum(counts) * jnp.eye(len(a) - 1)
-        step = jnp.linalg.solve(inner, (occupied - sizes)[1:])
-        step = jnp.concatenate([jnp.zeros(1), step])
-        now = value(a)
-        enough = now - 1e-12 * jnp.abs(now)
-
-        def rises(carry: tuple[Array, Array]) -> Array:
-            return (carry[1] >= enough) & (carry[0] > SHORTEST)
-
-        def halved(carry: tuple[Array, Array]) -> tuple[Array, Array]:
-            part = 0.5 * carry[0]
-            return part, value(a + part * step)
-
-        # Next to the end F falls by less than it is known to, and Newton's steps are right.
-        close = jnp.max(jnp.abs(step)) < CLOSE
-        first = jnp.where(close, -jnp.inf, value(a + step))
-        part, then = jax.lax.while_loop(rises, halved, (jnp.array(1.0), first))
-        good = (then < enough) & jnp.isfinite(step).all()
-        new = jax.lax.cond(good, lambda: a + part * step, lambda: fixed_point(a))
-        return new, jnp.max(jnp.where(sizes > 0, jnp.abs(new - a), 0.0)), i + 1
-
-    def unsettled(carry: tuple[Array, Array, Array]) -> Array:
-        return (carry[1] > SETTLED) & (carry[2] < ROUNDS)
-
-    begin = (start - start[0], jnp.array(jnp.inf), jnp.array(0))
-    found = jax.lax.while_loop(unsettled, renew, begin)[0]
-    return found, logsumexp(energy - found + shares, axis=1)
 
 
 @jax.jit
