@@ -18,6 +18,7 @@ ROOMS = (
     "units",
     "space",
     "topology",
+    "cache",
     "compiled",
     "potentials",
     "observables",

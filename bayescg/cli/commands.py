@@ -1,7 +1,5 @@
 """The commands; what they compute is done by the verbs of :mod:`bayescg.workflow`."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +8,7 @@ import click
 from bayescg import __version__
 from bayescg.cli.border import Done, Group, shared
 from bayescg.cli.compare import compare_command
+from bayescg.cli.computing import start_computing
 from bayescg.cli.export import export_command
 from bayescg.cli.import_ import import_command
 from bayescg.cli.inputs import load_result, model_file, named_files, read_model, said
@@ -17,15 +16,6 @@ from bayescg.cli.map import map_command
 from bayescg.console import Console
 
 __all__ = ["cli"]
-
-
-@contextmanager
-def _computing() -> Iterator[None]:
-    """Double precision, as every published number needs."""
-    import jax
-
-    jax.config.update("jax_enable_x64", True)
-    yield
 
 
 OUTPUT = click.option(
@@ -86,12 +76,12 @@ def reference(
     from bayescg.files import check_writable
 
     check_writable(output)
-    with _computing():
-        from bayescg import io, workflow
+    start_computing()
+    from bayescg import io, workflow
 
-        read_model(model)
-        data = workflow.make_reference(model, settings, seed, progress=console)
-        io.save(data, output)
+    read_model(model)
+    data = workflow.make_reference(model, settings, seed, progress=console)
+    io.save(data, output)
     console.say(f"wrote {output}: {dict(data.sizes)}")
     return Done({"files": [str(output)], "sizes": data.sizes})
 
@@ -110,13 +100,13 @@ def observe(console: Console, data: Path, observables: tuple[str, ...], output: 
     from bayescg.files import check_writable, labelled, write_netcdf
 
     check_writable(output)
-    with _computing():
-        import xarray as xr
+    start_computing()
+    import xarray as xr
 
-        from bayescg import io, workflow
+    from bayescg import io, workflow
 
-        measured = workflow.observe(io.load(data), observables)
-        write_netcdf(xr.DataTree(labelled(measured)), output)
+    measured = workflow.observe(io.load(data), observables)
+    write_netcdf(xr.DataTree(labelled(measured)), output)
     names = [str(n) for n in measured.data_vars if not str(n).endswith("_se")]
     console.say(f"wrote {output}: {', '.join(names)}")
     return Done({"files": [str(output)], "observables": names})
@@ -191,21 +181,21 @@ def fit(
     from bayescg.files import check_writable
 
     check_writable(output)
-    with _computing():
-        from bayescg import results, workflow
+    start_computing()
+    from bayescg import results, workflow
 
-        read_model(model)
-        result = workflow.fit(
-            model,
-            data,
-            method=method,
-            options=settings,
-            method_options=method_settings,
-            seed=seed,
-            progress=console,
-        )
-        results.save(result, output)
-        summary, complaint = _ended(console, result, output)
+    read_model(model)
+    result = workflow.fit(
+        model,
+        data,
+        method=method,
+        options=settings,
+        method_options=method_settings,
+        seed=seed,
+        progress=console,
+    )
+    results.save(result, output)
+    summary, complaint = _ended(console, result, output)
     return Done(summary, failed=complaint)
 
 
@@ -274,20 +264,20 @@ def predict(
     if not result.is_file():
         raise FileNotFoundError(f"no such result: {result}; `bayescg fit` writes one.")
     check_writable(target)
-    with _computing():
-        from bayescg import results, workflow
+    start_computing()
+    from bayescg import results, workflow
 
-        predicted = workflow.predict(
-            load_result(result),
-            observables,
-            draws=draws,
-            reference=reference,
-            seed=seed,
-            progress=console,
-            conditions={k: v for k, v in given.items() if v is not None},
-        )
-        results.save(predicted, target)
-        summary, complaint = _ended(console, predicted, target)
+    predicted = workflow.predict(
+        load_result(result),
+        observables,
+        draws=draws,
+        reference=reference,
+        seed=seed,
+        progress=console,
+        conditions={k: v for k, v in given.items() if v is not None},
+    )
+    results.save(predicted, target)
+    summary, complaint = _ended(console, predicted, target)
     if complaint:  # of the fit; the prediction that was asked for is done
         click.echo(f"bayescg: {complaint}", err=True)
     return Done(summary)
@@ -306,11 +296,11 @@ def report(console: Console, result: tuple[Path, ...], output: Path) -> Done:
     from bayescg.files import check_writable
 
     check_writable(output)
-    with _computing():  # distributions of the fitted frames
-        from bayescg import results
-        from bayescg.report import write_report
+    start_computing()  # distributions of the fitted frames
+    from bayescg import results
+    from bayescg.report import write_report
 
-        write_report([results.load(r) for r in result], output, [r.stem for r in result])
+    write_report([results.load(r) for r in result], output, [r.stem for r in result])
     console.say(f"wrote {output}")
     return Done({"files": [str(output)]})
 
@@ -343,14 +333,12 @@ def demo(console: Console, system: str, output: Path | None, quick: bool) -> Don
     SYSTEM is water (the default, minutes) or ising (all cases of the paper, half an hour).
     """
     folder = _demo_folder(system, output)
-    with _computing():
-        from bayescg.report import write_report
-        from bayescg.workflow.demo import run_demo, run_water
+    start_computing()
+    from bayescg.report import write_report
+    from bayescg.workflow.demo import run_demo, run_water
 
-        run = run_water if system == "water" else run_demo
-        done = run(
-            folder, quick=quick, progress=console, say=console.say, write_report=write_report
-        )
+    run = run_water if system == "water" else run_demo
+    done = run(folder, quick=quick, progress=console, say=console.say, write_report=write_report)
     console.say("\nfiles:")
     for name in done["files"]:
         console.say(f"  {name}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bayescg.cli.border import Done, shared
+from bayescg.cli.computing import start_computing
 from bayescg.cli.inputs import load_result
 from bayescg.console import Console
 
@@ -33,9 +34,7 @@ def compare_command(console: Console, result: tuple[Path, ...], reference: Path 
     Models of the same data are ranked by the expected log density of data left out (PSIS-LOO), and by their log
     evidence where they were fitted with -m smc.
     """
-    import jax
-
-    jax.config.update("jax_enable_x64", True)
+    start_computing()
     from bayescg.workflow.comparing import compare
 
     paths = list(dict.fromkeys(result))

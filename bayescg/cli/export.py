@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from bayescg.cli.border import Done, shared
+from bayescg.cli.computing import start_computing
 from bayescg.cli.inputs import load_result
 from bayescg.console import Console
 
@@ -41,9 +42,7 @@ def export_command(
     console: Console, result: Path, format_: str, draws: int | None, output: Path
 ) -> Done:
     """Write the potentials of RESULT as tables and decks that run: the posterior mean, or draws too."""
-    import jax
-
-    jax.config.update("jax_enable_x64", True)
+    start_computing()
     from bayescg import workflow
 
     done = workflow.export(load_result(result), format_, output, draws=draws)

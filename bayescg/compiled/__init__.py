@@ -13,7 +13,6 @@ from hashlib import sha256
 import logging
 import os
 from pathlib import Path
-import platform
 import shlex
 import shutil
 import subprocess
@@ -21,6 +20,8 @@ import tempfile
 
 import jax
 import jaxlib
+
+from bayescg.cache import folder, processor
 
 __all__ = ["available"]
 
@@ -71,19 +72,18 @@ def _compiler() -> list[str] | None:
 
 def _library(compiler: list[str]) -> Path:
     """The compiled file; made in a place of its own and then moved, since others may be making it as well."""
-    processor = _processor()
+    instructions = processor()
     # Compilers that are older than the processor know less of it than it says itself.
-    wide = [f"-m{flag}" for flag in WIDE if set(WIDE) <= set(processor.split())]
+    wide = [f"-m{flag}" for flag in WIDE if set(WIDE) <= set(instructions.split())]
     command = [*compiler, *FLAGS, *wide, "-isystem", jax.ffi.include_dir()]
     sources = [FOLDER / f"{name}.cc" for name in KERNELS]
     texts = [path.read_text() for path in (*sorted(FOLDER.glob("*.h")), *sources)]
-    parts = (*texts, *command, jaxlib.__version__, processor)
+    parts = (*texts, *command, jaxlib.__version__, instructions)
     name = f"kernels-{sha256('|'.join(parts).encode()).hexdigest()[:16]}.so"
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bayescg"
-    path = folder / name
+    path = folder() / name
     if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryDirectory(dir=folder) as place:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryDirectory(dir=path.parent) as place:
             made = Path(place) / name
             command += [*map(str, sources), "-o", str(made)]
             subprocess.run(
@@ -91,12 +91,3 @@ def _library(compiler: list[str]) -> Path:
             )
             os.replace(made, path)
     return path
-
-
-def _processor() -> str:
-    """What this machine's instructions are: a home folder may be shared with others."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() + platform.machine()
-    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
