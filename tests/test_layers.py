@@ -19,6 +19,7 @@ ROOMS = (
     "space",
     "topology",
     "cache",
+    "devices",
     "compiled",
     "potentials",
     "observables",

@@ -647,7 +647,7 @@ ffi::Error TrajectoryImpl(ffi::ThreadPool pool, Floats x, Floats value, Floats s
   const Model m =
       ModelOf(x, value, slope, step, box, of_pair, strength, classes, silent, range, skin, cosine, decay, reach);
   const int n = m.sites;
-  const uint32_t key0 = key.typed_data()[0], key1 = key.typed_data()[1];
+  const uint32_t key0 = key.typed_data()[0], key1 = key.typed_data()[1], first = key.typed_data()[2];
   Parallel(pool, m.chains, [&](int64_t chain) {
     Configuration one(m, chain);
     std::vector<float> speed(3 * n), noise(3 * n + 4);
@@ -662,7 +662,7 @@ ffi::Error TrajectoryImpl(ffi::ThreadPool pool, Floats x, Floats value, Floats s
     double work = -one.Energy() - springs.Pull(one, n) - Kinetic(speed), before = 0.0;
     for (int i = 0; i < 3 * n; ++i) before += one.f(0)[i] * one.f(0)[i];
     for (int64_t t = 0; t < steps; ++t) {
-      if (langevin) Normals(key0, key1, chain, t, noise.data(), 3 * n);
+      if (langevin) Normals(key0, key1, first + chain, t, noise.data(), 3 * n);
       float gained = 0.0f;
       for (int axis = 0; axis < 3; ++axis) {
         float *p = one.x(axis), *g = one.f(axis), *w = speed.data() + axis * n, *z = noise.data() + axis * n;

@@ -8,6 +8,7 @@ from jax import Array
 import jax.numpy as jnp
 import numpy as np
 
+from bayescg.devices import everywhere, over_devices
 from bayescg.infer.program import Program
 from bayescg.samplers.base import ChainInfo, ChainState, Sampler, cooled
 
@@ -189,6 +190,7 @@ def estimate(
         first group, counted around the chains, and how many.
     """
     program, sampler, latent_sampler, fine, block, _, thin = reader
+    chains = over_devices(chains)
     turns = jnp.maximum(sweeps // thin, 1)
     boltzmann = program.boltzmann(u, x, conditions)
     potential, beta = boltzmann.potential, jnp.asarray(boltzmann.beta)
@@ -205,7 +207,7 @@ def estimate(
     field: Any = None
     ready, latent_ready = sampler.prepare(potential, beta), latent_sampler.prepare(potential, beta)
     if not observed:
-        field = pulls(program, u, x, conditions, per_frame)
+        field = over_devices(pulls(program, u, x, conditions, per_frame))
     latent = program.fixed[program.sites.latent] if observed else None
 
     control = latent is None and latent_sampler.force is not None and fine.size > 0
@@ -276,7 +278,8 @@ def estimate(
             i * thin, (i + 1) * thin, sweep, (chains, silent, silent)
         )
         free, clamped = chains
-        phi = potential.statistics(free.x).astype(u.dtype)
+        # All chains' numbers are added up in one order, wherever the chains are.
+        phi = everywhere(potential.statistics(free.x).astype(u.dtype))
         # A chain in a place that cannot be measured (too dense for its sums) is left out while it is there.
         usable = jnp.all(jnp.isfinite(phi), 0)
         phi = jnp.where(usable, phi, 0.0)
@@ -286,6 +289,7 @@ def estimate(
         z = clamped.x.astype(u.dtype) if latent is None else jnp.repeat(latent, per_frame, axis=0).T
         curvature = -jax.hessian(lambda v: jnp.sum(fine_log_likelihood(v, z.T)))(u[fine])
         both, force = parts(z)
+        both = everywhere(both)
         slopes, bend = sums.slopes, sums.bend
         if control:
             # Half of the chains to one side and half to the other, in turn: as good as each to both.
@@ -368,7 +372,7 @@ def estimate(
     moved, gap = sums.changed / (turns * thin), sums.gap / turns
     mark = jnp.zeros_like(u).at[fine].set(1.0)
     out = Estimates(score, complete, fisher, missing, root, mean, moved, gap, mark, sums.failed)
-    return out, chains
+    return everywhere(out), over_devices(chains)
 
 
 def _renewed(

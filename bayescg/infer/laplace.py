@@ -17,6 +17,7 @@ from bayescg.infer.program import Program
 from bayescg.infer.progress import Progress, Silent
 from bayescg.infer.resampling import systematic
 from bayescg.infer.reweighting import Estimate, reweighted_log_posterior
+from bayescg.infer.ridges import ridge
 from bayescg.infer.schedules import usable_information
 from bayescg.results import psis
 from bayescg.samplers.base import Sampler
@@ -37,7 +38,8 @@ class Laplace:
     cross block of theta_c and theta_cf included, and takes the exact curvature of the prior, or where
     that makes it indefinite (on the flanks of ARD's spike) the one of Eq. 44. Where Monte Carlo error
     leaves it indefinite even so, the missing information is held below ``MOST_MISSING`` of the
-    complete one, as it is where steps are made of it: ``bounded``.
+    complete one, as it is where steps are made of it: ``bounded``. Draws follow ridges that bend
+    (:mod:`bayescg.infer.ridges`).
     """
 
     form: str
@@ -45,6 +47,7 @@ class Laplace:
     precision: np.ndarray  # (member, u, u)
     smallest: np.ndarray  # (member,), smallest eigenvalue of the precision
     bounded: np.ndarray  # (member,), whether the missing information had to be bounded
+    ridges: np.ndarray  # (member,) of Ridge, None where the posterior does not bend
 
     @property
     def definite(self) -> np.ndarray:
@@ -58,11 +61,14 @@ class Laplace:
         for m in np.flatnonzero(self.definite):
             lower = np.linalg.cholesky(self.precision[m])
             out[m] = self.mean[m] + np.linalg.solve(lower.T, z[m].T).T
+            if self.ridges[m] is not None:
+                out[m] = self.ridges[m].along(out[m])
         return out
 
     def log_prob(self, u: np.ndarray) -> np.ndarray:
         """Log density of ``u (member, draw, u)``; NaN where the precision is indefinite."""
-        d = u - self.mean[:, None]
+        straight = [v if r is None else r.straight(v) for v, r in zip(u, self.ridges, strict=True)]
+        d = np.array(straight) - self.mean[:, None]
         sign, logdet = np.linalg.slogdet(self.precision)
         quadratic = np.einsum("mdi,mij,mdj->md", d, self.precision, d)
         value = 0.5 * (logdet[:, None] - quadratic - u.shape[-1] * np.log(2.0 * np.pi))
@@ -105,7 +111,19 @@ def laplace(
             believed = jax.vmap(partial(usable_information, most_missing=MOST_MISSING, floor=1e-2))
             precision[bounded] = np.asarray(believed(estimates) + held)[bounded]
     precision = 0.5 * (precision + np.swapaxes(precision, 1, 2))
-    return Laplace(form, np.asarray(u), precision, _smallest(precision), bounded)
+    smallest = _smallest(precision)
+    ridges = np.full(len(u), None)
+    for m in np.flatnonzero(smallest > 0.0):
+        at = jnp.asarray(x[m], float), {k: v[m] for k, v in _floats(conditions).items()}
+        of_all = partial(_natural, program, x=at[0], conditions=at[1])
+        ridges[m] = ridge(exponents or of_all, u[m], precision[m])
+    return Laplace(form, np.asarray(u), precision, smallest, bounded, ridges)
+
+
+def _natural(program: Program, u: Array, x: Array, conditions: dict[str, Array]) -> Array:
+    """Natural parameters times beta."""
+    boltzmann = program.boltzmann(u, x, conditions)
+    return jnp.asarray(boltzmann.beta) * boltzmann.potential.natural()
 
 
 def _at_rest(
@@ -127,10 +145,7 @@ def _at_rest(
     """
 
     def natural(v: Array, x: Array, conditions: dict[str, Array]) -> Array:
-        if exponents is not None:
-            return exponents(v)
-        boltzmann = program.boltzmann(v, x, conditions)
-        return jnp.asarray(boltzmann.beta) * boltzmann.potential.natural()
+        return _natural(program, v, x, conditions) if exponents is None else exponents(v)
 
     def bend(r: Array, v: Array, x: Array, conditions: dict[str, Array]) -> Array:
         return jax.hessian(lambda w: natural(w, x, conditions) @ r)(v)

@@ -11,6 +11,7 @@ from jax import Array
 import jax.numpy as jnp
 import numpy as np
 
+from bayescg.devices import check_divides, fetched
 from bayescg.infer.estimates import (
     COOLING,
     FRESH,
@@ -192,6 +193,10 @@ def run_mcem(
     whole = frames_per_step is None or frames_per_step >= frames
     block = None if whole else frames_per_step
     latent = latent_sampler or sampler
+    check_divides(schedule.free_chains, "chains of p_c", "-M free_chains")
+    if not program.sites.latent_observed:
+        held = frames * schedule.clamped_chains
+        check_divides(held, "chains of latents", "-s frames or -M clamped_chains")
     fine = np.unique(np.concatenate([likelihood_coordinates(program, *m) for m in looked_at]))
     curved = schedule.straight and any(is_curved(program, *m) for m in looked_at)
     reader = Reader(program, sampler, latent, fine, block, complete, thin)
@@ -234,9 +239,8 @@ def run_mcem(
             fresh = (cooled // group, groups)
             cooled += groups * group
             state, result = step(k, state, *inputs, sweeps, fresh, (tolerance, patience))
-            seen = jax.tree.map(
-                np.asarray,
-                _Member(state.u, result.estimates, result.distance, result.noise, result.objective),
+            seen = fetched(
+                _Member(state.u, result.estimates, result.distance, result.noise, result.objective)
             )
             finite = np.all(np.isfinite(seen.u), axis=1) & np.all(np.isfinite(seen.distance), 1)
             if full is None:
@@ -248,7 +252,7 @@ def run_mcem(
             away = np.any(np.abs(full.u[:, loose]) > far_away, axis=1)
             for name, which in (
                 ("diverged", ~finite),
-                ("converged", np.asarray(state.done)),
+                ("converged", fetched(state.done)),
                 ("unbounded", away[active]),
             ):
                 at = active[which]
@@ -270,7 +274,7 @@ def run_mcem(
             )
             if not running.any():
                 break
-            effort = np.asarray(state.memory.effort)[running[active]]
+            effort = fetched(state.memory.effort)[running[active]]
             sweeps = schedule.grow(effort)
             # Members that are done only cost time; where they are many a smaller batch pays for its
             # compilation. Those that are not finite are no longer computed with.
@@ -280,7 +284,7 @@ def run_mcem(
                 state = _members(state, keep)
                 inputs = jax.tree.map(partial(_take, keep), inputs)
                 active = active[keep]
-        at = np.flatnonzero(np.asarray(state.done))
+        at = np.flatnonzero(fetched(state.done))
         if information and at.size:
             assert full is not None
             there, some = _members(state, at), jax.tree.map(partial(_take, at), inputs)
@@ -293,7 +297,7 @@ def run_mcem(
                 there = there._replace(chains=moved_on)
                 total += length
                 progress.update("information", (turn + 1) / 2, {"sweeps": total})
-            found = jax.tree.map(np.asarray, last)
+            found = fetched(last)
             put = partial(_put, active[at])
             full = full._replace(estimates=jax.tree.map(put, full.estimates, found))
     except KeyboardInterrupt:

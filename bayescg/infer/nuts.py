@@ -12,6 +12,7 @@ import numpy as np
 from numpyro.infer import MCMC, NUTS
 import optax
 
+from bayescg.devices import check_divides, fetched, over_devices
 from bayescg.infer.marginal import check_exact, collapsed_program, log_posterior
 from bayescg.infer.program import (
     Program,
@@ -148,6 +149,7 @@ def run_nuts(
     first = {k: jnp.asarray(v[0], float) for k, v in conditions.items()}
     check_exact(program, jnp.asarray(x[0], float), first)
     check_proper(program)
+    check_divides(chains, "chains of NUTS", "-M chains")
 
     began = time.monotonic()
     mcmc = sampler_of(
@@ -166,12 +168,11 @@ def run_nuts(
         data = jnp.asarray(x[m], float)
         start_key = jax.random.fold_in(k, 1)
         begin = climbed(program, data, given, start_key, chains, starts) if starts > 1 else None
-        mcmc.run(k, data, extra_fields=EXTRA, init_params=begin, **given)
+        keys = over_devices(jax.random.split(k, chains), axis=0)  # as NumPyro splits it
+        mcmc.run(keys, data, extra_fields=EXTRA, init_params=begin, **given)
         sites = mcmc.get_samples(group_by_chain=True)
-        draws.append(np.asarray(unconstrain({name: sites[name] for name in program.shapes})))
-        stats.append(
-            {k: np.asarray(v) for k, v in mcmc.get_extra_fields(group_by_chain=True).items()}
-        )
+        draws.append(fetched(unconstrain({name: sites[name] for name in program.shapes})))
+        stats.append(fetched(mcmc.get_extra_fields(group_by_chain=True)))
         progress.update(
             "nuts",
             (m + 1) / len(x),

@@ -21,8 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayescg.infer.program import Program
+from bayescg.infer.ridges import curved
 
-__all__ = ["Sheared", "curved", "sheared"]
+__all__ = ["Sheared", "sheared"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,26 +65,6 @@ class Sheared:
         return w.at[self.others].add(-self._made_up(w))
 
 
-def curved(
-    program: Program, u: np.ndarray, x: Array, conditions: dict[str, Array]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates of u that natural parameters are not linear in, and the terms that hang on them.
-
-    Found from derivatives at ``u (u,)`` and near by. None where such a term hangs on other coordinates too.
-    """
-    here = jnp.asarray(u)
-    there = here + 0.1 * np.random.default_rng(0).normal(size=here.shape)
-    slope = jax.jit(jax.jacobian(lambda v: program.natural(v, x, conditions)))
-    one, other = np.asarray(slope(here)), np.asarray(slope(there))
-    scale = np.maximum(np.abs(one).max(0), 1e-300)
-    bent = np.flatnonzero((np.abs(one - other) > 1e-9 * scale).any(0))
-    terms = np.flatnonzero((one[:, bent] != 0.0).any(1))
-    others = np.setdiff1d(np.arange(len(u)), bent)
-    if np.any(one[np.ix_(terms, others)] != 0.0):
-        return bent[:0], terms[:0]
-    return bent, terms
-
-
 def sheared(
     program: Program,
     u: np.ndarray,
@@ -97,13 +78,12 @@ def sheared(
     :param covariance: of the statistics of all frames there, times beta squared, ``(term, term)``.
     :param precision: of the prior there, ``(u, u)``.
     """
-    bent, terms = curved(program, u, x, conditions)
 
     def natural(v: Array) -> Array:
         return program.natural(v, x, conditions)
 
+    bent, terms, others = curved(natural, u)
     slope = np.asarray(jax.jit(jax.jacobian(natural))(jnp.asarray(u)))
-    others = np.setdiff1d(np.flatnonzero((slope != 0.0).any(0)), bent)
     own = slope[:, others]
     total = own.T @ covariance @ own + precision[np.ix_(others, others)]
     made_up = np.linalg.solve(total, own.T @ covariance[:, terms])

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayescg.compiled import available
+from bayescg.devices import by_chain
 from bayescg.potentials.classes import PairClasses
 from bayescg.potentials.pair import PairTerm
 from bayescg.space import Box, minimum_image
@@ -132,19 +133,25 @@ def _counted(x: Array, box: Array, nodes: Nodes, classes: PairClasses | None) ->
     alike = classes is None or classes.alike
     kinds = 1 if classes is None else len(classes)
     of_pair = np.zeros(0) if alike or classes is None else classes.of_pair
-    shape = jax.ShapeDtypeStruct((kinds * nodes.count, x.shape[2]), x.dtype)
-    call = jax.ffi.ffi_call("bayescg_counts", shape, vmap_method="sequential")
-    counts: Array = call(
-        x,
-        box,
-        jnp.asarray(of_pair, jnp.int32),
-        classes=np.int64(kinds),
-        nodes=np.int64(nodes.count),
-        first=np.float64(nodes.first),
-        step=np.float64(nodes.step),
-        order=np.int64(ORDERS.index(nodes.order)),
-        dropped=nodes.ends == "dropped",
-    )
+
+    def call(_: Array, x: Array, box: Array, of_pair: Array) -> Array:
+        shape = jax.ShapeDtypeStruct((kinds * nodes.count, x.shape[2]), x.dtype)
+        run = jax.ffi.ffi_call("bayescg_counts", shape, vmap_method="sequential")
+        counts: Array = run(
+            x,
+            box,
+            of_pair,
+            classes=np.int64(kinds),
+            nodes=np.int64(nodes.count),
+            first=np.float64(nodes.first),
+            step=np.float64(nodes.step),
+            order=np.int64(ORDERS.index(nodes.order)),
+            dropped=nodes.ends == "dropped",
+        )
+        return counts
+
+    given = (x, box, jnp.asarray(of_pair, jnp.int32))
+    counts = by_chain(call, given, (True, False, False), x.shape[2])
     return counts.reshape(kinds, nodes.count, x.shape[2])
 
 

@@ -9,6 +9,7 @@ from jax import Array
 import jax.numpy as jnp
 import numpy as np
 
+from bayescg.devices import check_divides, everywhere, fetched, over_devices
 from bayescg.infer.program import Program
 from bayescg.infer.progress import Progress, Silent
 from bayescg.observables.base import Observable
@@ -84,6 +85,7 @@ def particle_predictive(
     :raises ValueError: if no sample can be measured.
     """
     progress = progress or Silent()
+    check_divides(simulated, "draws that are simulated", "number of draws")
     draws = jnp.asarray(u)
     frames = jnp.asarray(x, float)
     start_key, warm_key, run_key = jax.random.split(key, 3)
@@ -112,7 +114,9 @@ def particle_predictive(
     one = jax.eval_shape(prepare, draws[0])
     axes = jax.tree.map(lambda a: -1, one)
     tables, unit = jax.jit(jax.vmap(prepare, out_axes=axes))(draws[:simulated])
-    ready = (tables._replace(step=tables.step[0], box=tables.box[:, 0]), unit[0])
+    common = {"step": tables.step[0], "box": tables.box[:, 0]}
+    ready = (over_devices(tables)._replace(**everywhere(common)), everywhere(unit[0]))
+    state = over_devices(state)
     potential = program.boltzmann(draws[0], frames[:1], conditions).potential
     assert isinstance(potential, ParticlePotential | MolecularPotential)
 
@@ -150,7 +154,7 @@ def particle_predictive(
     while warmed < wanted:
         state, _ = run(jax.random.fold_in(warm_key, warmed), state, block)
         warmed += block
-        seen_energies.append(np.asarray(energies(state.x)))
+        seen_energies.append(fetched(energies(state.x)))
         progress.update("equilibrate", warmed / wanted, {"draws": simulated})
         if warmed >= wanted:
             drift = drifts(np.array(seen_energies))
@@ -160,7 +164,7 @@ def particle_predictive(
     for i in range(production.measurements):
         move, look = jax.random.split(jax.random.fold_in(run_key, i))
         state, _ = run(move, state, production.thin)
-        found, (one_more, two_more), values = jax.tree.map(np.asarray, measure(look, state.x))
+        found, (one_more, two_more), values = fetched(measure(look, state.x))
         phi.append(found.T)
         first.append(one_more.T)
         second.append(two_more.T)
@@ -192,7 +196,7 @@ def particle_predictive(
         values,
         errors,
         pooled.effective,
-        np.asarray(state.failures),
+        fetched(state.failures),
         np.bincount(chain[~usable], minlength=simulated),
         bulk,
         warmed,

@@ -14,6 +14,7 @@ from jax import Array
 import jax.numpy as jnp
 import numpy as np
 
+from bayescg.devices import fetched, over_devices
 from bayescg.distributions.hidden import frequencies
 from bayescg.distributions.log_partition import ExactLogPartition
 from bayescg.infer.program import Program
@@ -79,7 +80,8 @@ def posterior_predictive(
     for start in range(0, draws, block):
         stop = min(start + block, draws)
         part = slice(stop - block, stop)  # the last block overlaps, so that one shape is compiled
-        values = jax.tree.map(np.asarray, run(keys[:, part], jnp.asarray(u[:, part]), given, x))
+        these = over_devices((keys[:, part], jnp.asarray(u[:, part])), axis=1)
+        values = fetched(run(*these, given, x))
         rows.append(jax.tree.map(lambda a, n=stop - start: a[:, -n:], values))
         progress.update("predict", stop / draws, {"draws": stop})
     joined = jax.tree.map(lambda *parts: np.concatenate(parts, 1), *rows)

@@ -1,11 +1,14 @@
 """Trajectories by the compiled kernels of :mod:`bayescg.compiled`."""
 
+from typing import Any
+
 import jax
 from jax import Array
 import jax.numpy as jnp
 import numpy as np
 
 from bayescg.compiled import available
+from bayescg.devices import by_chain
 from bayescg.samplers.forces import Tables
 from bayescg.samplers.tethers import Held, Tether
 
@@ -26,9 +29,15 @@ def forces_and_energy(
 
     Where sites are held the energy lacks that of pairs of them.
     """
-    shape = jax.ShapeDtypeStruct(x.shape, x.dtype), jax.ShapeDtypeStruct(x.shape[2:], x.dtype)
-    call = jax.ffi.ffi_call("bayescg_forces", shape, vmap_method="sequential")
-    f, e = call(x, *_operands(tables, tether), **_attributes(tables))
+
+    def call(_: Array, x: Array, *model: Array) -> tuple[Array, Array]:
+        shape = jax.ShapeDtypeStruct(x.shape, x.dtype), jax.ShapeDtypeStruct(x.shape[2:], x.dtype)
+        run = jax.ffi.ffi_call("bayescg_forces", shape, vmap_method="sequential")
+        f, e = run(x, *model, **_attributes(tables))
+        return f, e
+
+    model, chained = _operands(tables, tether)
+    f, e = by_chain(call, (x, *model), (True, *chained), x.shape[2])
     return f, e
 
 
@@ -50,32 +59,43 @@ def trajectory(
     :return: positions, velocities, the energy gained less the heat that the thermostat gave in kT, ``(chain,)``, and
         the sum of the squares of the forces at the start, ``(chain,)``.
     """
-    like, each = jax.ShapeDtypeStruct(x.shape, x.dtype), jax.ShapeDtypeStruct(h.shape, x.dtype)
-    call = jax.ffi.ffi_call(
-        "bayescg_trajectory", (like, like, each, each), vmap_method="sequential"
-    )
+
+    def call(first: Array, x: Array, v: Array, h: Array, kept: Array, *rest: Array) -> Any:
+        *model, words = rest
+        like, each = jax.ShapeDtypeStruct(x.shape, x.dtype), jax.ShapeDtypeStruct(h.shape, x.dtype)
+        run = jax.ffi.ffi_call(
+            "bayescg_trajectory", (like, like, each, each), vmap_method="sequential"
+        )
+        return run(
+            x,
+            *model,
+            v,
+            h,
+            kept,
+            jnp.append(words, first),
+            **_attributes(tables),
+            steps=np.int64(steps),
+            langevin=langevin,
+        )
+
     words = jax.random.bits(key, (2,), jnp.uint32)
-    x_end, v_end, gained, squares = call(
-        x,
-        *_operands(tables, tether),
-        v,
-        h,
-        kept,
-        words,
-        **_attributes(tables),
-        steps=np.int64(steps),
-        langevin=langevin,
-    )
+    model, chained = _operands(tables, tether)
+    has = (True, True, True, True, *chained, False)
+    x_end, v_end, gained, squares = by_chain(call, (x, v, h, kept, *model, words), has, x.shape[2])
     return x_end, v_end, gained, squares
 
 
-def _operands(tables: Tables, tether: Tether | Held | None) -> tuple[Array, ...]:
+def _operands(
+    tables: Tables, tether: Tether | Held | None
+) -> tuple[tuple[Array, ...], tuple[bool, ...]]:
+    """What describes the model to a kernel, and which of it has a chain axis."""
     none = jnp.zeros(0, jnp.float32)
     classes = tables.classes
     of_pair = jnp.zeros(0, jnp.int32) if classes is None else jnp.asarray(classes.of_pair)
     strength = none if tables.three_body is None else jnp.reshape(tables.three_body, -1)
     moves = tether.free if isinstance(tether, Held) else none
     springs = _springs(tether) if isinstance(tether, Tether) else (none, none)
+    own = tables.value.ndim == 2
     return (
         tables.value,
         tables.slope,
@@ -85,6 +105,16 @@ def _operands(tables: Tables, tether: Tether | Held | None) -> tuple[Array, ...]
         strength,
         moves,
         *springs,
+    ), (
+        own,
+        own,
+        False,
+        False,
+        False,
+        strength.size > 1,
+        isinstance(tether, Held),
+        isinstance(tether, Tether),
+        isinstance(tether, Tether),
     )
 
 

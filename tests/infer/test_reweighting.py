@@ -60,7 +60,12 @@ def test_estimates_are_right_within_their_stated_errors(
 def test_weights_agree_with_the_exact_ones(program: Program, mode: jax.Array) -> None:
     u = np.asarray(mode)[None]
     normal = Laplace(
-        "complete", u, 100.0 * np.eye(program.size)[None], np.array([100.0]), np.zeros(1, bool)
+        "complete",
+        u,
+        100.0 * np.eye(program.size)[None],
+        np.array([100.0]),
+        np.zeros(1, bool),
+        np.full(1, None),
     )
     args = (program, normal, jax.random.key(4), 200, np.asarray(X)[None])
     given = {"mu": np.array([0.4])}
@@ -111,7 +116,12 @@ def test_two_modes_are_weighed_against_each_other() -> None:
 def test_draws_beyond_the_samples_get_no_weight(program: Program, mode: jax.Array) -> None:
     u = np.asarray(mode)[None]
     wide = Laplace(
-        "complete", u, 0.05 * np.eye(program.size)[None], np.array([0.05]), np.zeros(1, bool)
+        "complete",
+        u,
+        0.05 * np.eye(program.size)[None],
+        np.array([0.05]),
+        np.zeros(1, bool),
+        np.full(1, None),
     )
     far = weigh(
         program, wide, jax.random.key(5), 300, np.asarray(X)[None], {"mu": np.array([0.4])},

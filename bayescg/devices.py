@@ -1,0 +1,195 @@
+"""Chains laid out over devices, and over processes, by JAX's own means.
+
+One mesh with one axis serves the whole process. Arrays whose last axis counts chains are cut along it
+(:func:`over_devices`); everything that is made of all chains is on every device (:func:`everywhere`), summed in one
+order, so that results do not depend on how many devices there are but for round-off. Without a mesh all of this does
+nothing.
+"""
+
+from collections.abc import Callable, Sequence
+import os
+from typing import Any
+
+import jax
+from jax import Array
+from jax.experimental import multihost_utils
+import jax.numpy as jnp
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+import numpy as np
+
+__all__ = [
+    "by_chain",
+    "check_divides",
+    "count",
+    "everywhere",
+    "fetched",
+    "is_first",
+    "join",
+    "over_devices",
+    "use_devices",
+]
+
+AXIS = "chain"
+PATIENCE = 60  # s, for the other processes to arrive
+
+_mesh: Mesh | None = None
+
+
+def use_devices(wanted: int | None = None) -> int:
+    """Lay chains out over ``wanted`` devices from now on, all there are where None; how many that is.
+
+    :raises ValueError: where there are not so many, or some process would have none.
+    """
+    global _mesh
+    there = jax.devices()
+    wanted = len(there) if wanted is None else wanted
+    if not 1 <= wanted <= len(there):
+        raise ValueError(
+            f"{wanted} devices were asked for, and JAX finds {len(there)} ({there[0].device_kind}); allowed is 1 to "
+            f"{len(there)}. XLA_FLAGS=--xla_force_host_platform_device_count={max(wanted, 1)} in the environment makes "
+            "as many of a processor."
+        )
+    if jax.process_count() > 1 and wanted != len(there):
+        raise ValueError(
+            f"{wanted} devices were asked for, and {jax.process_count()} processes use all that they have; allowed is "
+            f"{len(there)}."
+        )
+    _mesh = None
+    if wanted > 1:
+        _mesh = jax.make_mesh((wanted,), (AXIS,), (AxisType.Auto,), devices=there[:wanted])
+    return wanted
+
+
+def join(
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process: int | None = None,
+    patience: int = PATIENCE,
+) -> None:
+    """Become one of several processes that compute together; what SLURM says of them is found by itself.
+
+    To be called before anything is computed. A step of SLURM with one task, and none, is one process.
+
+    :param coordinator: ``host:port`` of the first process, which listens there.
+    :param patience: seconds that the others may take to arrive.
+    :raises ValueError: for a part of the three.
+    :raises ConnectionError: where they do not all arrive.
+    """
+    given = (coordinator, processes, process)
+    if all(v is None for v in given):
+        if int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) < 2:
+            return
+    elif any(v is None for v in given):
+        raise ValueError(
+            "--coordinator HOST:PORT, --processes N and --process I go together; under srun none of them is needed."
+        )
+    elif not 0 <= (process or 0) < (processes or 0):
+        raise ValueError(
+            f"process {process} of {processes}; allowed is 0 to {(processes or 0) - 1}."
+        )
+    elif not str(coordinator).rpartition(":")[2].isdigit():
+        raise ValueError(f"{coordinator!r} is no address; allowed is HOST:PORT.")
+    try:
+        jax.distributed.initialize(coordinator, processes, process, initialization_timeout=patience)
+    except Exception as error:
+        where = coordinator or "the first task of the step"
+        raise ConnectionError(
+            f"not all processes met at {where} within {patience} s ({str(error).splitlines()[0][:120]})."
+        ) from error
+
+
+def count() -> int:
+    """Devices that chains are laid out over."""
+    return 1 if _mesh is None else _mesh.size
+
+
+def is_first() -> bool:
+    """Whether this process is the one that speaks and writes."""
+    return jax.process_index() == 0
+
+
+def check_divides(chains: int, what: str, how: str) -> None:
+    """:raises ValueError: where ``chains`` are no multiple of the devices; ``how`` says what would change them."""
+    if chains % count():
+        few = [n for n in range(1, chains + 1) if chains % n == 0]
+        raise ValueError(
+            f"{chains} {what} cannot be shared out evenly among {count()} devices; allowed are "
+            f"{', '.join(map(str, few))} devices, or another {how}."
+        )
+
+
+def over_devices(tree: Any, axis: int = -1) -> Any:
+    """Arrays whose ``axis`` counts chains, cut along it; those that do not divide are left as they are."""
+    mesh = _mesh
+    if mesh is None:
+        return tree
+
+    def cut(a: Array) -> Array:
+        if a.ndim == 0 or a.shape[axis] % mesh.size:
+            return a
+        places: list[str | None] = [None] * a.ndim
+        places[axis] = AXIS
+        return _laid(a, NamedSharding(mesh, PartitionSpec(*places)))
+
+    return jax.tree.map(cut, tree)
+
+
+def everywhere(tree: Any) -> Any:
+    """Arrays as a whole on every device."""
+    mesh = _mesh
+    if mesh is None:
+        return tree
+    return jax.tree.map(lambda a: _laid(a, NamedSharding(mesh, PartitionSpec())), tree)
+
+
+def _laid(a: Any, sharding: NamedSharding) -> Array:
+    if isinstance(a, jax.core.Tracer):
+        return jax.lax.with_sharding_constraint(a, sharding)
+    if jax.process_count() == 1:
+        return jax.device_put(a, sharding)
+    if isinstance(a, jax.Array) and not a.is_fully_addressable:
+        return jax.jit(lambda v: v, out_shardings=sharding)(a)
+    whole = np.asarray(a)
+    return jax.make_array_from_callback(whole.shape, sharding, lambda at: whole[at])
+
+
+def fetched(tree: Any) -> Any:
+    """Arrays in the memory of this process, whoever holds them."""
+
+    def one(a: Any) -> np.ndarray:
+        if isinstance(a, jax.Array) and not (a.is_fully_addressable or a.is_fully_replicated):
+            return np.asarray(multihost_utils.process_allgather(a, tiled=True))
+        return np.asarray(a)
+
+    return jax.tree.map(one, tree)
+
+
+def by_chain(
+    call: Callable[..., Any], operands: Sequence[Array], chained: Sequence[bool], chains: int
+) -> Any:
+    """``call(first, *operands)`` on every device with its own chains, ``first`` the number of the first of them.
+
+    What XLA cannot look into (compiled kernels) it would otherwise compute as a whole on every device. All results have
+    the chain axis last.
+
+    :param chained: which operands have it.
+    """
+    mesh = _mesh
+    if mesh is None or chains % mesh.size:
+        return call(jnp.zeros((), jnp.uint32), *operands)
+
+    def spec(a: Array, has: bool) -> PartitionSpec:
+        return PartitionSpec(*[None] * (a.ndim - 1), AXIS) if has else PartitionSpec()
+
+    def local(*mine: Array) -> Any:
+        each = chains // mesh.size
+        return call((jax.lax.axis_index(AXIS) * each).astype(jnp.uint32), *mine)
+
+    shapes = jax.eval_shape(call, jnp.zeros((), jnp.uint32), *operands)
+    return jax.shard_map(
+        local,
+        mesh=mesh,
+        in_specs=tuple(spec(a, has) for a, has in zip(operands, chained, strict=True)),
+        out_specs=jax.tree.map(lambda a: PartitionSpec(*[None] * (a.ndim - 1), AXIS), shapes),
+        check_vma=False,
+    )(*operands)
