@@ -57,6 +57,10 @@ class Console:
             self._stream.write(message + "\n")
             self._stream.flush()
 
+    def mute(self) -> None:
+        """Say and log nothing from now on."""
+        self.quiet, self._path = True, None
+
     def close(self) -> None:
         """End the line and the log."""
         self._end_line()

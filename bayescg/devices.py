@@ -8,6 +8,8 @@ nothing.
 
 from collections.abc import Callable, Sequence
 import os
+import sys
+import threading
 from typing import Any
 
 import jax
@@ -18,19 +20,30 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 import numpy as np
 
 __all__ = [
+    "all_shares",
     "by_chain",
     "check_divides",
     "count",
     "everywhere",
     "fetched",
     "is_first",
+    "is_lost",
+    "is_several",
     "join",
     "over_devices",
+    "own_share",
     "use_devices",
 ]
 
 AXIS = "chain"
 PATIENCE = 60  # s, for the other processes to arrive
+LOST = (
+    "gloo",
+    "connection closed",
+    "heartbeat",
+    "coordination service",
+    "unavailable",
+)  # what JAX says then
 
 _mesh: Mesh | None = None
 
@@ -60,11 +73,25 @@ def use_devices(wanted: int | None = None) -> int:
     return wanted
 
 
+def is_several(coordinator: Any = None, processes: Any = None, process: Any = None) -> bool:
+    """Whether this process is to be one of several: by words of the user, or of SLURM, whose steps may have tasks."""
+    if any(v is not None for v in (coordinator, processes, process)):
+        return True
+    return int(os.environ.get("SLURM_STEP_NUM_TASKS") or 1) > 1
+
+
+def is_lost(error: Exception) -> bool:
+    """Whether it says that another process has gone."""
+    text = str(error).lower()
+    return any(word in text for word in LOST)
+
+
 def join(
     coordinator: str | None = None,
     processes: int | None = None,
     process: int | None = None,
-    patience: int = PATIENCE,
+    patience: float = PATIENCE,
+    give_up: Callable[[str], None] | None = None,
 ) -> None:
     """Become one of several processes that compute together; what SLURM says of them is found by itself.
 
@@ -72,30 +99,45 @@ def join(
 
     :param coordinator: ``host:port`` of the first process, which listens there.
     :param patience: seconds that the others may take to arrive.
-    :raises ValueError: for a part of the three.
-    :raises ConnectionError: where they do not all arrive.
+    :param give_up: called with words if they do not, from another thread; the process ends after it, for JAX waits in
+        a call that nothing interrupts.
+    :raises ValueError: for a part of the three, or what can be no address or number.
     """
+    if not is_several(coordinator, processes, process):
+        return
     given = (coordinator, processes, process)
-    if all(v is None for v in given):
-        if int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) < 2:
-            return
-    elif any(v is None for v in given):
+    if any(v is None for v in given) and any(v is not None for v in given):
         raise ValueError(
             "--coordinator HOST:PORT, --processes N and --process I go together; under srun none of them is needed."
         )
-    elif not 0 <= (process or 0) < (processes or 0):
-        raise ValueError(
-            f"process {process} of {processes}; allowed is 0 to {(processes or 0) - 1}."
+    if coordinator is not None:
+        if not 0 <= (process or 0) < (processes or 0):
+            raise ValueError(
+                f"process {process} of {processes}: allowed are processes 0 to N - 1, of N that are at least one."
+            )
+        if not coordinator.rpartition(":")[2].isdigit():
+            raise ValueError(f"{coordinator!r} is no address; allowed is HOST:PORT.")
+
+    def end() -> None:
+        message = (
+            f"not all processes met at {coordinator or 'the first task of the step'} within {patience:g} s; start all "
+            "of them, and see that the first can be reached there."
         )
-    elif not str(coordinator).rpartition(":")[2].isdigit():
-        raise ValueError(f"{coordinator!r} is no address; allowed is HOST:PORT.")
-    try:
-        jax.distributed.initialize(coordinator, processes, process, initialization_timeout=patience)
-    except Exception as error:
-        where = coordinator or "the first task of the step"
-        raise ConnectionError(
-            f"not all processes met at {where} within {patience} s ({str(error).splitlines()[0][:120]})."
-        ) from error
+        if give_up is None:
+            sys.stderr.write(f"bayescg: {message}\n")
+            sys.stderr.flush()
+        else:
+            give_up(message)
+        os._exit(2)
+
+    alarm = threading.Timer(patience, end)
+    alarm.daemon = True
+    alarm.start()
+    # JAX's own end of patience is an abort with a trace of its stack.
+    jax.distributed.initialize(
+        coordinator, processes, process, initialization_timeout=int(patience) + 60
+    )
+    alarm.cancel()
 
 
 def count() -> int:
@@ -147,10 +189,34 @@ def _laid(a: Any, sharding: NamedSharding) -> Array:
         return jax.lax.with_sharding_constraint(a, sharding)
     if jax.process_count() == 1:
         return jax.device_put(a, sharding)
-    if isinstance(a, jax.Array) and not a.is_fully_addressable:
-        return jax.jit(lambda v: v, out_shardings=sharding)(a)
-    whole = np.asarray(a)
-    return jax.make_array_from_callback(whole.shape, sharding, lambda at: whole[at])
+    # What every process has of its own is taken to be the same in all.
+    return jax.jit(lambda v: v, out_shardings=sharding)(a)
+
+
+def own_share(tree: Any) -> Any:
+    """This process's part of arrays whose first axis counts chains, laid out over its own devices.
+
+    For chains that need nothing of each other, and code that could not work on what other processes hold.
+    """
+    processes = jax.process_count()
+    if processes == 1:
+        return over_devices(tree, axis=0)
+
+    def part(a: Array) -> Array:
+        each = len(a) // processes
+        begin = each * jax.process_index()
+        return a[begin : begin + each]
+
+    return jax.tree.map(part, tree)
+
+
+def all_shares(tree: Any) -> Any:
+    """What all processes have made of their shares, in the memory of each; the first axis counts chains."""
+    if jax.process_count() == 1:
+        return fetched(tree)
+    return jax.tree.map(
+        lambda a: np.asarray(multihost_utils.process_allgather(a, tiled=True)), tree
+    )
 
 
 def fetched(tree: Any) -> Any:

@@ -1,11 +1,12 @@
 """What every command has in common: shared options, one-line errors, exit codes, JSON."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext, redirect_stdout
+from contextlib import nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import wraps
 import json
+import os
 from pathlib import Path
 import sys
 import traceback
@@ -15,7 +16,7 @@ import click
 
 from bayescg.console import Console, plain
 
-__all__ = ["BAD", "FAILED", "OK", "Done", "Group", "fail", "plain", "shared"]
+__all__ = ["BAD", "FAILED", "OK", "Done", "Failure", "Group", "fail", "leave", "plain", "shared"]
 
 OK, FAILED, BAD = 0, 1, 2
 LONGEST = 400  # characters of an error that nobody has worded for the user
@@ -36,11 +37,15 @@ class Done:
 
 
 class Failure(click.ClickException):
-    """An error that is ready to be shown."""
+    """An error that is ready to be shown.
 
-    def __init__(self, message: str, code: int) -> None:
+    :param at_once: end without the cleaning up of libraries, which would wait for what is no longer there.
+    """
+
+    def __init__(self, message: str, code: int, at_once: bool = False) -> None:
         super().__init__(message)
         self.code = code
+        self.at_once = at_once
 
 
 class Group(click.Group):
@@ -75,6 +80,8 @@ class Group(click.Group):
         except click.ClickException as error:
             code = error.code if isinstance(error, Failure) else BAD
             fail(_joined(error.format_message()), code, as_json)
+            if isinstance(error, Failure) and error.at_once:
+                leave(code)
         sys.exit(code if isinstance(code, int) else OK)
 
 
@@ -84,6 +91,18 @@ def fail(message: str, code: int, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps({"error": message, "exit_code": code}))
     return code
+
+
+def leave(code: int) -> None:
+    """End at once.
+
+    After an interrupt a thread of JAX may still be compiling; an interpreter that ends as usual
+    pulls the compiler away from under it, and crashes.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def shared(

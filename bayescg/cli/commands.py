@@ -8,7 +8,7 @@ import click
 from bayescg import __version__
 from bayescg.cli.border import Done, Group, shared
 from bayescg.cli.compare import compare_command
-from bayescg.cli.computing import start_computing
+from bayescg.cli.computing import on_devices, start_computing
 from bayescg.cli.export import export_command
 from bayescg.cli.import_ import import_command
 from bayescg.cli.inputs import load_result, model_file, named_files, read_model, said
@@ -144,6 +144,7 @@ def _options_page(title: str, options: Any) -> Done:
     reads=lambda o: [o["data"], model_file(o["model"]), *named_files(o["method_settings"])],
     writes=lambda o: [o["output"]],
 )
+@on_devices
 def fit(
     console: Console,
     model: str | None,
@@ -183,6 +184,7 @@ def fit(
     check_writable(output)
     start_computing()
     from bayescg import results, workflow
+    from bayescg.devices import is_first
 
     read_model(model)
     result = workflow.fit(
@@ -194,7 +196,8 @@ def fit(
         seed=seed,
         progress=console,
     )
-    results.save(result, output)
+    if is_first():
+        results.save(result, output)
     summary, complaint = _ended(console, result, output)
     return Done(summary, failed=complaint)
 
@@ -243,6 +246,7 @@ def _apart_from_itself(o: dict[str, Any]) -> list[Path | None]:
 )
 @SEED
 @shared(reads=_apart_from_itself, writes=lambda o: [o["output"] or o["result"]])
+@on_devices
 def predict(
     console: Console,
     result: Path,
@@ -266,6 +270,7 @@ def predict(
     check_writable(target)
     start_computing()
     from bayescg import results, workflow
+    from bayescg.devices import is_first
 
     predicted = workflow.predict(
         load_result(result),
@@ -276,7 +281,8 @@ def predict(
         progress=console,
         conditions={k: v for k, v in given.items() if v is not None},
     )
-    results.save(predicted, target)
+    if is_first():
+        results.save(predicted, target)
     summary, complaint = _ended(console, predicted, target)
     if complaint:  # of the fit; the prediction that was asked for is done
         click.echo(f"bayescg: {complaint}", err=True)

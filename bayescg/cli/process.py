@@ -1,7 +1,5 @@
 """The process of the command line: signals in, exit codes out."""
 
-from contextlib import suppress
-import os
 import signal
 import socket
 import sys
@@ -12,7 +10,7 @@ from typing import Any
 
 import click
 
-from bayescg.cli.border import FAILED, fail
+from bayescg.cli.border import FAILED, fail, leave
 from bayescg.cli.commands import cli
 
 __all__ = ["main"]
@@ -32,20 +30,8 @@ def main() -> None:
     except KeyboardInterrupt:  # a second one, while the first was being answered
         pass
     if signals.received:
-        _leave(code if isinstance(code, int) else FAILED)
+        leave(code if isinstance(code, int) else FAILED)
     sys.exit(code)
-
-
-def _leave(code: int) -> None:
-    """End at once.
-
-    After an interrupt a thread of JAX may still be compiling; an interpreter that ends as usual
-    pulls the compiler away from under it, and crashes.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(code)
 
 
 class _Signals:
@@ -106,4 +92,4 @@ class _Signals:
 
         discard_unfinished()
         sys.stdout = sys.__stdout__  # the main thread may have turned it aside
-        _leave(fail("interrupted while computing.", FAILED, "--json" in sys.argv[1:]))
+        leave(fail("interrupted while computing.", FAILED, "--json" in sys.argv[1:]))

@@ -12,7 +12,7 @@ import numpy as np
 from numpyro.infer import MCMC, NUTS
 import optax
 
-from bayescg.devices import check_divides, fetched, over_devices
+from bayescg.devices import all_shares, check_divides, own_share
 from bayescg.infer.marginal import check_exact, collapsed_program, log_posterior
 from bayescg.infer.program import (
     Program,
@@ -154,7 +154,7 @@ def run_nuts(
     began = time.monotonic()
     mcmc = sampler_of(
         collapsed_program(program),
-        chains,
+        chains // jax.process_count(),
         warmup,
         samples,
         target_accept,
@@ -168,11 +168,14 @@ def run_nuts(
         data = jnp.asarray(x[m], float)
         start_key = jax.random.fold_in(k, 1)
         begin = climbed(program, data, given, start_key, chains, starts) if starts > 1 else None
-        keys = over_devices(jax.random.split(k, chains), axis=0)  # as NumPyro splits it
+        keys = jax.random.split(k, chains)  # as NumPyro splits it
+        keys, begin = own_share((keys, begin))
+        if len(keys) == 1:
+            keys, begin = jax.tree.map(lambda a: a[0], (keys, begin))
         mcmc.run(keys, data, extra_fields=EXTRA, init_params=begin, **given)
         sites = mcmc.get_samples(group_by_chain=True)
-        draws.append(fetched(unconstrain({name: sites[name] for name in program.shapes})))
-        stats.append(fetched(mcmc.get_extra_fields(group_by_chain=True)))
+        draws.append(all_shares(unconstrain({name: sites[name] for name in program.shapes})))
+        stats.append(all_shares(mcmc.get_extra_fields(group_by_chain=True)))
         progress.update(
             "nuts",
             (m + 1) / len(x),

@@ -13,6 +13,7 @@ from bayescg.distributions.log_partition.mbar import solve_states
 
 __all__ = ["Pooled", "pool"]
 
+SETTLED = 1e-6  # of a log Z
 ROUNDS = 5  # of the fixed point, from which Newton's steps find log Z
 
 
@@ -39,11 +40,11 @@ def pool(exponents: np.ndarray, chain: np.ndarray, simulated: int) -> Pooled:
     log_counts = np.log(counts[some])
     begin = _near(relative[some], log_counts)
     each = np.zeros(len(chain))
-    _, log_mixture, settled = solve_states(relative[some].T, each, log_counts, begin)
+    _, log_mixture, change = solve_states(relative[some].T, each, log_counts, begin)
     log_weights = relative - np.asarray(log_mixture)
     total = logsumexp(log_weights, axis=1)
     weights = np.exp(log_weights - total[:, None])
-    return Pooled(weights, 1.0 / np.sum(weights**2, 1), total - total[0], bool(settled))
+    return Pooled(weights, 1.0 / np.sum(weights**2, 1), total - total[0], float(change) < SETTLED)
 
 
 def _near(exponents: np.ndarray, log_counts: np.ndarray) -> np.ndarray:

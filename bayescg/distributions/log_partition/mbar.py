@@ -16,7 +16,7 @@ __all__ = ["States", "solve_states"]
 ROUNDS = 100  # of Newton's method, at most
 SETTLED = 1e-9  # of a log Z
 CLOSE = 1e-4  # of a log Z, below which a step of Newton's is not shortened
-SHORTEST = 2.0**-7  # part of a step of his
+SHORTEST = 2.0**-20  # part of a step of his
 
 
 class States(NamedTuple):
@@ -24,7 +24,7 @@ class States(NamedTuple):
 
     log_partition: Array  # (state,), relative to the first
     log_mixture: Array  # (sample,), logarithm of the mixture's density
-    settled: Array  # whether the equations hold at the end
+    change: Array  # of the last round, the largest of any log Z
 
 
 @jax.jit
@@ -43,9 +43,6 @@ def solve_states(exponents: Array, log_counts: Array, log_shares: Array, start: 
     """
     counts, sizes = jnp.exp(log_counts), jnp.exp(log_shares)
 
-    def value(a: Array) -> Array:
-        return jnp.sum(counts * logsumexp(exponents - a + log_shares, axis=1)) + jnp.sum(sizes * a)
-
     def fixed_point(a: Array) -> Array:
         log_mixture = logsumexp(exponents - a + log_shares, axis=1)
         new = logsumexp(exponents + (log_counts - log_mixture)[:, None], axis=0)
@@ -58,24 +55,27 @@ def solve_states(exponents: Array, log_counts: Array, log_shares: Array, start: 
         occupied = jnp.sum(shared, 0)
         hessian = jnp.diag(occupied) - shared.T @ p
         # Of the first state nothing moves.
-        inner = hessian[1:, 1:] + 1e-9 * jnp.sum(counts) * jnp.eye(len(a) - 1)
+        inner = hessian[1:, 1:] + 1e-12 * jnp.sum(counts) * jnp.eye(len(a) - 1)
         step = jnp.linalg.solve(inner, (occupied - sizes)[1:])
         step = jnp.concatenate([jnp.zeros(1), step])
-        now = value(a)
-        enough = now - 1e-12 * jnp.abs(now)
+
+        def gained(part: Array) -> Array:
+            # Of F, from its terms: F itself is many times what the last steps change it by.
+            d = part * step
+            return jnp.sum(counts * jnp.log1p(p @ jnp.expm1(-d))) + jnp.sum(sizes * d)
 
         def rises(carry: tuple[Array, Array]) -> Array:
-            return (carry[1] >= enough) & (carry[0] > SHORTEST)
+            return ~(carry[1] < 0.0) & (carry[0] > SHORTEST)
 
         def halved(carry: tuple[Array, Array]) -> tuple[Array, Array]:
             part = 0.5 * carry[0]
-            return part, value(a + part * step)
+            return part, gained(part)
 
         # Next to the end F falls by less than it is known to, and Newton's steps are right.
         close = jnp.max(jnp.abs(step)) < CLOSE
-        first = jnp.where(close, -jnp.inf, value(a + step))
+        first = jnp.where(close, -jnp.inf, gained(jnp.array(1.0)))
         part, then = jax.lax.while_loop(rises, halved, (jnp.array(1.0), first))
-        good = (then < enough) & jnp.isfinite(step).all()
+        good = (then < 0.0) & jnp.isfinite(step).all()
         new = jax.lax.cond(good, lambda: a + part * step, lambda: fixed_point(a))
         return new, jnp.max(jnp.where(sizes > 0, jnp.abs(new - a), 0.0)), i + 1
 
@@ -85,4 +85,4 @@ def solve_states(exponents: Array, log_counts: Array, log_shares: Array, start: 
     begin = (start - start[0], jnp.array(jnp.inf), jnp.array(0))
     found, change, _ = jax.lax.while_loop(unsettled, renew, begin)
     log_mixture = logsumexp(exponents - found + log_shares, axis=1)
-    return States(found, log_mixture, change <= SETTLED)
+    return States(found, log_mixture, change)
