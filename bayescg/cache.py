@@ -34,10 +34,10 @@ def keep_compiled() -> None:
 
     if {"JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE"} & set(os.environ):
         return
-    place = folder() / f"xla-{sha256(processor().encode()).hexdigest()[:16]}"
     try:
+        place = folder() / f"xla-{sha256(processor().encode()).hexdigest()[:16]}"
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError:  # no home, or none to write to: every run compiles
+    except (OSError, RuntimeError):  # no home, or none to write to: every run compiles
         return
     if not os.access(place, os.W_OK):
         return

@@ -23,6 +23,7 @@ class Console:
 
     def __init__(self, *, quiet: bool = False, log: Path | None = None) -> None:
         self.quiet = quiet
+        self.muted = False  # another process speaks
         self._stream: TextIO = sys.stderr
         self._live = self._stream.isatty()
         self._path = log
@@ -58,8 +59,8 @@ class Console:
             self._stream.flush()
 
     def mute(self) -> None:
-        """Say and log nothing from now on."""
-        self.quiet, self._path = True, None
+        """Say and log nothing from now on, nor answer."""
+        self.quiet, self._path, self.muted = True, None, True
 
     def close(self) -> None:
         """End the line and the log."""

@@ -1,16 +1,18 @@
 """Chains laid out over devices, and over processes, by JAX's own means.
 
 One mesh with one axis serves the whole process. Arrays whose last axis counts chains are cut along it
-(:func:`over_devices`); everything that is made of all chains is on every device (:func:`everywhere`), summed in one
-order, so that results do not depend on how many devices there are but for round-off. Without a mesh all of this does
-nothing.
+(:func:`over_devices`); what is made of all chains is on every device (:func:`everywhere`), so that results do not
+depend on how many devices there are but for round-off. This happens in what is :func:`laid_out`, whose results come by
+:func:`fetched`; elsewhere, and without a mesh, all of it does nothing.
 """
 
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from functools import wraps
 import os
 import sys
 import threading
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 from jax import Array
@@ -30,6 +32,7 @@ __all__ = [
     "is_lost",
     "is_several",
     "join",
+    "laid_out",
     "over_devices",
     "own_share",
     "use_devices",
@@ -46,6 +49,27 @@ LOST = (
 )  # what JAX says then
 
 _mesh: Mesh | None = None
+_on: ContextVar[bool] = ContextVar("laid_out", default=False)
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def laid_out(f: F) -> F:
+    """``f`` with its chains laid out over the devices in use."""
+
+    @wraps(f)
+    def run(*args: Any, **options: Any) -> Any:
+        before = _on.set(True)
+        try:
+            return f(*args, **options)
+        finally:
+            _on.reset(before)
+
+    return run  # type: ignore[return-value]
+
+
+def _current() -> Mesh | None:
+    return _mesh if _on.get() else None
 
 
 def use_devices(wanted: int | None = None) -> int:
@@ -67,14 +91,22 @@ def use_devices(wanted: int | None = None) -> int:
             f"{wanted} devices were asked for, and {jax.process_count()} processes use all that they have; allowed is "
             f"{len(there)}."
         )
+    before = _mesh
     _mesh = None
     if wanted > 1:
         _mesh = jax.make_mesh((wanted,), (AXIS,), (AxisType.Auto,), devices=there[:wanted])
+    if before != _mesh:
+        jax.clear_caches()  # what was traced before knows the old layout
     return wanted
 
 
 def is_several(coordinator: Any = None, processes: Any = None, process: Any = None) -> bool:
-    """Whether this process is to be one of several: by words of the user, or of SLURM, whose steps may have tasks."""
+    """Whether this process is to be one of several: by words of the user, or of SLURM, whose steps may have tasks.
+
+    ``processes=1`` alone says that it is not, whatever SLURM says.
+    """
+    if processes == 1 and coordinator is None and process is None:
+        return False
     if any(v is not None for v in (coordinator, processes, process)):
         return True
     return int(os.environ.get("SLURM_STEP_NUM_TASKS") or 1) > 1
@@ -133,11 +165,13 @@ def join(
     alarm = threading.Timer(patience, end)
     alarm.daemon = True
     alarm.start()
-    # JAX's own end of patience is an abort with a trace of its stack.
-    jax.distributed.initialize(
-        coordinator, processes, process, initialization_timeout=int(patience) + 60
-    )
-    alarm.cancel()
+    try:
+        # JAX's own end of patience is an abort with a trace of its stack.
+        jax.distributed.initialize(
+            coordinator, processes, process, initialization_timeout=int(patience) + 60
+        )
+    finally:
+        alarm.cancel()
 
 
 def count() -> int:
@@ -152,17 +186,18 @@ def is_first() -> bool:
 
 def check_divides(chains: int, what: str, how: str) -> None:
     """:raises ValueError: where ``chains`` are no multiple of the devices; ``how`` says what would change them."""
-    if chains % count():
+    parts = max(count(), jax.process_count())
+    if chains % parts:
         few = [n for n in range(1, chains + 1) if chains % n == 0]
         raise ValueError(
-            f"{chains} {what} cannot be shared out evenly among {count()} devices; allowed are "
+            f"{chains} {what} cannot be shared out evenly among {parts} devices; allowed are "
             f"{', '.join(map(str, few))} devices, or another {how}."
         )
 
 
 def over_devices(tree: Any, axis: int = -1) -> Any:
     """Arrays whose ``axis`` counts chains, cut along it; those that do not divide are left as they are."""
-    mesh = _mesh
+    mesh = _current()
     if mesh is None:
         return tree
 
@@ -178,7 +213,7 @@ def over_devices(tree: Any, axis: int = -1) -> Any:
 
 def everywhere(tree: Any) -> Any:
     """Arrays as a whole on every device."""
-    mesh = _mesh
+    mesh = _current()
     if mesh is None:
         return tree
     return jax.tree.map(lambda a: _laid(a, NamedSharding(mesh, PartitionSpec())), tree)
@@ -202,10 +237,16 @@ def own_share(tree: Any) -> Any:
     if processes == 1:
         return over_devices(tree, axis=0)
 
+    own = jax.local_devices()
+
     def part(a: Array) -> Array:
         each = len(a) // processes
         begin = each * jax.process_index()
-        return a[begin : begin + each]
+        mine = a[begin : begin + each]
+        if each % len(own):
+            return mine
+        mesh = jax.make_mesh((len(own),), (AXIS,), (AxisType.Auto,), devices=own)
+        return jax.device_put(mine, NamedSharding(mesh, PartitionSpec(AXIS)))
 
     return jax.tree.map(part, tree)
 
@@ -240,7 +281,7 @@ def by_chain(
 
     :param chained: which operands have it.
     """
-    mesh = _mesh
+    mesh = _current()
     if mesh is None or chains % mesh.size:
         return call(jnp.zeros((), jnp.uint32), *operands)
 

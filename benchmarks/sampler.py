@@ -192,6 +192,9 @@ def scripts(folder: Path, kind: str, sites: int) -> None:
 def run() -> dict[str, Any]:
     """Microseconds a chain-step of both, how many times faster ours is, and how near the core's peak."""
     chosen = [int(v) for v in os.environ.get("BAYESCG_SIZES", "").split(",") if v] or list(CHAINS)
+    unknown = [v for v in chosen if v not in CHAINS]
+    if unknown:
+        raise SystemExit(f"BAYESCG_SIZES={unknown[0]}: known are {', '.join(map(str, CHAINS))}.")
     peak = _peak()
     out: dict[str, Any] = {"core's peak, Gflop/s": peak}
     for kind in KINDS:
@@ -252,7 +255,10 @@ def _call(script: str, *arguments: str) -> dict[str, Any]:
     command = [sys.executable, "-c", script, *arguments]
     done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True)
     if done.returncode:  # what went wrong stands above
-        raise SystemExit("the benchmark needs the extra engines: pip install -e '.[engines]'.")
+        needs = (
+            " It needs the extra engines: pip install -e '.[engines]'." if script == THEIRS else ""
+        )
+        raise SystemExit(f"a part of the benchmark failed, see above.{needs}")
     lines = done.stdout.splitlines()
     return json.loads(lines[-1]) if lines else {}
 

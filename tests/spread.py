@@ -10,11 +10,10 @@ jax.config.update("jax_enable_x64", True)
 
 import bayescg as cg  # noqa: E402
 from bayescg import devices  # noqa: E402
-from bayescg.potentials import InversePowers, LennardJones, ParticlePotential  # noqa: E402
-from bayescg.samplers import Dynamics, particle_sampler  # noqa: E402
+from bayescg.compiled import available  # noqa: E402
+from bayescg.samplers.tethers import Held  # noqa: E402
+from bayescg.samplers.trajectories import forces_and_energy, trajectory  # noqa: E402
 from bayescg.workflow import make_reference  # noqa: E402
-
-EDGE = 12.0
 
 
 def lattice() -> dict[str, np.ndarray]:
@@ -29,31 +28,66 @@ def lattice() -> dict[str, np.ndarray]:
     return {"mode": fit.mode, "nuts": chains.draws, "magnetization": m.values}
 
 
-def particles() -> dict[str, np.ndarray]:
-    """Trajectories of a few particles, in the kernels where there are some, and what their pairs come to."""
-    box = (EDGE, EDGE, EDGE)
-    term = LennardJones(jnp.asarray(0.2), jnp.asarray(3.0), InversePowers(cutoff=5.0))
-    potential = ParticlePotential((term,), box)
-    sampler = particle_sampler(24, box, Dynamics(steps=5))
-    state = devices.over_devices(sampler.init(jax.random.key(2), 16))
-    ready = sampler.prepare(potential, jnp.asarray(1.6))
+@devices.laid_out
+def kernels() -> dict[str, np.ndarray]:
+    """Forces and trajectories of every kind of operand, and of two members of a sweep, by compiled kernels."""
+    from tests.samplers import test_compiled as cases
 
-    @jax.jit
-    def run(key, state):  # type: ignore[no-untyped-def]
-        state = jax.lax.scan(
-            lambda s, k: (sampler.step(k, s, *ready)[0], None), state, jax.random.split(key, 4)
-        )[0]
-        return state.x, devices.everywhere(potential.statistics(state.x.astype(float)))
+    times = 8
 
-    x, phi = run(jax.random.key(3), state)
-    return {"x": devices.fetched(x), "statistics": devices.fetched(phi)}
+    def more(a: jax.Array) -> jax.Array:
+        wide = jnp.repeat(a, times, -1)
+        return devices.over_devices(wide * (1.0 + 1e-3 * jnp.arange(wide.shape[-1], dtype=a.dtype)))
+
+    x = more(cases.waters())
+    v, h = 0.1 * x, jnp.full(x.shape[-1], 0.01, jnp.float32)
+    out = {}
+    for name in cases.CASES:
+        tables, tether = cases.tables_of(name)
+        if isinstance(tether, Held):
+            tether = Held(x, devices.over_devices(jnp.repeat(tether.free, times, -1)))
+        elif tether is not None:
+            tether = jax.tree.map(more, tether)
+        own = tables._replace(
+            value=more(tables.value[:, None].repeat(3, 1)),
+            slope=more(tables.slope[:, None].repeat(3, 1)),
+            three_body=None
+            if tables.three_body is None
+            else more(tables.three_body[None].repeat(3)),
+        )
+        for what, these in (("", tables), (", own tables", own)):
+            f, e = jax.jit(lambda x, t: forces_and_energy(these, x, t))(x, tether)  # noqa: B023
+            out[f"forces, {name}{what}"], out[f"energy, {name}{what}"] = f, e
+
+            def run(x, v, t):  # type: ignore[no-untyped-def]
+                return trajectory(these, x, v, h, h, jax.random.key(4), 3, True, t)[0]  # noqa: B023
+
+            out[f"trajectory, {name}{what}"] = jax.jit(run)(x, v, tether)
+            members = jax.vmap(run, (0, 0, None))
+            out[f"members, {name}{what}"] = jax.jit(members)(
+                jnp.stack([x, x + 0.01]), jnp.stack([v, -v]), tether
+            )
+    return {k: devices.fetched(a) for k, a in out.items()}
+
+
+def water() -> dict[str, np.ndarray]:
+    """An iteration of MC-EM with latent sites in space, and a prediction from it."""
+    data = cg.io.load("data/spce_water/frames.nc")
+    system = cg.system("spce_water", data, frames=8, features=10, prior="normal")
+    run = cg.mcem(
+        system, data, max_iterations=1, free_chains=16, clamped_chains=2, warmup=0, information=0
+    )
+    fit = run.run(jax.random.key(5))
+    predicted = cg.predict(fit, ["rdf"], draws=8)
+    rdf = cg.results.group(predicted, "posterior_predictive")["rdf"]
+    return {"water": fit.mode, "rdf": rdf.values}
 
 
 if __name__ == "__main__":
     out, wanted, *where = sys.argv[1:]
     if where:
-        devices.join(where[0], int(where[1]), int(where[2]), patience=30)
+        devices.join(where[0], int(where[1]), int(where[2]), patience=120)
     devices.use_devices(int(wanted))
-    found = lattice() | particles()
+    found = lattice() | water() | (kernels() if available() else {})
     if devices.is_first():
         np.savez(out, **found)

@@ -130,12 +130,17 @@ def one_device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, n
         yield dict(found)
 
 
+#: Of water, in single precision: rounding of a sum over chains becomes that of forces, and then grows with time.
+LOOSE = {"water": 1e-6, "rdf": 0.05}
+
+
 def alike(one: dict[str, np.ndarray], other: Path) -> None:
-    """To round-off: trajectories and chains are the same, sums over chains are made in one order."""
+    """To round-off: trajectories and chains are the same, statistics of chains are added up in one order."""
     with np.load(other) as found:
         assert set(found) == set(one)
         for name, value in one.items():
-            np.testing.assert_allclose(found[name], value, rtol=1e-12, atol=1e-12, err_msg=name)
+            off = LOOSE.get(name, 1e-12)
+            np.testing.assert_allclose(found[name], value, rtol=off, atol=off, err_msg=name)
 
 
 @pytest.mark.slow

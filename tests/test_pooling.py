@@ -121,3 +121,13 @@ def test_what_would_fall_apart_has_no_compressibility() -> None:
 def test_pooling_says_whether_it_settled() -> None:
     x = np.array([-1.0, 0.0, 1.0, 2.0])
     assert pool(-0.5 * (x - np.array([[0.0], [1.0]])) ** 2, np.array([0, 0, 1, 1]), 2).settled
+
+
+def test_samples_of_one_state_alone() -> None:
+    x = np.random.default_rng(4).normal(size=200)
+    exponents = -0.5 * (x - np.array([[0.0], [0.5]])) ** 2
+    found = pool(exponents, np.zeros(200, int), 2)
+    assert found.settled
+    np.testing.assert_allclose(found.weights[0], 1 / 200)
+    weights = np.exp(exponents[1] - exponents[0])
+    np.testing.assert_allclose(found.weights[1], weights / weights.sum())

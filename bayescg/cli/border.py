@@ -152,6 +152,8 @@ def shared(
                 raise _explained(error) from error
             finally:
                 console.close()
+            if console.muted:
+                return FAILED if done.failed else OK
             summary = dict(done.summary)
             if done.failed:
                 click.echo(f"bayescg: {done.failed}", err=True)

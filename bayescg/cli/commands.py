@@ -284,7 +284,7 @@ def predict(
     if is_first():
         results.save(predicted, target)
     summary, complaint = _ended(console, predicted, target)
-    if complaint:  # of the fit; the prediction that was asked for is done
+    if complaint and not console.muted:  # of the fit; the prediction that was asked for is done
         click.echo(f"bayescg: {complaint}", err=True)
     return Done(summary)
 

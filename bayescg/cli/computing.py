@@ -40,8 +40,10 @@ def _stdout_kept() -> Iterator[int]:
 
 def _given_up(text: str, stdout: int, as_json: bool) -> None:
     os.dup2(stdout, 1)
+    sys.stdout = sys.__stdout__  # the main thread may have turned it aside
     fail(text, BAD, as_json)
-    sys.stdout.flush()
+    if sys.stdout is not None:
+        sys.stdout.flush()
 
 
 def on_devices(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -69,7 +71,8 @@ def on_devices(command: Callable[..., Any]) -> Callable[..., Any]:
 
         words = (coordinator, processes, process)
         several = layout.is_several(*words)
-        if devices is None and not several:
+        asks = options.get("help_method") is not None or options.get("help_model")
+        if asks or (devices is None and not several):
             return command(console, **options)
         start_computing()
         with _stdout_kept() if several else nullcontext(1) as stdout:

@@ -12,6 +12,7 @@ import numpy as np
 
 from bayescg.infer.estimates import Estimates
 from bayescg.infer.marginal import log_posterior
+from bayescg.infer.moves import is_curved
 from bayescg.infer.prior import expected_precisions, prior_terms
 from bayescg.infer.program import Program
 from bayescg.infer.progress import Progress, Silent
@@ -113,10 +114,12 @@ def laplace(
     precision = 0.5 * (precision + np.swapaxes(precision, 1, 2))
     smallest = _smallest(precision)
     ridges = np.full(len(u), None)
-    for m in np.flatnonzero(smallest > 0.0):
-        at = jnp.asarray(x[m], float), {k: v[m] for k, v in _floats(conditions).items()}
-        of_all = partial(_natural, program, x=at[0], conditions=at[1])
-        ridges[m] = ridge(exponents or of_all, u[m], precision[m])
+    here = jnp.asarray(x, float), _floats(conditions)
+    if exponents is not None or is_curved(program, *jax.tree.map(lambda a: a[0], here)):
+        for m in np.flatnonzero(smallest > 0.0):
+            at = jax.tree.map(lambda a, m=m: a[m], here)
+            own = partial(_natural, program, x=at[0], conditions=at[1])
+            ridges[m] = ridge(exponents or own, u[m], precision[m])
     return Laplace(form, np.asarray(u), precision, smallest, bounded, ridges)
 
 

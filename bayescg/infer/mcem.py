@@ -11,7 +11,7 @@ from jax import Array
 import jax.numpy as jnp
 import numpy as np
 
-from bayescg.devices import check_divides, fetched
+from bayescg.devices import check_divides, everywhere, fetched, laid_out, over_devices
 from bayescg.infer.estimates import (
     COOLING,
     FRESH,
@@ -107,6 +107,7 @@ class MCEMResult:
         )
 
 
+@laid_out
 def run_mcem(
     function: Callable[..., None],
     sampler: Sampler,
@@ -195,8 +196,10 @@ def run_mcem(
     latent = latent_sampler or sampler
     check_divides(schedule.free_chains, "chains of p_c", "-M free_chains")
     if not program.sites.latent_observed:
-        held = frames * schedule.clamped_chains
-        check_divides(held, "chains of latents", "-s frames or -M clamped_chains")
+        held = min(frames, frames_per_step or frames) * schedule.clamped_chains
+        check_divides(
+            held, "chains of latents", "-s frames, -M frames_per_step or -M clamped_chains"
+        )
     fine = np.unique(np.concatenate([likelihood_coordinates(program, *m) for m in looked_at]))
     curved = schedule.straight and any(is_curved(program, *m) for m in looked_at)
     reader = Reader(program, sampler, latent, fine, block, complete, thin)
@@ -220,7 +223,10 @@ def run_mcem(
     blank = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
     memory = jax.vmap(partial(start_memory, radius=schedule.radius))(u, blank)
     none = jnp.zeros(count, int)
-    state = EMState(u, chains, memory, chains, jnp.zeros((), int), none, none > 0)
+    # As they come out of an iteration, so that the second finds the first one's program.
+    chains = over_devices(chains)
+    rest = everywhere((u, memory, jnp.zeros((), int), none, none > 0))
+    state = EMState(rest[0], chains, rest[1], chains, *rest[2:])
     active = np.arange(count)  # members still in the batch; the others have been set aside
     full: _Member | None = None  # every member as it was last seen
     sweeps, total, moved, cooled, rows = schedule.start_sweeps(), 0, 0, 0, []

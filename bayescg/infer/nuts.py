@@ -12,7 +12,7 @@ import numpy as np
 from numpyro.infer import MCMC, NUTS
 import optax
 
-from bayescg.devices import all_shares, check_divides, own_share
+from bayescg.devices import all_shares, check_divides, laid_out, own_share
 from bayescg.infer.marginal import check_exact, collapsed_program, log_posterior
 from bayescg.infer.program import (
     Program,
@@ -121,6 +121,7 @@ def sampler_of(
     )
 
 
+@laid_out
 def run_nuts(
     program: Program,
     x: np.ndarray,
@@ -168,7 +169,7 @@ def run_nuts(
         data = jnp.asarray(x[m], float)
         start_key = jax.random.fold_in(k, 1)
         begin = climbed(program, data, given, start_key, chains, starts) if starts > 1 else None
-        keys = jax.random.split(k, chains)  # as NumPyro splits it
+        keys = jax.random.split(k, chains) if chains > 1 else k[None]  # as NumPyro does
         keys, begin = own_share((keys, begin))
         if len(keys) == 1:
             keys, begin = jax.tree.map(lambda a: a[0], (keys, begin))

@@ -9,8 +9,8 @@ from jax import Array
 import jax.numpy as jnp
 import numpy as np
 
-from bayescg.devices import check_divides, everywhere, fetched, over_devices
-from bayescg.infer.program import Program
+from bayescg.devices import check_divides, everywhere, fetched, laid_out, over_devices
+from bayescg.infer.program import Program, warn_of_single_precision
 from bayescg.infer.progress import Progress, Silent
 from bayescg.observables.base import Observable
 from bayescg.potentials.molecular import MolecularPotential
@@ -50,6 +50,7 @@ class ParticlePrediction(NamedTuple):
     settled: bool  # whether pooling came to its end
 
 
+@laid_out
 def particle_predictive(
     program: Program,
     sampler: Sampler,
@@ -85,7 +86,8 @@ def particle_predictive(
     :raises ValueError: if no sample can be measured.
     """
     progress = progress or Silent()
-    check_divides(simulated, "draws that are simulated", "number of draws")
+    warn_of_single_precision()
+    check_divides(simulated, "simulations of draws", "--draws")
     draws = jnp.asarray(u)
     frames = jnp.asarray(x, float)
     start_key, warm_key, run_key = jax.random.split(key, 3)
@@ -121,7 +123,7 @@ def particle_predictive(
     assert isinstance(potential, ParticlePotential | MolecularPotential)
 
     @partial(jax.jit, static_argnames="count")
-    def run(key: Array, state: Any, count: int) -> tuple[Any, Array]:
+    def run(key: Array, state: Any, ready: Any, count: int) -> tuple[Any, Array]:
         def move(state: Any, k: Array) -> tuple[Any, Array]:
             state, info = sampler.step(k, state, *ready)
             return state, jnp.asarray(info.failed)
@@ -152,7 +154,7 @@ def particle_predictive(
     wanted, warmed, drift = production.warmup, 0, False
     seen_energies: list[np.ndarray] = []
     while warmed < wanted:
-        state, _ = run(jax.random.fold_in(warm_key, warmed), state, block)
+        state, _ = run(jax.random.fold_in(warm_key, warmed), state, ready, block)
         warmed += block
         seen_energies.append(fetched(energies(state.x)))
         progress.update("equilibrate", warmed / wanted, {"draws": simulated})
@@ -163,7 +165,7 @@ def particle_predictive(
     phi, first, second, seen = [], [], [], []
     for i in range(production.measurements):
         move, look = jax.random.split(jax.random.fold_in(run_key, i))
-        state, _ = run(move, state, production.thin)
+        state, _ = run(move, state, ready, production.thin)
         found, (one_more, two_more), values = fetched(measure(look, state.x))
         phi.append(found.T)
         first.append(one_more.T)

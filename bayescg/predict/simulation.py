@@ -14,7 +14,7 @@ from jax import Array
 import jax.numpy as jnp
 import numpy as np
 
-from bayescg.devices import fetched, over_devices
+from bayescg.devices import count, fetched, laid_out, over_devices
 from bayescg.distributions.hidden import frequencies
 from bayescg.distributions.log_partition import ExactLogPartition
 from bayescg.infer.program import Program
@@ -42,6 +42,7 @@ class Prediction(NamedTuple):
     of_states: dict[str, np.ndarray] = {}  # (member, draw, state, *dims), of each hidden state
 
 
+@laid_out
 def posterior_predictive(
     program: Program,
     sampler: Sampler,
@@ -76,6 +77,11 @@ def posterior_predictive(
     keys = jax.random.split(key, (members, draws))
     # A few members at a time keeps the working set in cache and shows progress.
     block = max(1, min(block, draws))
+    if draws < count():
+        raise ValueError(
+            f"{draws} draws are too few for {count()} devices; allowed are --draws {count()} and more."
+        )
+    block -= block % count()
     rows = []
     for start in range(0, draws, block):
         stop = min(start + block, draws)

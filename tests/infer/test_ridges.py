@@ -7,8 +7,11 @@ from jax import Array
 import jax.numpy as jnp
 import numpy as np
 
-from bayescg.infer.laplace import Laplace
+from bayescg.infer.estimates import Estimates
+from bayescg.infer.laplace import Laplace, laplace
+from bayescg.infer.program import read_program
 from bayescg.infer.ridges import curved, ridge
+from models import spce_water
 
 WIDTH = 0.01  # of the ridge
 SLOPE = np.array([[0.5, -0.2], [1.0, 0.3]])  # how coefficients make up for the bent ones' terms
@@ -64,3 +67,39 @@ def test_back_and_forth_with_the_same_volume() -> None:
     steps = 1e-6 * np.eye(4)
     slope = (found.along(u[:1] + steps) - found.along(u[:1] - steps)) / 2e-6
     assert abs(np.linalg.det(slope) - 1.0) < 1e-6
+
+
+def test_laplace_of_water_follows_its_ridge() -> None:
+    """What MC-EM ends with has the ridge of its program, and draws and densities follow it."""
+    options = spce_water.Options(
+        sites=8, box=15.0, features=12, core=2.4, prior="normal", positive="lognormal"
+    )
+    x = jax.random.uniform(jax.random.key(0), (3, 8, 3)) * 15.0
+    program = read_program(spce_water.system(options).program, x, {})
+    u = np.linspace(-0.1, 0.1, program.size)[None]
+    root = np.random.default_rng(1).normal(size=(program.size, program.size))
+    information = 100.0 * np.eye(program.size) + 10.0 * root @ root.T
+    none = np.zeros((1, program.size, program.size))
+    estimates = Estimates(
+        score=np.zeros((1, program.size)),
+        complete=information[None],
+        fisher=information[None],
+        missing=none,
+        spread=none,
+        features=np.zeros((1, 3)),
+        latent_change=np.zeros(1),
+        latent_gap=np.zeros(1),
+        of_likelihood=np.zeros((1, program.size)),
+        failed=np.zeros(1),
+    )  # type: ignore[arg-type]
+    normal = laplace(program, estimates, u, np.asarray(x)[None], {}, "complete")
+    found = normal.ridges[0]
+    assert sorted(found.bent) == sorted(
+        [*program.coordinates("epsilon"), *program.coordinates("sigma")]
+    )
+    straight = replace(normal, ridges=np.full(1, None))
+    key = jax.random.key(3)
+    draws, without = normal.draw(key, 50), straight.draw(key, 50)
+    np.testing.assert_allclose(draws[0], found.along(without[0]), rtol=1e-12)
+    assert np.abs(draws - without).max() > 1e-3
+    np.testing.assert_allclose(normal.log_prob(draws), straight.log_prob(without), rtol=1e-9)
