@@ -225,7 +225,8 @@ def test_a_hidden_markov_model_is_recovered() -> None:
         [[0.8, 0.5, 0.0], [-0.8, 0.5, 0.0]]
     )  # states that single frames hardly tell apart
     made = from_program(options, 300, transition=rows, theta_c=near)
-    fit, posterior, states = fitted(ising_mixture.system(options), made)
+    chain = {"mass": "dense", "warmup": 500, "samples": 1500}
+    fit, posterior, states = fitted(ising_mixture.system(options), made, **chain)
     assert fit.converged.all(), fit.messages
     first = float(np.bincount(made["state"].values)[0]) > 150
     order = [0, 1] if first else [1, 0]
@@ -233,7 +234,7 @@ def test_a_hidden_markov_model_is_recovered() -> None:
     assert inside(posterior["theta_c"], near[order])
     path = states["probability"].values[:, order][np.arange(300), made["state"].values]
     alone = ising_mixture.system(replace(options, order="none"))
-    _, _, free = fitted(alone, made)
+    _, _, free = fitted(alone, made, **chain)
     single = free["probability"].values
     best = max(
         single[np.arange(300), made["state"].values].mean(),
