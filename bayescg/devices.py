@@ -165,6 +165,7 @@ def join(
     alarm = threading.Timer(patience, end)
     alarm.daemon = True
     alarm.start()
+    jax.config.update("jax_enable_preemption_service", False)  # it would swallow SIGTERM
     try:
         # JAX's own end of patience is an abort with a trace of its stack.
         jax.distributed.initialize(

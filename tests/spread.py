@@ -11,10 +11,13 @@ jax.config.update("jax_enable_x64", True)
 import bayescg as cg  # noqa: E402
 from bayescg import devices  # noqa: E402
 from bayescg.compiled import available  # noqa: E402
+from bayescg.predict.particles import Production  # noqa: E402
 from bayescg.samplers.tethers import Held  # noqa: E402
 from bayescg.samplers.trajectories import forces_and_energy, trajectory  # noqa: E402
 from bayescg.workflow import make_reference  # noqa: E402
 from tests.systems import stand_in  # noqa: E402
+
+SHORT = Production(warmup=10, measurements=2, thin=5)
 
 
 def lattice() -> dict[str, np.ndarray]:
@@ -82,7 +85,7 @@ def water() -> dict[str, np.ndarray]:
     # Of the same draws on any number of devices: trajectories of others, however near, soon are others.
     noise = np.random.default_rng(0).normal(size=(1, 8, 1, fit.mode.shape[1]))
     near = stand_in(system, fit.batch, fit.program, fit.mode.round(4) + 1e-3 * noise)
-    predicted = cg.predict(near, ["rdf"], draws=8)
+    predicted = cg.predict(near, ["rdf"], draws=8, production=SHORT)
     rdf = cg.results.group(predicted, "posterior_predictive")["rdf"]
     return {"water": fit.mode, "rdf": rdf.values}
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 import os
 from pathlib import Path
+import signal
 import socket
 import subprocess
 import sys
@@ -103,6 +104,26 @@ def test_who_does_not_come_is_not_waited_for() -> None:
     assert done.returncode == 2
     assert "not all processes met at localhost" in done.stderr and "within 2 s" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_process_among_several_still_ends_when_asked() -> None:
+    """JAX's service for machines that are taken away would otherwise swallow the signal."""
+    code = (
+        "from bayescg import devices; import time; "
+        f"devices.join('localhost:{free_port()}', 2, int(__import__('sys').argv[1]), patience=60); "
+        "print('met', flush=True); time.sleep(60)"
+    )
+    jobs = [started("-c", code, str(i)) for i in range(2)]
+    try:
+        for job in jobs:
+            assert job.stdout is not None
+            assert any("met" in line for line in iter(job.stdout.readline, ""))
+        jobs[1].terminate()
+        assert jobs[1].wait(20) == -signal.SIGTERM
+    finally:
+        for job in jobs:
+            job.kill()
+            job.communicate()
 
 
 @pytest.mark.slow
