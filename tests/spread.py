@@ -95,6 +95,8 @@ if __name__ == "__main__":
     if where:
         devices.join(where[0], int(where[1]), int(where[2]), patience=120)
     devices.use_devices(int(wanted))
-    found = lattice() | water() | (kernels() if available() else {})
+    found = lattice()
+    if not where:  # over processes every trajectory waits for messages: minutes
+        found |= water() | (kernels() if available() else {})
     if devices.is_first():
         np.savez(out, **found)

@@ -158,8 +158,9 @@ LOOSE = {"water": 1e-6}
 def alike(one: dict[str, np.ndarray], other: Path) -> None:
     """To round-off: trajectories and chains are the same, statistics of chains are added up in one order."""
     with np.load(other) as found:
-        assert set(found) == set(one)
-        for name, value in one.items():
+        assert {"mode", "nuts", "magnetization"} <= set(found) <= set(one)
+        for name in found:
+            value = one[name]
             off = LOOSE.get(name, 1e-12)
             np.testing.assert_allclose(found[name], value, rtol=off, atol=off, err_msg=name)
 
