@@ -13,6 +13,7 @@
 
 #include "batch.h"
 #include "blocks.h"
+#include "vectors.h"
 
 using Floats = ffi::Buffer<ffi::F32>;
 using Ints = ffi::Buffer<ffi::S32>;
@@ -21,12 +22,9 @@ using OutFloats = ffi::ResultBuffer<ffi::F32>;
 
 namespace {
 
-constexpr int kWidth = 8;       // numbers of a vector
-constexpr float kFirst = 1.0f;  // angstrom; FIRST of bayescg.samplers.forces
+using namespace vectors;
 
-typedef float Four __attribute__((vector_size(16)));
-typedef float Eight __attribute__((vector_size(32)));
-typedef int EightInts __attribute__((vector_size(32)));
+constexpr float kFirst = 1.0f;  // angstrom; FIRST of bayescg.samplers.forces
 
 // What all configurations have in common.
 struct Model {
@@ -117,13 +115,14 @@ class Configuration {
       if (!grouped_) blocks_.Sort(m_.kinds, moves_.data(), n_);
       grouped_ = true;
       sane_ = blocks_.List(x_.data(), m_.box, m_.range);
-      std::copy(x_.begin(), x_.end(), made_.begin());
-      return;
-    }
+    } else
 #endif
-    sane_ = true;
-    for (const float x : x_) sane_ &= std::abs(x) < kFar;
-    while (!TryList()) room_ *= 2;
+    {
+      sane_ = true;
+      for (const float x : x_) sane_ &= std::abs(x) < kFar;
+    }
+    if (!in_blocks_ || m_.strength != nullptr)
+      while (!TryList()) room_ *= 2;
     std::copy(x_.begin(), x_.end(), made_.begin());
   }
 
@@ -148,6 +147,7 @@ class Configuration {
 #ifdef BAYESCG_BLOCKS
     if (in_blocks_) {
       blocks_.Forces(x_.data(), m_.box, curves_->data(), tables_.data(), m_.silent, f_.data());
+      if (m_.strength != nullptr) ThreeBody(true);
       OnlyMoving();
       return;
     }
@@ -180,7 +180,10 @@ class Configuration {
   double Energy() {
     if (!sane_) return std::numeric_limits<double>::quiet_NaN();
 #ifdef BAYESCG_BLOCKS
-    if (in_blocks_) return blocks_.Energy(x_.data(), m_.box, curves_->data(), tables_.data(), m_.silent);
+    if (in_blocks_) {
+      const double pairs = blocks_.Energy(x_.data(), m_.box, curves_->data(), tables_.data(), m_.silent);
+      return m_.strength == nullptr ? pairs : pairs + ThreeBody(false);
+    }
 #endif
     const float* moves = moves_.data();
     double total = 0.0;
@@ -194,7 +197,7 @@ class Configuration {
         const Eight within = past - __builtin_convertvector(node, Eight) * m_.step;
         const Eight all = Look(value, node) + Look(slope, node) * within;
         // A pair of two sites that move is seen from both.
-        const Eight share = 1.0f - 0.5f * Look(moves, *reinterpret_cast<const Packed*>(list + k));
+        const Eight share = 1.0f - 0.5f * Look(moves, *reinterpret_cast<const AnyEightInts*>(list + k));
         const EightInts there = EightInts{0, 1, 2, 3, 4, 5, 6, 7} < size - k;
         sum += there ? all * share : Eight{};
       }
@@ -217,12 +220,14 @@ class Configuration {
       for (int i = 0; i < n_; ++i) f_[k * n_ + i] *= moves[i];
   }
 
-  typedef int Packed __attribute__((vector_size(32), aligned(4)));
+  void Bring() {
+    for (int i = 0; i < n_; ++i) place_[i] = Four{x_[i], x_[n_ + i], x_[2 * n_ + i], 0.0f};
+  }
 
   // The list of every site that moves, class by class.
   template <typename Body>
   void EachRow(const Body& body) {
-    for (int i = 0; i < n_; ++i) place_[i] = Four{x_[i], x_[n_ + i], x_[2 * n_ + i], 0.0f};
+    Bring();
     for (int c = 0; c < m_.classes; ++c) {
       if (c == m_.silent) continue;
       for (int i = 0; i < n_; ++i) {
@@ -234,7 +239,7 @@ class Configuration {
 
   // Separations of eight sites from one, and where they are in a table, angstrom^2.
   Eight Past(int i, const int* of, Eight& dx, Eight& dy, Eight& dz) const {
-    Load(place_.data(), of, dx, dy, dz);
+    Coordinates(place_.data(), of, dx, dy, dz);
     dx = Near(dx - place_[i][0], m_.box[0], per_box_[0]);
     dy = Near(dy - place_[i][1], m_.box[1], per_box_[1]);
     dz = Near(dz - place_[i][2], m_.box[2], per_box_[2]);
@@ -249,118 +254,100 @@ class Configuration {
     return at < last ? at : last;
   }
 
-  template <typename Numbers>
-  static Eight Look(const float* table, const Numbers& at) {
-    return Eight{table[at[0]], table[at[1]], table[at[2]], table[at[3]],
-                 table[at[4]], table[at[5]], table[at[6]], table[at[7]]};
-  }
-
-  // Coordinates of eight sites. Loads of whole sites and shuffles take half the time of gathered coordinates.
-  static void Load(const Four* place, const int* of, Eight& x, Eight& y, Eight& z) {
-    Eight c[4];
-    for (int k = 0; k < 4; ++k)
-      c[k] = __builtin_shufflevector(place[of[k]], place[of[k + 4]], 0, 1, 2, 3, 4, 5, 6, 7);
-    const Eight a = __builtin_shufflevector(c[0], c[1], 0, 8, 1, 9, 4, 12, 5, 13);
-    const Eight b = __builtin_shufflevector(c[2], c[3], 0, 8, 1, 9, 4, 12, 5, 13);
-    x = __builtin_shufflevector(a, b, 0, 1, 8, 9, 4, 5, 12, 13);
-    y = __builtin_shufflevector(a, b, 2, 3, 10, 11, 6, 7, 14, 15);
-    z = __builtin_shufflevector(__builtin_shufflevector(c[0], c[1], 2, 10, 3, 11, 6, 14, 7, 15),
-                                __builtin_shufflevector(c[2], c[3], 2, 10, 3, 11, 6, 14, 7, 15),  //
-                                0, 1, 8, 9, 4, 5, 12, 13);
-  }
-
-  static float Sum(Eight v) {
-    v += __builtin_shufflevector(v, v, 4, 5, 6, 7, 4, 5, 6, 7);
-    v += __builtin_shufflevector(v, v, 2, 3, 2, 3, 2, 3, 2, 3);
-    return v[0] + v[1];
-  }
-
-  // The nearest image of a separation. (A loop with std::rint would not become vector instructions.)
-  static Eight Near(Eight d, float edge, float per_edge) {
-    const Eight half = {0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f};
-    const Eight q = d * per_edge;
-    return d - edge * __builtin_convertvector(__builtin_convertvector(q + (q > 0.0f ? half : -half), EightInts), Eight);
-  }
-
   // The term of Stillinger and Weber by moments of each site's neighbours, as bayescg.potentials.three_body has it;
   // adds its forces, or returns its energy.
   double ThreeBody(bool forces) {
-    const float *x = x_.data(), *y = x + n_, *z = y + n_;
-    float *fx = f_.data(), *fy = fx + n_, *fz = fy + n_;
-    const float c = m_.cosine;
+    Bring();
+    if (forces) pull_.assign(n_, Four{});
+    const float c = m_.cosine, c2 = c * c, own = (1.0f - c) * (1.0f - c);
     double total = 0.0;
     for (int i = 0; i < n_; ++i) {
       const int* list = triples_.data() + int64_t{i} * room_;
       const int size = triple_size_[i];
-      arm_.resize(size);
-      int count = 0;
-      float m0 = 0, gg = 0, mx = 0, my = 0, mz = 0, xx = 0, yy = 0, zz = 0, yz = 0, xz = 0, xy = 0;
-      for (int k = 0; k < size; ++k) {
-        const int j = list[k];
-        float dx = x[j] - x[i], dy = y[j] - y[i], dz = z[j] - z[i];
-        dx -= m_.box[0] * std::rint(dx * per_box_[0]);
-        dy -= m_.box[1] * std::rint(dy * per_box_[1]);
-        dz -= m_.box[2] * std::rint(dz * per_box_[2]);
-        const float r = std::sqrt(dx * dx + dy * dy + dz * dz);
-        const float gap = r - m_.reach;
-        if (!(gap < -kEnd)) continue;
-        const float inverse = 1.0f / r, g = std::exp(m_.decay / gap);
-        const Arm a{j, dx * inverse, dy * inverse, dz * inverse, inverse, g, -m_.decay * g / (gap * gap)};
-        arm_[count++] = a;
-        m0 += g;
-        gg += g * g;
-        mx += g * a.x;
-        my += g * a.y;
-        mz += g * a.z;
-        xx += g * a.x * a.x;
-        yy += g * a.y * a.y;
-        zz += g * a.z * a.z;
-        yz += g * a.y * a.z;
-        xz += g * a.x * a.z;
-        xy += g * a.x * a.y;
+      arms_.resize((size + kWidth - 1) / kWidth);
+      Eight m0 = {}, gg = {}, mx = {}, my = {}, mz = {}, xx = {}, yy = {}, zz = {}, yz = {}, xz = {}, xy = {};
+      for (int k = 0; k < size; k += kWidth) {
+        const Arms a = arms_[k / kWidth] = ArmsOf(i, list + k, size - k);
+        const Eight gx = a.g * a.x, gy = a.g * a.y, gz = a.g * a.z;
+        m0 += a.g;
+        gg += a.g * a.g;
+        mx += gx;
+        my += gy;
+        mz += gz;
+        xx += gx * a.x;
+        yy += gy * a.y;
+        zz += gz * a.z;
+        yz += gy * a.z;
+        xz += gx * a.z;
+        xy += gx * a.y;
       }
+      const float n0 = Sum(m0), nx = Sum(mx), ny = Sum(my), nz = Sum(mz);
+      const float sxx = Sum(xx), syy = Sum(yy), szz = Sum(zz), syz = Sum(yz), sxz = Sum(xz), sxy = Sum(xy);
       if (!forces) {
-        float sum = xx * xx + yy * yy + zz * zz + 2.0f * (yz * yz + xz * xz + xy * xy);
-        sum += c * c * m0 * m0 - 2.0f * c * (mx * mx + my * my + mz * mz) - (1.0f - c) * (1.0f - c) * gg;
+        float sum = sxx * sxx + syy * syy + szz * szz + 2.0f * (syz * syz + sxz * sxz + sxy * sxy);
+        sum += c2 * n0 * n0 - 2.0f * c * (nx * nx + ny * ny + nz * nz) - own * Sum(gg);
         total += 0.5f * sum;
         continue;
       }
-      for (int k = 0; k < count; ++k) {
-        const Arm& a = arm_[k];
-        const float wx = xx * a.x + xy * a.y + xz * a.z - c * mx;
-        const float wy = xy * a.x + yy * a.y + yz * a.z - c * my;
-        const float wz = xz * a.x + yz * a.y + zz * a.z - c * mz;
-        const float uw = a.x * wx + a.y * wy + a.z * wz, um = a.x * mx + a.y * my + a.z * mz;
-        const float across = 2.0f * a.g * a.inverse;
-        const float along = a.slope * (uw - c * um + c * c * m0 - (1.0f - c) * (1.0f - c) * a.g) - across * uw;
-        const float px = strength_ * (along * a.x + across * wx);
-        const float py = strength_ * (along * a.y + across * wy);
-        const float pz = strength_ * (along * a.z + across * wz);
-        fx[i] += px;
-        fy[i] += py;
-        fz[i] += pz;
-        fx[a.site] -= px;
-        fy[a.site] -= py;
-        fz[a.site] -= pz;
+      Eight fx = {}, fy = {}, fz = {};
+      for (int k = 0; k < size; k += kWidth) {
+        const Arms& a = arms_[k / kWidth];
+        const Eight wx = sxx * a.x + sxy * a.y + sxz * a.z - c * nx;
+        const Eight wy = sxy * a.x + syy * a.y + syz * a.z - c * ny;
+        const Eight wz = sxz * a.x + syz * a.y + szz * a.z - c * nz;
+        const Eight uw = a.x * wx + a.y * wy + a.z * wz, um = a.x * nx + a.y * ny + a.z * nz;
+        const Eight across = 2.0f * a.g * a.inverse;
+        const Eight along = a.slope * (uw - c * um + c2 * n0 - own * a.g) - across * uw;
+        const Eight px = strength_ * (along * a.x + across * wx);
+        const Eight py = strength_ * (along * a.y + across * wy);
+        const Eight pz = strength_ * (along * a.z + across * wz);
+        fx += px;
+        fy += py;
+        fz += pz;
+        for (int l = 0; l < std::min(kWidth, size - k); ++l) pull_[list[k + l]] -= Four{px[l], py[l], pz[l], 0.0f};
       }
+      pull_[i] += Four{Sum(fx), Sum(fy), Sum(fz), 0.0f};
     }
+    if (forces)
+      for (int k = 0; k < 3; ++k)
+        for (int i = 0; i < n_; ++i) f_[k * n_ + i] += pull_[i][k];
     return strength_ * total;
   }
 
-  struct Arm {
-    int site;
-    float x, y, z, inverse, g, slope;
+  // Directions to eight neighbours, inverse distances, weights and their derivatives; weights are nothing out of reach.
+  struct Arms {
+    Eight x, y, z, inverse, g, slope;
   };
+  Arms ArmsOf(int i, const int* of, int size) const {
+    Arms a;
+    Coordinates(place_.data(), of, a.x, a.y, a.z);
+    a.x = Near(a.x - place_[i][0], m_.box[0], per_box_[0]);
+    a.y = Near(a.y - place_[i][1], m_.box[1], per_box_[1]);
+    a.z = Near(a.z - place_[i][2], m_.box[2], per_box_[2]);
+    const Eight zero = {}, s = a.x * a.x + a.y * a.y + a.z * a.z;
+    const float end = m_.reach - kEnd;
+    const EightInts in = (EightInts{0, 1, 2, 3, 4, 5, 6, 7} < size) & (s < end * end);
+    const Eight r = Sqrt(in ? s : zero + 0.25f * end * end), gap = 1.0f / (r - m_.reach);
+    a.inverse = 1.0f / r;
+    a.x *= a.inverse;
+    a.y *= a.inverse;
+    a.z *= a.inverse;
+    a.g = in ? Exp(m_.decay * gap) : zero;
+    a.slope = -m_.decay * a.g * gap * gap;
+    return a;
+  }
+
   // False where a row has too little room.
   bool TryList() {
-    near_.resize(int64_t{n_} * m_.classes * room_);
-    size_.assign(int64_t{n_} * m_.classes, 0);
+    const int64_t rows = in_blocks_ ? 0 : int64_t{n_} * m_.classes;
+    near_.resize(rows * room_);
+    size_.assign(rows, 0);
     const bool three_body = m_.strength != nullptr;
     if (three_body) {
       triples_.resize(int64_t{n_} * room_);
       triple_size_.assign(n_, 0);
     }
-    const float reach = m_.range + m_.skin, short_reach = three_body ? m_.reach + m_.skin : 0.0f;
+    const float reach = in_blocks_ ? 0.0f : m_.range + m_.skin, short_reach = three_body ? m_.reach + Skin() : 0.0f;
     const float all = std::max(reach, short_reach) * std::max(reach, short_reach);
     Sort(std::max(reach, short_reach));
     close_.resize(n_);
@@ -374,8 +361,12 @@ class Configuration {
           fits &= Add(a, first_[other], first_[other + 1], all, reach * reach, short_reach * short_reach);
       if (!fits) return false;
     }
-    for (int64_t row = 0; row < int64_t{n_} * m_.classes; ++row)
+    // The site itself fills vectors up.
+    for (int64_t row = 0; row < rows; ++row)
       for (int k = size_[row]; k % kWidth; ++k) near_[row * room_ + k] = static_cast<int>(row / m_.classes);
+    if (three_body)
+      for (int i = 0; i < n_; ++i)
+        for (int k = triple_size_[i]; k % kWidth; ++k) triples_[int64_t{i} * room_ + k] = i;
     return true;
   }
 
@@ -472,10 +463,12 @@ class Configuration {
   int cells_[3];
   std::vector<float> sorted_;
   std::vector<int> near_, size_, triples_, triple_size_, close_, cell_, first_, order_;
-  std::vector<Arm> arm_;
+  std::vector<Arms> arms_;
+  std::vector<Four> pull_;
   bool sane_ = true;
+  bool in_blocks_ = false;
 #ifdef BAYESCG_BLOCKS
-  bool in_blocks_ = false, grouped_ = false;
+  bool grouped_ = false;
   blocks::Blocks blocks_;
   std::vector<blocks::Table> tables_;
   std::vector<blocks::Curve> own_curves_;
@@ -565,7 +558,7 @@ Model ModelOf(Floats x, Floats value, Floats slope, Floats step, Floats box, Int
   m.decay = decay;
   m.reach = reach;
 #ifdef BAYESCG_BLOCKS
-  if (m.strength == nullptr && m.sites >= kFewest && m.kinds.Find(m.of_pair, m.sites) && !m.own_tables) {
+  if (m.sites >= kFewest && m.kinds.Find(m.of_pair, m.sites) && !m.own_tables) {
     m.curves = CurvesOf(m, TablesOf(m, m.value, m.slope));
     m.kinds.known = !m.curves.empty();
   }

@@ -303,21 +303,25 @@ def test_counts_have_the_derivative_of_their_weights() -> None:
 
 @needed
 @pytest.mark.slow
-def test_narrow_processors(tmp_path: Path) -> None:
-    """Lists of single sites, which processors without vectors of sixteen numbers have, give the same forces."""
+@pytest.mark.parametrize("name", ["held", "three bodies"])
+@pytest.mark.parametrize(
+    "flags", ["-DBAYESCG_LISTS", "-DBAYESCG_EIGHT", "-DBAYESCG_EIGHT -mno-avx2"]
+)
+def test_narrow_processors(tmp_path: Path, name: str, flags: str) -> None:
+    """Lists of single sites, and blocks of eight with and without instructions for them, give the same forces."""
     code = (
         "import sys; import numpy as np; import tests.samplers.test_compiled as t;"
         "import bayescg.samplers.forces as forces; forces.NODES = 2**17;"
-        "tables, tether = t.tables_of('held');"
+        f"tables, tether = t.tables_of('{name}');"
         "f, e = t.forces_and_energy(tables, t.waters(), tether); np.savez(sys.argv[1], f=f, e=e)"
     )
-    compiler = " ".join([*(compiled._compiler() or []), "-DBAYESCG_LISTS"])
+    compiler = " ".join([*(compiled._compiler() or []), flags])
     where = {**os.environ, "XDG_CACHE_HOME": str(tmp_path), "CXX": compiler, "JAX_ENABLE_X64": "1"}
     out = tmp_path / "found.npz"
     subprocess.run([sys.executable, "-c", code, str(out)], env=where, check=True)
     assert list(tmp_path.rglob("*.so"))
     with np.load(out) as found:
-        tables, tether = tables_of("held")
+        tables, tether = tables_of(name)
         f, e = forces_and_energy(tables, waters(), tether)
         np.testing.assert_allclose(found["f"], f, atol=2e-4 * np.abs(f).max())
         np.testing.assert_allclose(found["e"], e, rtol=1e-4)
