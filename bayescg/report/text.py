@@ -237,6 +237,7 @@ def settings(case: Case) -> list[tuple[str, list[tuple[str, str]]]]:
         "data_sha256",
         "data_source",
         "data_source_sha256",
+        "precision_of_moves",
         "inference_library",
         "inference_library_version",
     ]

@@ -4,7 +4,13 @@ from bayescg.samplers.base import ChainInfo, ChainState, Sampler, long_run
 from bayescg.samplers.exact import enumerated_sampler, transfer_matrix_sampler
 from bayescg.samplers.forces import closest_distance
 from bayescg.samplers.gibbs import lattice_gibbs
-from bayescg.samplers.particles import Dynamics, ParticleState, kernels, particle_sampler
+from bayescg.samplers.particles import (
+    Dynamics,
+    ParticleState,
+    kernels,
+    particle_sampler,
+    usual_precision,
+)
 from bayescg.samplers.simulation import simulate
 from bayescg.samplers.tethers import Held, Tether, TetherMixture
 
@@ -25,4 +31,5 @@ __all__ = [
     "particle_sampler",
     "simulate",
     "transfer_matrix_sampler",
+    "usual_precision",
 ]

@@ -9,10 +9,11 @@ HMC accepts a trajectory with probability :math:`\min(1, e^{-W})`, so its ensemb
 step; Langevin dynamics accepts all, with an error that falls as the square of the step.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 import math
-from typing import Literal, NamedTuple
+import os
+from typing import Literal, NamedTuple, cast
 
 import jax
 from jax import Array
@@ -27,7 +28,7 @@ from bayescg.samplers.lists import Kept, listed, relisted
 from bayescg.samplers.tethers import Held, Tether, TetherMixture
 from bayescg.samplers.trajectories import forces_and_energy, supports, trajectory
 
-__all__ = ["Dynamics", "ParticleState", "kernels", "particle_sampler"]
+__all__ = ["Dynamics", "ParticleState", "kernels", "particle_sampler", "usual_precision"]
 
 WILD = 1e3  # kT; a trajectory whose W passes this has blown up
 EAGER = 5.0  # gain of the first adaptation
@@ -47,6 +48,11 @@ class ParticleState(NamedTuple):
     frequency: Array  # (chain,), the Einstein frequency, averaged over chains and trajectories
 
 
+def usual_precision() -> Literal["single", "double"]:
+    """``BAYESCG_PRECISION`` of the environment, else ``single``: of positions and forces while particles move."""
+    return cast(Literal["single", "double"], os.environ.get("BAYESCG_PRECISION") or "single")
+
+
 @dataclass(frozen=True)
 class Dynamics:
     """How chains of particles move.
@@ -57,7 +63,7 @@ class Dynamics:
     :param keep: how much of the velocities a new HMC trajectory keeps, in [0, 1).
     :param target: acceptance that the step size is adapted to (Langevin: that HMC would have).
     :param first: first time step, angstrom.
-    :param precision: of positions and forces while they move.
+    :param precision: of positions and forces while they move; :func:`usual_precision` where it is not given.
     """
 
     kind: Literal["langevin", "hmc"] = "langevin"
@@ -67,7 +73,7 @@ class Dynamics:
     target: float = 0.9
     first: float = 0.008
     longest: float = 0.1
-    precision: Literal["single", "double"] = "single"
+    precision: Literal["single", "double"] = field(default_factory=usual_precision)
 
     def __post_init__(self) -> None:
         for name, allowed in (("kind", ("langevin", "hmc")), ("precision", ("single", "double"))):
@@ -98,7 +104,7 @@ def kernels(sites: int, box: tuple[float, float, float]) -> dict[str, Sampler]:
 def particle_sampler(
     sites: int,
     box: tuple[float, float, float],
-    dynamics: Dynamics = Dynamics(),
+    dynamics: Dynamics | None = None,
     starts: np.ndarray | None = None,
 ) -> Sampler:
     """A sampler of particles in a periodic box.
@@ -110,12 +116,13 @@ def particle_sampler(
     :param starts: configurations ``(frame, site, axis)`` that chains start from, whichever comes;
         None: sites in random places of a lattice, which is no start for molecules.
     """
-    dtype = jnp.float32 if dynamics.precision == "single" else jnp.float64
+    moves = dynamics or Dynamics()
+    dtype = jnp.float32 if moves.precision == "single" else jnp.float64
 
     def at(key: Array, x: Array) -> ParticleState:
         chains = x.shape[2]
         v = jax.random.normal(key, x.shape, dtype)
-        first = jnp.full(chains, math.log(dynamics.first), dtype)
+        first = jnp.full(chains, math.log(moves.first), dtype)
         none = jnp.zeros(chains, dtype)
         return ParticleState(x.astype(dtype), v, first, none, none, none)
 
@@ -140,7 +147,7 @@ def particle_sampler(
             return forces_and_energy(tables, x)[1]
         return energy(tables, x, listed(tables, x, box).lists)
 
-    return Sampler(init, partial(_step, dynamics, box), prepare, at, force, energies)
+    return Sampler(init, partial(_step, moves, box), prepare, at, force, energies)
 
 
 def _lattice(key: Array, sites: int, box: tuple[float, ...], chains: int) -> Array:

@@ -19,6 +19,7 @@ from bayescg.infer.fit import Fit, Table
 from bayescg.infer.handlers import collapse
 from bayescg.infer.marginal import log_marginal, over_states
 from bayescg.infer.program import Program
+from bayescg.samplers import usual_precision
 
 __all__ = ["to_inference_data"]
 
@@ -61,6 +62,7 @@ def to_inference_data(fit: Fit, *, prior_draws: int = 500) -> Any:
         "messages": list(fit.messages),
         "approximation": fit.approximation,
         "wall_seconds": fit.seconds,
+        "precision_of_moves": usual_precision(),
         "inference_library": "bayescg",
         "inference_library_version": __version__,
         **{f"{name}_version": version(name) for name in ("jax", "numpyro", "arviz", "numpy")},
