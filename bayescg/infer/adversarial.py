@@ -24,6 +24,7 @@ import numpy as np
 from bayescg.critics import Annealing, Noise, labelled, noisy, shared, whitened
 from bayescg.divergences import Judge, Judgement
 from bayescg.infer.chains import LEAST_CHAINS, Simulator, told, usual_chains
+from bayescg.infer.checkpoint import place
 from bayescg.infer.program import Program
 from bayescg.infer.progress import Progress, Silent
 from bayescg.infer.steps import Steps, View
@@ -159,9 +160,16 @@ def search(
     steps = rule.start(np.asarray(start, float))
     added = Noise(0.0 if noise is None else noise**2)
     rows: list[dict[str, Any]] = []
-    ended, all_apart = "stopped at max_iterations", 0
+    ended, all_apart, done = "stopped at max_iterations", 0, 0
+    at_place = place("arcg")
+    if (before := at_place.resumed()) is not None:
+        done, state, judging, steps, added, rows, all_apart, spent = before
+        state, judging = jax.tree.map(jnp.asarray, (state, judging))
+        began -= spent
     try:
-        for iteration in range(effort.max_iterations):
+        for iteration in range(done, effort.max_iterations):
+            spent = time.monotonic() - began
+            at_place.keep((iteration, state, judging, steps, added, list(rows), all_apart, spent))
             u, k = steps.u, jax.random.fold_in(key, iteration)
             state, taken, failed = simulator.sampled(
                 jax.random.fold_in(k, 0),
@@ -215,6 +223,7 @@ def search(
                 ended = "converged"
                 break
     except KeyboardInterrupt:
+        at_place.interrupt()
         if not rows:
             raise
         ended = "interrupted"

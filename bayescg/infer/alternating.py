@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.infer.hmc import hmc
 
+from bayescg.infer.checkpoint import place
 from bayescg.infer.estimates import likelihood_coordinates
 from bayescg.infer.program import Program
 from bayescg.infer.sheared import Sheared
@@ -194,10 +195,10 @@ class Alternating:
         :param inverse_mass: NUTS's first inverse mass matrix, adapted from there; None: ones.
         :param step_size: its first step, likewise.
         """
-        place, key = jax.random.split(key)
+        spot, key = jax.random.split(key)
         chains = len(u)
         if latent is None:
-            latent = self.placed(place, chains)
+            latent = self.placed(spot, chains)
         keys = jax.random.split(key, chains)
         if self.observed:
             _ = self.seen  # found now: what is compiled takes it for a constant
@@ -380,8 +381,12 @@ class Alternating:
         :param block: turns between two words of progress.
         """
         parts: list[tuple[np.ndarray, ...]] = []
-        done = 0
+        done, at_place = 0, place("turns")
+        if (before := at_place.resumed()) is not None:
+            done, parts, state = before
+            state = jax.tree.map(jnp.asarray, state)
         while done < turns:
+            at_place.keep((done, list(parts), state))
             size = min(block, turns - done)
             state, out = self._run(
                 jax.random.fold_in(key, first + done),

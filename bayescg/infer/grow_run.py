@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from bayescg.infer.begin import program_of
+from bayescg.infer.checkpoint import place
 from bayescg.infer.fit import Fit, Table
 from bayescg.infer.growing import Grown, Objective, grow_features
 from bayescg.infer.marginal import check_exact
@@ -68,8 +69,15 @@ class Grow:
             raise ValueError(f"begin names {begin.sum()} features, most allows {most}.")
         rule = self.options.criterion
         objective = Objective(program)
-        grown, drawn = [], []
+        at_place = place("grow")
+        grown: list[Grown] = []
+        drawn: list[tuple[np.ndarray, float]] = []
+        if (before := at_place.resumed()) is not None:
+            grown, drawn = before
         for m, (one, k) in enumerate(zip(data, jax.random.split(key, len(data)), strict=True)):
+            if m < len(grown):
+                continue
+            at_place.keep((list(grown), list(drawn)))
 
             def tell(count: int, gain: float, m: int = m) -> None:
                 numbers = {"member": m + 1.0, "features": float(count), "gained": gain}

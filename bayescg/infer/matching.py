@@ -17,6 +17,7 @@ import numpy as np
 from scipy.optimize import lsq_linear
 
 from bayescg.infer.chains import LEAST_CHAINS, Simulator, told, usual_chains
+from bayescg.infer.checkpoint import place
 from bayescg.infer.histograms import Target
 from bayescg.infer.program import Program
 from bayescg.infer.progress import Progress, Silent
@@ -130,8 +131,15 @@ def match(
     best, kept = 0, None
     pooled: np.ndarray | None = None
     ended = "stopped at max_iterations"
+    at_place, done = place("match"), 0
+    if (before := at_place.resumed()) is not None:
+        done, state, u, rows, best, kept, pooled, seconds = before
+        state, began = jax.tree.map(jnp.asarray, state), began - seconds
     try:
-        for iteration in range(effort.max_iterations):
+        for iteration in range(done, effort.max_iterations):
+            at_place.keep(
+                (iteration, state, u, list(rows), best, kept, pooled, time.monotonic() - began)
+            )
             lead = effort.relax + (effort.warmup if iteration == 0 else 0)
             state, taken, failed = simulator.sampled(
                 jax.random.fold_in(key, iteration),
@@ -165,6 +173,7 @@ def match(
             step = _bounded(step, effort.longest / beta, statistics, slope(u), ours.covariance)
             u = finish(u + step)
     except KeyboardInterrupt:
+        at_place.interrupt()
         if kept is None:
             raise
         ended = "interrupted"

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayescg.devices import check_divides, everywhere, fetched, laid_out, over_devices
+from bayescg.infer.checkpoint import place
 from bayescg.infer.estimates import (
     COOLING,
     FRESH,
@@ -37,7 +38,7 @@ from bayescg.infer.shared import check_all_shared
 from bayescg.samplers.base import Sampler
 from bayescg.system import Batch
 
-__all__ = ["MCEMResult", "run_mcem"]
+__all__ = ["MCEMResult", "renewals", "run_mcem"]
 
 MANY = 8  # members at rest, from which a batch without them is compiled
 
@@ -214,34 +215,52 @@ def run_mcem(
         raise ValueError(
             "warmup is for latent sites in space, and there are none here; allowed is 0."
         )
-    if warmup:
-        rest = over_members(lambda k, u, c, x, w: relaxed(reader, k, u, c, x, w, warmup))
+    at_place = place("mcem")
+    kept: dict[str, Any] = at_place.resumed() or {}
+    if warmup and not kept:
+        at_rest = over_members(lambda k, u, c, x, w: relaxed(reader, k, u, c, x, w, warmup))
         warm_key, init_key = jax.random.split(init_key)
-        chains = jax.jit(rest)(jax.random.split(warm_key, count), u, chains, x, conditions)
+        chains = jax.jit(at_rest)(jax.random.split(warm_key, count), u, chains, x, conditions)
     inputs = (x, conditions, given)
     shapes, _ = jax.eval_shape(partial(estimates_of, reader), init_key, u, chains, *inputs, 1)
     blank = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
     memory = jax.vmap(partial(start_memory, radius=schedule.radius))(u, blank)
     none = jnp.zeros(count, int)
-    # As they come out of an iteration, so that the second finds the first one's program.
-    chains = over_devices(chains)
-    rest = everywhere((u, memory, jnp.zeros((), int), none, none > 0))
-    state = EMState(rest[0], chains, rest[1], chains, *rest[2:])
-    active = np.arange(count)  # members still in the batch; the others have been set aside
-    full: _Member | None = None  # every member as it was last seen
-    sweeps, total, moved, cooled, rows = schedule.start_sweeps(), 0, 0, 0, []
-    group = min(FRESH, schedule.free_chains) * COOLING  # sweeps that cool one group of chains
+    if kept:
+        state = jax.tree.map(jnp.asarray, kept["state"])
+    else:
+        state = EMState(u, chains, memory, chains, jnp.zeros((), int), none, none > 0)
+    # As it comes out of an iteration, so that the second finds the first one's program.
+    laid = {name: over_devices(getattr(state, name)) for name in ("chains", "last_chains")}
+    state = everywhere(state._replace(chains=(), last_chains=()))._replace(**laid)
+    active = kept.get("active", np.arange(count))  # in the batch; the others have been set aside
+    full: _Member | None = kept.get("full")  # every member as it was last seen
+    sweeps, total, moved, cooled = kept.get("sweeps", (int(schedule.start_sweeps()), 0, 0, 0))
+    rows = kept.get("rows", [])
+    began -= kept.get("seconds", 0.0)
     loose = np.unique(np.concatenate([loose_coordinates(program, *m) for m in looked_at]))
     far_away = infinity / float(jnp.asarray(program.boltzmann(u[0], *first[:2]).beta))
-    ended = np.full(count, "iterations", dtype=object)
+    ended = np.asarray(kept.get("ended", ["iterations"] * count), dtype=object)
+    inputs = jax.tree.map(partial(_take, active), inputs) if len(active) < count else inputs
     try:
-        for t in range(max_iterations):
+        for t in range(kept.get("iteration", 0), max_iterations):
+            at_place.keep(
+                {
+                    "iteration": t,
+                    "state": state,
+                    "active": active,
+                    "full": full,
+                    "sweeps": (sweeps, total, moved, cooled),
+                    "rows": list(rows),
+                    "ended": ended.copy(),
+                    "seconds": time.monotonic() - began,
+                }
+            )
             k = jax.random.fold_in(loop_key, t)
             at_start = np.asarray(u) if full is None else full.u
             total += sweeps
             moved += schedule.free_chains * sweeps
-            most = max(schedule.free_chains // 4 * COOLING, group)
-            groups = int(min(schedule.cooling * moved - cooled, most) // group)
+            groups, group = renewals(schedule, moved, cooled)
             fresh = (cooled // group, groups)
             cooled += groups * group
             state, result = step(k, state, *inputs, sweeps, fresh, (tolerance, patience))
@@ -281,7 +300,7 @@ def run_mcem(
             if not running.any():
                 break
             effort = fetched(state.memory.effort)[running[active]]
-            sweeps = schedule.grow(effort)
+            sweeps = int(schedule.grow(effort))
             # Members that are done only cost time; where they are many a smaller batch pays for its
             # compilation. Those that are not finite are no longer computed with.
             idle = len(active) - running.sum()
@@ -307,6 +326,7 @@ def run_mcem(
             put = partial(_put, active[at])
             full = full._replace(estimates=jax.tree.map(put, full.estimates, found))
     except KeyboardInterrupt:
+        at_place.interrupt()
         if full is None or not rows:
             raise
         ended[ended == "iterations"] = "interrupted"
@@ -325,6 +345,16 @@ def run_mcem(
         time.monotonic() - began,
         ended,
     )
+
+
+def renewals(schedule: Schedule, moved: int, cooled: int) -> tuple[int, int]:
+    """How many groups of chains of p_c an iteration cools anew, and the sweeps that one takes.
+
+    :param moved: sweeps of all chains until now, and those that cooling has taken.
+    """
+    group = min(FRESH, schedule.free_chains) * COOLING
+    most = max(schedule.free_chains // 4 * COOLING, group)
+    return int(min(schedule.cooling * moved - cooled, most) // group), group
 
 
 class _Member(NamedTuple):

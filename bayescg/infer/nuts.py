@@ -13,6 +13,7 @@ from numpyro.infer import MCMC, NUTS
 import optax
 
 from bayescg.devices import all_shares, check_divides, laid_out, own_share
+from bayescg.infer.checkpoint import place
 from bayescg.infer.marginal import check_exact, collapsed_program, log_posterior
 from bayescg.infer.program import (
     Program,
@@ -163,8 +164,12 @@ def run_nuts(
         dense_mass,
     )
     unconstrain = jax.jit(jax.vmap(jax.vmap(program.unconstrain)))
-    draws, stats = [], []
+    at_place = place("nuts")
+    draws, stats = at_place.resumed() or ([], [])
     for m, k in enumerate(jax.random.split(key, len(x))):
+        if m < len(draws):
+            continue
+        at_place.keep((list(draws), list(stats)))
         given = {name: jnp.asarray(v[m], float) for name, v in conditions.items()}
         data = jnp.asarray(x[m], float)
         start_key = jax.random.fold_in(k, 1)

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import ndtri
 
+from bayescg.infer.checkpoint import place
 from bayescg.infer.evidence import log_mean, thermodynamic
 from bayescg.infer.resampling import effective_size, systematic
 
@@ -154,16 +155,21 @@ class Particles:
         t, log_z, integral = 0.0, 0.0, 0.0 if tempered else np.nan
         moved = _Moves(float(cloud.u.shape[1] ** -0.25), np.nan, 0, 0.0)
         rows = [_row(t, log_z, cloud, 1.0, moved)]
+        at_place = place("smc")
+        if (before := at_place.resumed()) is not None:
+            key, cloud, t, log_z, integral, moved, rows = before
+            cloud = jax.tree.map(jnp.asarray, cloud)
         while t < 1.0:
+            at_place.keep((key, cloud, t, log_z, integral, moved, list(rows)))
             if len(rows) > MOST_STAGES:
                 raise FloatingPointError(
                     f"{MOST_STAGES} stages led from the prior to {t:.2g} of the likelihood only"
                 )
             key, k_pick, k_move = jax.random.split(key, 3)
             log_likelihood = np.asarray(cloud.log_likelihood)
-            before, t = t, self._next(t, log_likelihood)
+            last, t = t, self._next(t, log_likelihood)
             powers = self.path.powers(t, frames)
-            log_weights = _weights(log_likelihood, powers - self.path.powers(before, frames))
+            log_weights = _weights(log_likelihood, powers - self.path.powers(last, frames))
             if not np.isfinite(log_weights).any():
                 raise FloatingPointError("no particle of the prior gives the data a likelihood")
             log_z += float(log_mean(log_weights))
@@ -172,7 +178,7 @@ class Particles:
             cloud, moved = self._renewed(k_move, cloud, powers, moved.step, data)
             if tempered:
                 after = np.asarray(cloud.log_likelihood).sum(1)
-                integral += thermodynamic(log_likelihood.sum(1), after, t - before)
+                integral += thermodynamic(log_likelihood.sum(1), after, t - last)
             rows.append(_row(t, log_z, cloud, effective_size(log_weights) / self.count, moved))
             if tell is not None:
                 tell(t, {"stage": float(len(rows) - 1), "accepted": moved.accepted})

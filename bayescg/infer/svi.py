@@ -28,6 +28,7 @@ from numpyro.infer.autoguide import (
 from numpyro.infer.util import log_density
 import optax
 
+from bayescg.infer.checkpoint import place
 from bayescg.infer.marginal import collapsed_program, log_posterior, prior_program
 from bayescg.infer.program import Program
 
@@ -216,7 +217,12 @@ class Ascent:
         elbo: list[float] = []
         averages: list[Any] = []
         rise, noise, settled = np.inf, np.inf, False
-        for b in range(blocks):
+        at_place = place("svi")
+        if (before := at_place.resumed()) is not None:
+            state, elbo, averages = before
+            state, averages = jax.tree.map(jnp.asarray, (state, averages))
+        for b in range(len(elbo), blocks):
+            at_place.keep((state, list(elbo), averages))
             state, average = self._block(state, x, conditions)
             averages = [*averages[-WINDOW + 1 :], average]
             elbo.append(self.draw(k_judge, JUDGES, average, x, conditions).elbo[0])

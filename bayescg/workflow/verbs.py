@@ -1,9 +1,12 @@
 """What users do: make reference data, fit, predict, observe. Notebooks and the shell share it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
+from importlib.metadata import version
 import inspect
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from bayescg import io
+from bayescg import devices, io
+from bayescg.infer.checkpoint import keeping
 from bayescg.infer.fit import Fit
 from bayescg.infer.progress import Progress
 from bayescg.io.targets import load_data
@@ -25,6 +29,8 @@ from bayescg.observables.known import known_of
 from bayescg.observables.liquid import COORDINATE_ATTRS, LiquidObservable
 from bayescg.options import parse_options
 from bayescg.potentials import classes_of
+from bayescg.samplers import usual_precision
+from bayescg.system import System
 from bayescg.topology import KINDS, topology_of
 from bayescg.workflow.assemble import to_inference_data
 from bayescg.workflow.choices import choose_observables
@@ -77,18 +83,29 @@ def fit(
     method_options: Sequence[str] = (),
     seed: int = 0,
     progress: Progress | None = None,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
 ) -> Any:
     """Fit a model to data by a method: InferenceData.
 
     :param model: a shipped name, or a path to a Python file.
     :param data: a data set or its path, or that of a file of target distributions.
     :param options: the model's ``key=value`` options; ``method_options`` the method's.
-    :raises ValueError: for bad options or data.
+    :param checkpoint: file that the run is kept in every two minutes, and when it is interrupted.
+    :param resume: go on from what ``checkpoint`` holds, to the result that the run would have had.
+    :raises ValueError: for bad options or data, or a checkpoint of another run.
     """
     loaded = data if isinstance(data, xr.Dataset) else load_data(data)
     system = make_system(model, options, loaded, method)
     run = run_of(method, system, loaded, method_options)
-    done: Fit = run.run(jax.random.key(seed), progress=progress)
+    path = None if checkpoint is None else Path(checkpoint)
+    if resume and path is None:
+        raise ValueError("resume needs the checkpoint to go on from.")
+    identity = {} if path is None else _identity(model, system, method, run, loaded, seed)
+    with keeping(path, identity, resume=resume) as file:
+        done: Fit = run.run(jax.random.key(seed), progress=progress)
+    if file is not None and file.trouble:
+        done = replace(done, messages=(*done.messages, file.trouble))
     idata = to_inference_data(done)
     if not isinstance(data, xr.Dataset):
         idata.attrs["data_source"] = str(data)
@@ -98,6 +115,31 @@ def fit(
     if "sha256" in loaded.attrs:
         idata.attrs["data_source_sha256"] = loaded.attrs["sha256"]
     return idata
+
+
+def _identity(
+    model: str, system: System, method: str, run: Any, data: xr.Dataset, seed: int
+) -> dict[str, str]:
+    """What a run is: a checkpoint of another is of no use to it."""
+    code = sha256(Path(model).read_bytes()).hexdigest() if model.endswith(".py") else "shipped"
+    held = sha256()
+    for name in sorted(map(str, data.variables)):
+        held.update(name.encode() + np.ascontiguousarray(data[name].values).tobytes())
+    return {
+        "model": model,
+        "model's code": code,
+        "method": method,
+        "model options (-s)": json.dumps(dict(system.options), sort_keys=True, default=str),
+        "method options (-M)": json.dumps(vars(run.options), sort_keys=True, default=str),
+        "seed": str(seed),
+        "data": held.hexdigest(),
+        "precision": usual_precision(),
+        "devices": str(devices.count()),
+        **{
+            f"version of {name}": version(name)
+            for name in ("bayescg", "jax", "jaxlib", "numpy", "numpyro")
+        },
+    }
 
 
 LATTICE = {
