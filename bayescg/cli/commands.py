@@ -13,6 +13,7 @@ from bayescg.cli.export import export_command
 from bayescg.cli.import_ import import_command
 from bayescg.cli.inputs import load_result, model_file, named_files, read_model, said
 from bayescg.cli.map import map_command
+from bayescg.cli.plan import plan_command
 from bayescg.console import Console
 
 __all__ = ["cli"]
@@ -200,6 +201,9 @@ def fit(
         results.save(result, output)
     summary, complaint = _ended(console, result, output)
     return Done(summary, failed=complaint)
+
+
+cli.add_command(plan_command)
 
 
 def _number(text: str | None) -> float | str | None:

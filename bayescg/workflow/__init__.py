@@ -5,6 +5,7 @@ from bayescg.workflow.comparing import Comparison, compare
 from bayescg.workflow.exporting import export, export_models
 from bayescg.workflow.mapping import Mapped, map_trajectory
 from bayescg.workflow.numbers import key_numbers
+from bayescg.workflow.planning import Plan, plan
 from bayescg.workflow.prediction import predict
 from bayescg.workflow.referencing import reference_frames
 from bayescg.workflow.registry import (
@@ -21,6 +22,7 @@ from bayescg.workflow.verbs import fit, make_reference, observe
 __all__ = [
     "Comparison",
     "Mapped",
+    "Plan",
     "compare",
     "export",
     "export_models",
@@ -35,6 +37,7 @@ __all__ = [
     "model_options",
     "models",
     "observe",
+    "plan",
     "predict",
     "reference_frames",
     "system",

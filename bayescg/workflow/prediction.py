@@ -37,7 +37,7 @@ from bayescg.workflow.predictive import Picked, lattice_groups, mode_of, particl
 from bayescg.workflow.registry import restored_system
 from bayescg.workflow.verbs import observe
 
-__all__ = ["predict"]
+__all__ = ["picks", "predict"]
 
 
 def predict(
@@ -139,9 +139,11 @@ def predict(
     return results.inference_data({**kept, **groups}, **attrs)
 
 
-def _pick(result: Any, program: Any, batch: Batch, draws: int | None) -> Picked:
-    """Draws spread evenly over each chain."""
-    posterior = results.group(result, "posterior")
+def picks(posterior: xr.Dataset, draws: int | None) -> tuple[int, int]:
+    """Chains, and draws of each, that a prediction takes.
+
+    :raises ValueError: if there are not so many draws.
+    """
     chains, stored = posterior.sizes["chain"], posterior.sizes["draw"]
     if draws is not None and not 1 <= draws <= chains * stored:
         raise ValueError(
@@ -149,7 +151,14 @@ def _pick(result: Any, program: Any, batch: Batch, draws: int | None) -> Picked:
         )
     wanted = min(200 if draws is None else draws, chains * stored)
     chains = min(chains, wanted)
-    at = np.linspace(0, stored - 1, -(-wanted // chains)).round().astype(int)
+    return chains, -(-wanted // chains)
+
+
+def _pick(result: Any, program: Any, batch: Batch, draws: int | None) -> Picked:
+    """Draws spread evenly over each chain."""
+    posterior = results.group(result, "posterior")
+    chains, each = picks(posterior, draws)
+    at = np.linspace(0, posterior.sizes["draw"] - 1, each).round().astype(int)
     posterior = posterior.isel(chain=slice(chains), draw=at)
     return Picked(
         _unconstrained(posterior, program, batch),

@@ -26,7 +26,14 @@ from bayescg.predict import (
 from bayescg.predict.pressure import WARNING
 from bayescg.system import Batch, System
 
-__all__ = ["FEWEST_CHAINS", "Picked", "lattice_groups", "mode_of", "particle_groups"]
+__all__ = [
+    "FEWEST_CHAINS",
+    "Picked",
+    "copies_of",
+    "lattice_groups",
+    "mode_of",
+    "particle_groups",
+]
 
 FEWEST_CHAINS = 32  # of particles; with fewer draws each is simulated more than once
 LEAST_CHAINS = 8  # the same of many sites, whose every sample says more
@@ -147,8 +154,7 @@ def _member_groups(
     with_mode = mode is not None
     if mode is not None:
         u = np.concatenate([u, mode])
-    fewest = int(np.clip(SITES / batch.x.shape[2], LEAST_CHAINS, FEWEST_CHAINS))
-    copies = max(1, fewest // simulated)
+    copies = copies_of(simulated, batch.x.shape[2])
     done = particle_predictive(
         program,
         system.sampler,
@@ -237,6 +243,12 @@ def _member_groups(
         "predict_messages": messages,
     }
     return groups, notes
+
+
+def copies_of(draws: int, sites: int) -> int:
+    """How often each of so many draws of particles is simulated."""
+    fewest = int(np.clip(SITES / sites, LEAST_CHAINS, FEWEST_CHAINS))
+    return max(1, fewest // draws)
 
 
 def mode_of(result: Any, batch: Batch) -> np.ndarray:
