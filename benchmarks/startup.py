@@ -30,7 +30,7 @@ def listen(event, seconds, **_):
         spent[event.rsplit("/", 1)[-1]] = spent.get(event.rsplit("/", 1)[-1], 0.0) + seconds
 
 jax.monitoring.register_event_duration_secs_listener(listen)
-from bayescg.__main__ import main
+from bayescg.cli import main
 began = time.perf_counter()
 try:
     main()

@@ -139,6 +139,11 @@ def _options_page(title: str, options: Any) -> Done:
 )
 @SEED
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Result file.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with a fit that was cut off, from OUTPUT.checkpoint; all else as it began.",
+)
 @click.option("--help-method", metavar="METHOD", help="List a method's options.")
 @click.option("--help-model", is_flag=True, help="List MODEL's options.")
 @shared(
@@ -155,6 +160,7 @@ def fit(
     method_settings: tuple[str, ...],
     seed: int,
     output: Path | None,
+    resume: bool,
     help_method: str | None,
     help_model: bool,
 ) -> Done:
@@ -182,7 +188,13 @@ def fit(
         raise click.UsageError("fit needs -d data.nc and -o result.nc.")
     from bayescg.files import check_writable
 
+    checkpoint = output.with_name(output.name + ".checkpoint")
     check_writable(output)
+    check_writable(checkpoint)
+    if checkpoint.exists() and not resume:
+        console.say(
+            f"note: {checkpoint} is of a fit that was cut off; --resume would go on with it, this one starts anew."
+        )
     start_computing()
     from bayescg import results, workflow
     from bayescg.devices import is_first
@@ -196,10 +208,16 @@ def fit(
         method_options=method_settings,
         seed=seed,
         progress=console,
+        checkpoint=checkpoint,
+        resume=resume,
     )
     if is_first():
         results.save(result, output)
     summary, complaint = _ended(console, result, output)
+    if results.attrs(result)["ended"] == "interrupted" and checkpoint.exists():
+        console.say(f"the same command with --resume goes on from {checkpoint}")
+    elif is_first():
+        checkpoint.unlink(missing_ok=True)
     return Done(summary, failed=complaint)
 
 

@@ -34,7 +34,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "smc": {
         **ISING,
         "options": ["ratio=8", "frames=10", "prior=normal", "prior_scale=1", "mu=0.2"],
-        "method_options": ["particles=50"],
+        "method_options": ["particles=100"],
     },
     "grow": {
         **ISING,

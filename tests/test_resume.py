@@ -1,0 +1,106 @@
+"""A fit that is killed at any moment, and then resumed, writes the result that it would have written."""
+
+import os
+from pathlib import Path
+import random
+import signal
+import subprocess
+import sys
+import time
+
+from click.testing import CliRunner
+import numpy as np
+import pytest
+
+from bayescg import results
+from bayescg.cli import cli
+
+DATA = Path(__file__).parents[1] / "data" / "ising" / "sweep.nc"
+FIT = [
+    "fit",
+    "ising",
+    "-d",
+    str(DATA),
+    *"-s ratio=8 -s frames=16 -s prior=normal -s mu=0.2".split(),
+]
+LONG = "-M max_iterations=60 -M tolerance=1e-3 -M max_sweeps=400".split()
+#: How often it is killed; 20 take six minutes.
+KILLS = int(os.environ.get("BAYESCG_KILLS", "4"))
+
+
+def started(*words: str, place: Path) -> subprocess.Popen[str]:
+    env = {k: v for k, v in os.environ.items() if k not in ("JAX_ENABLE_X64", "XLA_FLAGS")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "bayescg", *FIT, *LONG, *words, "--quiet"],
+        env=env | {"BAYESCG_CHECKPOINT": "0.1", "XDG_CACHE_HOME": str(place)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments(tmp_path: Path) -> None:
+    """With kill -9, again and again; between kills nothing is half written, and no result is there."""
+    moments = random.Random(0)
+    whole, out = tmp_path / "whole.nc", tmp_path / "cut.nc"
+    checkpoint = tmp_path / "cut.nc.checkpoint"
+    job = started("-o", str(whole), place=tmp_path)
+    assert job.wait() == 1, job.stderr  # it is given too few iterations to converge
+    began = time.monotonic()
+    job = started("-o", str(out), place=tmp_path)
+    assert job.wait() == 1
+    usual = time.monotonic() - began  # with code that is compiled
+    out.unlink()
+    assert not checkpoint.exists()
+    kills = 0
+    while kills < KILLS:
+        words = ["--resume"] if checkpoint.exists() else []
+        job = started("-o", str(out), *words, place=tmp_path)
+        try:
+            job.wait(timeout=moments.uniform(0.2, 0.9) * usual)
+        except subprocess.TimeoutExpired:
+            job.send_signal(signal.SIGKILL)
+            job.wait()
+            kills += 1
+            assert not out.exists()
+        else:  # it was done before: once more from the beginning
+            assert job.returncode == 1, job.stderr and job.stderr.read()
+            same(whole, out)
+            out.unlink()
+    words = ["--resume"] if checkpoint.exists() else []
+    job = started("-o", str(out), *words, place=tmp_path)
+    assert job.wait() == 1, job.stderr and job.stderr.read()
+    same(whole, out)
+    assert not checkpoint.exists()
+
+
+def same(one: Path, other: Path) -> None:
+    """To the last bit, but for how long it took."""
+    a, b = results.load(one), results.load(other)
+    assert results.groups(a) == results.groups(b)
+    for group in results.groups(a):
+        for name, values in results.group(a, group).variables.items():
+            np.testing.assert_array_equal(values.values, results.group(b, group)[name].values)
+    known, found = results.attrs(a), results.attrs(b)
+    differ = {k for k in known if known[k] != found.get(k)}
+    assert differ <= {"wall_seconds", "created_at"}, differ
+
+
+def invoke(*words: str) -> tuple[int, str]:
+    done = CliRunner().invoke(cli, words)
+    return done.exit_code, done.stderr
+
+
+def test_what_cannot_be_resumed(tmp_path: Path) -> None:
+    out = str(tmp_path / "fit.nc")
+    code, said = invoke(*FIT, "-o", out, "--resume")
+    assert code == 2 and "there is no checkpoint" in said and len(said.splitlines()) == 1
+    (tmp_path / "fit.nc.checkpoint").write_bytes(b"nothing")
+    code, said = invoke(*FIT, "-o", out, "--resume")
+    assert code == 2 and "is no checkpoint that can be read" in said
+    assert (tmp_path / "fit.nc.checkpoint").read_bytes() == b"nothing"
+    (tmp_path / "fit.nc.checkpoint").unlink()
+    (tmp_path / "fit.nc.checkpoint").mkdir()
+    code, said = invoke(*FIT, "-o", out)
+    assert code == 2 and "it is a folder" in said
+    assert not Path(out).exists()
