@@ -22,6 +22,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 import numpy as np
 
 __all__ = [
+    "agreed",
     "all_shares",
     "by_chain",
     "check_divides",
@@ -183,6 +184,11 @@ def count() -> int:
 def is_first() -> bool:
     """Whether this process is the one that speaks and writes."""
     return jax.process_index() == 0
+
+
+def agreed(yes: bool) -> bool:
+    """What the first process says, in all of them; they have to ask together."""
+    return bool(multihost_utils.broadcast_one_to_all(np.asarray(yes)))
 
 
 def check_divides(chains: int, what: str, how: str) -> None:

@@ -382,3 +382,23 @@ def test_compiled_code_that_does_not_return_is_ended(folder: Path) -> None:
     assert process.returncode == 1
     assert err == "bayescg: interrupted while computing.\n"
     assert json.loads(out) == {"error": "interrupted while computing.", "exit_code": 1}
+
+
+@pytest.mark.parametrize("package", ["jax", "numpy"])
+def test_out_of_memory(package: str) -> None:
+    """Of either library: how much was asked for, and which options ask for less."""
+
+    @click.command()
+    @shared()
+    def hungry(console: Any) -> Done:
+        import jax.numpy as jnp
+
+        (jnp if package == "jax" else np).ones((2**20, 2**20, 8)).sum().item()
+        return Done({}, "")
+
+    done = CliRunner().invoke(hungry, [])
+    said = str(getattr(done.exception, "message", "")) + done.output
+    assert done.exit_code != 0
+    assert (
+        "out of memory (" in said and "were asked for at once" in said and "-M free_chains" in said
+    )

@@ -1,6 +1,7 @@
 """Chains over devices and processes: the same results, and errors in words."""
 
 from collections.abc import Iterator
+import json
 import os
 from pathlib import Path
 import signal
@@ -189,15 +190,22 @@ def test_two_processes_of_four_devices(one_device: dict[str, np.ndarray], tmp_pa
 
 
 @pytest.mark.slow
-def test_a_lost_process_ends_the_other_in_words(tmp_path: Path) -> None:
-    """One is killed while both iterate: the other says so, writes nothing, and ends as a failed run does."""
+def test_a_lost_process_ends_the_other_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One is killed while both iterate: the other says so, writes no result, and ends as a failed run does.
+
+    What it kept is whole, and both go on from there.
+    """
+    monkeypatch.setenv("BAYESCG_CHECKPOINT", "0.01")
     out, where = tmp_path / "x.nc", f"localhost:{free_port()}"
     words = f"-m bayescg fit ising -d {DATA} -o {out} -s ratio=8 -s mu=0.2 -s frames=16 -s prior=normal".split()
     words += "-M max_iterations=500 -M tolerance=1e-4 -M max_sweeps=2000".split()
     words += f"--log {tmp_path}/log.jsonl --coordinator {where} --processes 2 --process".split()
     first, second = (started(*words, str(i)) for i in range(2))
     end = time.monotonic() + 300
-    while not (tmp_path / "log.jsonl").exists() and time.monotonic() < end:
+    log, kept = tmp_path / "log.jsonl", tmp_path / "x.nc.checkpoint"
+    while not (log.exists() and log.read_text().count("iteration") > 2) and time.monotonic() < end:
         time.sleep(0.5)
     second.kill()
     _, said = first.communicate(timeout=300)
@@ -205,3 +213,17 @@ def test_a_lost_process_ends_the_other_in_words(tmp_path: Path) -> None:
     assert first.returncode == 1, said
     assert "another process was lost" in said.splitlines()[-1]
     assert not out.exists()
+    with kept.open("rb") as file, np.load(file) as held:
+        about = json.loads(str(held["about"]))
+    there = about["places"]["mcem 1"]["dict"]["iteration"]
+    log.unlink()
+    words[words.index(where)] = f"localhost:{free_port()}"
+    both = [started(*words, str(i), "--resume") for i in range(2)]
+    while not (log.exists() and "iteration" in log.read_text()) and time.monotonic() < end:
+        time.sleep(0.5)
+    for job in both:
+        job.kill()
+        job.communicate()
+    assert there > 0
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    assert next(e["iteration"] for e in events if "iteration" in e) == there + 1

@@ -8,6 +8,7 @@ from functools import wraps
 import json
 import os
 from pathlib import Path
+import re
 import sys
 import traceback
 from typing import Any
@@ -193,6 +194,8 @@ def _explained(error: Exception) -> Failure:
 
     if isinstance(error, NotImplementedError):
         return Failure(_joined(str(error)), FAILED)
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+        return Failure(_out_of_memory(str(error)), FAILED)
     if isinstance(error, LinAlgError | FloatingPointError):
         return Failure(
             f"the numerics failed ({_joined(str(error))[:LONGEST]}); try a tighter prior or "
@@ -208,6 +211,18 @@ def _explained(error: Exception) -> Failure:
     return Failure(
         f"unexpected {kind}{': ' if text else ''}{text}; run again with --debug for the traceback.",
         FAILED,
+    )
+
+
+def _out_of_memory(text: str) -> str:
+    """What was asked for, as JAX and NumPy say it, and what asks for less."""
+    bytes_ = re.search(r"allocating (\d+)", text)
+    known = re.search(r"allocate ([\d.]+ \w+)", text)
+    size = f" ({int(bytes_[1]) / 1e9:.3g} GB were asked for at once)" if bytes_ else ""
+    size = f" ({known[1]} were asked for at once)" if known and not size else size
+    return (
+        f"out of memory{size}; less is needed with fewer -M free_chains or -M chains, -s frames, -M frames_per_step or "
+        "--draws, and `bayescg plan` says how much in all."
     )
 
 

@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bayescg.devices import fetched, is_first
+from bayescg.devices import agreed, fetched, is_first
 from bayescg.files import write_atomically
 
 __all__ = ["CheckpointError", "Place", "keeping", "place"]
@@ -81,11 +81,11 @@ class _File:
 
     def write(self) -> None:
         """Write all places; what hinders it is remembered and does not end the run."""
-        arrays: list[np.ndarray] = []
-        places = {k: _encoded(v, arrays) for k, v in self.places.items()}
         self.written = time.monotonic()
         if not is_first():
             return
+        arrays: list[np.ndarray] = []
+        places = {k: _encoded(v, arrays) for k, v in self.places.items()}
         about = {
             "format": FORMAT,
             "identity": self.identity,
@@ -120,16 +120,25 @@ class Place:
 
     def keep(self, state: Any) -> None:
         """Offer a state of nested mappings, lists, tuples, named tuples and dataclasses; it may be written now."""
-        if self._file is None or self._file.ended:
+        file = self._file
+        if file is None or file.ended:
             return
-        self._file.places[self._name] = state
-        if time.monotonic() - self._file.written > self._file.every:
-            self._file.write()
+        due = time.monotonic() - file.written > file.every
+        if jax.process_count() > 1:
+            # What is cut over processes has to be gathered by all of them at once, while all are there.
+            due = agreed(due)
+            if not due:
+                return
+            state = jax.tree.map(lambda a: fetched(a) if isinstance(a, jax.Array) else a, state)
+        file.places[self._name] = state
+        if due:
+            file.write()
 
     def interrupt(self) -> None:
         """Write all states as they are, and take no more: what follows is made of a loop that has not ended."""
         if self._file is not None and not self._file.ended:
-            self._file.write()
+            if jax.process_count() == 1:
+                self._file.write()
             self._file.ended = True
 
 
@@ -165,7 +174,7 @@ def keeping(
     try:
         yield file
     except BaseException:
-        if file.places and not file.ended:
+        if file.places and not file.ended and jax.process_count() == 1:
             file.write()
         raise
     finally:
