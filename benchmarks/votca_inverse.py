@@ -41,7 +41,7 @@ EFFORT = (f"chains={CHAINS}", "relax=11", "samples=10", "thin=2")
 METHODS = {"ibi": EFFORT, "imc": (), "rem": ()}
 
 OURS = """
-import json, os, sys, time
+import json, os, sys
 os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 import jax
 jax.config.update("jax_enable_x64", True)
@@ -55,7 +55,7 @@ class Clock(Silent):
     def update(self, stage, fraction, numbers):
         rms = [v for k, v in numbers.items() if k.startswith("rms ")]
         if stage == "match" and rms:
-            seen.append((time.process_time(), max(rms)))
+            seen.append((sum(os.times()[:4]), max(rms)))
             if max(rms) < float(near):
                 raise KeyboardInterrupt
 

@@ -393,7 +393,7 @@ def test_out_of_memory(package: str) -> None:
     def hungry(console: Any) -> Done:
         import jax.numpy as jnp
 
-        (jnp if package == "jax" else np).ones((2**20, 2**20, 8)).sum().item()
+        (jnp if package == "jax" else np).ones((2**20, 2**20, 2**10)).sum().item()
         return Done({}, "")
 
     done = CliRunner().invoke(hungry, [])

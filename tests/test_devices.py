@@ -183,9 +183,12 @@ def test_two_processes_of_four_devices(one_device: dict[str, np.ndarray], tmp_pa
         started("-m", "tests.spread", str(out), "8", where, "2", str(i), virtual=4)
         for i in range(2)
     ]
-    for job in jobs:
-        _, said = job.communicate(timeout=900)
-        assert job.returncode == 0, said
+    try:
+        said = [job.communicate(timeout=600)[1] for job in jobs]
+    finally:
+        for job in jobs:
+            job.kill()
+    assert [job.returncode for job in jobs] == [0, 0], "\n".join(said)
     alike(one_device, out)
 
 
@@ -218,12 +221,16 @@ def test_a_lost_process_ends_the_other_in_words(
     there = about["places"]["mcem 1"]["dict"]["iteration"]
     log.unlink()
     words[words.index(where)] = f"localhost:{free_port()}"
+    end = time.monotonic() + 300
     both = [started(*words, str(i), "--resume") for i in range(2)]
-    while not (log.exists() and "iteration" in log.read_text()) and time.monotonic() < end:
-        time.sleep(0.5)
-    for job in both:
-        job.kill()
-        job.communicate()
+    try:
+        while not (log.exists() and "iteration" in log.read_text()) and time.monotonic() < end:
+            time.sleep(0.5)
+    finally:
+        for job in both:
+            job.kill()
+    said = "\n".join(str(job.communicate()[1]) for job in both)
+    assert log.exists(), said
     assert there > 0
     events = [json.loads(line) for line in log.read_text().splitlines()]
     assert next(e["iteration"] for e in events if "iteration" in e) == there + 1

@@ -272,8 +272,10 @@ def test_an_interrupted_method_is_not_taken_for_a_whole_one() -> None:
 @pytest.mark.slow
 def test_an_interrupt_ends_it(folder: Path) -> None:
     command = [sys.executable, "-m", "bayescg", "plan", "ising", "-d", "data.nc", *SHORT]
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    time.sleep(8.0)
+    running = subprocess.Popen([*command, "--log", "log"], stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 120.0
+    while not Path("log").exists() and time.monotonic() < end:
+        time.sleep(0.2)
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=60)
     assert running.returncode == 1

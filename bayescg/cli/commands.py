@@ -192,8 +192,11 @@ def fit(
     check_writable(output)
     check_writable(checkpoint)
     if checkpoint.exists() and not resume:
+        old = checkpoint.with_name(checkpoint.name + ".old")
+        checkpoint.replace(old)
         console.say(
-            f"note: {checkpoint} is of a fit that was cut off; --resume would go on with it, this one starts anew."
+            f"note: there was a checkpoint of a fit that was cut off, with which --resume would have gone on; it is "
+            f"{old} now, and this fit starts anew."
         )
     start_computing()
     from bayescg import results, workflow
@@ -214,7 +217,7 @@ def fit(
     if is_first():
         results.save(result, output)
     summary, complaint = _ended(console, result, output)
-    if results.attrs(result)["ended"] == "interrupted" and checkpoint.exists():
+    if "checkpoint" in results.attrs(result):
         console.say(f"the same command with --resume goes on from {checkpoint}")
     elif is_first():
         checkpoint.unlink(missing_ok=True)

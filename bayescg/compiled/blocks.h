@@ -3,7 +3,8 @@
 // A site visits whole blocks, as many sites at a time as the processor's vectors have numbers, and what a pair does to
 // one site it does to the other (Pall and Hess, Comput. Phys. Commun. 184, 2641 (2013), have clusters on both
 // sides). Blocks are the leaves of a tree of boxes, so that those within reach are found in a time that grows as the
-// number of sites does. (-DBAYESCG_LISTS leaves all this out, -DBAYESCG_EIGHT visits by vectors of eight.)
+// number of sites does. (-DBAYESCG_LISTS leaves all this out,
+// -DBAYESCG_EIGHT visits by vectors of eight, and -DBAYESCG_SIXTEEN by those of sixteen.)
 
 #ifndef BAYESCG_BLOCKS_H_
 #define BAYESCG_BLOCKS_H_
@@ -18,7 +19,8 @@
 
 #include "vectors.h"
 #include "visits.h"
-#if defined(__AVX512F__) && defined(__AVX512DQ__) && defined(__AVX512VL__) && !defined(BAYESCG_EIGHT)
+#if defined(BAYESCG_SIXTEEN) || \
+    (defined(__AVX512F__) && defined(__AVX512DQ__) && defined(__AVX512VL__) && !defined(BAYESCG_EIGHT))
 #include "visits_wide.h"
 #else
 #include "visits_eight.h"

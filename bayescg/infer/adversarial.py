@@ -24,7 +24,7 @@ import numpy as np
 from bayescg.critics import Annealing, Noise, labelled, noisy, shared, whitened
 from bayescg.divergences import Judge, Judgement
 from bayescg.infer.chains import LEAST_CHAINS, Simulator, told, usual_chains
-from bayescg.infer.checkpoint import place
+from bayescg.infer.checkpoint import interrupted, place
 from bayescg.infer.program import Program
 from bayescg.infer.progress import Progress, Silent
 from bayescg.infer.steps import Steps, View
@@ -223,7 +223,7 @@ def search(
                 ended = "converged"
                 break
     except KeyboardInterrupt:
-        at_place.interrupt()
+        interrupted()
         if not rows:
             raise
         ended = "interrupted"

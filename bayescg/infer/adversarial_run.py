@@ -16,6 +16,7 @@ from bayescg.critics import Critic
 from bayescg.divergences import DIVERGENCES, Divergence, Judge
 from bayescg.infer.adversarial import Searched, search
 from bayescg.infer.begin import origin, program_of
+from bayescg.infer.checkpoint import interrupted
 from bayescg.infer.fit import Fit, Table
 from bayescg.infer.histograms import over_frames
 from bayescg.infer.options import check_without_prior
@@ -133,6 +134,7 @@ class Adversarial:
                 more, _ = self.then._searched(program, batch, x, further_key, found.u, progress)
                 found = _joined(found, more)
             except KeyboardInterrupt:
+                interrupted()
                 found = found._replace(ended="interrupted")
             except FloatingPointError as error:
                 found = found._replace(ended=f"converged, but not polished: {error}")

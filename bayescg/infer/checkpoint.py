@@ -28,7 +28,7 @@ import numpy as np
 from bayescg.devices import agreed, fetched, is_first
 from bayescg.files import write_atomically
 
-__all__ = ["CheckpointError", "Place", "keeping", "place"]
+__all__ = ["CheckpointError", "Place", "interrupted", "keeping", "place"]
 
 EVERY = 120.0  # s between two writes; BAYESCG_CHECKPOINT in the environment is another number
 FORMAT = 1
@@ -51,7 +51,7 @@ class _File:
         self.named: dict[str, int] = {}
         self.written = time.monotonic()
         self.trouble = ""  # what kept the last write from being made
-        self.ended = False
+        self.closed = False  # by an interrupt: what comes after it is not kept
 
     def load(self) -> None:
         """:raises CheckpointError: where there is none, or it is broken, or of another run."""
@@ -85,14 +85,14 @@ class _File:
         if not is_first():
             return
         arrays: list[np.ndarray] = []
-        places = {k: _encoded(v, arrays) for k, v in self.places.items()}
-        about = {
-            "format": FORMAT,
-            "identity": self.identity,
-            "arrays": len(arrays),
-            "places": places,
-        }
         try:
+            places = {k: _encoded(v, arrays) for k, v in self.places.items()}
+            about = {
+                "format": FORMAT,
+                "identity": self.identity,
+                "arrays": len(arrays),
+                "places": places,
+            }
             with write_atomically(self.path) as part, open(part, "wb") as out:
                 np.savez(
                     out,
@@ -102,10 +102,9 @@ class _File:
                 out.flush()
                 os.fsync(out.fileno())
             self.trouble = ""
-        except OSError as error:
-            self.trouble = (
-                f"the checkpoint {self.path} could not be written: {error.strerror or error}"
-            )
+        except (OSError, MemoryError, TypeError) as error:
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            self.trouble = f"the checkpoint {self.path} could not be written: {reason}"
 
 
 class Place:
@@ -121,7 +120,7 @@ class Place:
     def keep(self, state: Any) -> None:
         """Offer a state of nested mappings, lists, tuples, named tuples and dataclasses; it may be written now."""
         file = self._file
-        if file is None or file.ended:
+        if file is None or file.closed:
             return
         due = time.monotonic() - file.written > file.every
         if jax.process_count() > 1:
@@ -129,20 +128,26 @@ class Place:
             due = agreed(due)
             if not due:
                 return
-            state = jax.tree.map(lambda a: fetched(a) if isinstance(a, jax.Array) else a, state)
+            state = jax.tree.map(_gathered, state)
         file.places[self._name] = state
         if due:
             file.write()
 
-    def interrupt(self) -> None:
-        """Write all states as they are, and take no more: what follows is made of a loop that has not ended."""
-        if self._file is not None and not self._file.ended:
-            if jax.process_count() == 1:
-                self._file.write()
-            self._file.ended = True
-
 
 _current: ContextVar[_File | None] = ContextVar("checkpoint", default=None)
+
+
+def interrupted() -> None:
+    """Write all states as they are, and take no more: what follows is made of a loop that has not ended.
+
+    To be called by whoever answers a KeyboardInterrupt by going on with what there is.
+    """
+    file = _current.get()
+    if file is None or file.closed:
+        return
+    if jax.process_count() == 1:
+        file.write()
+    file.closed = True
 
 
 def place(name: str) -> Place:
@@ -174,11 +179,20 @@ def keeping(
     try:
         yield file
     except BaseException:
-        if file.places and not file.ended and jax.process_count() == 1:
+        if file.places and not file.closed and jax.process_count() == 1:
             file.write()
         raise
     finally:
         _current.reset(token)
+
+
+def _gathered(leaf: Any) -> Any:
+    """An array that is cut over processes, in the memory of each."""
+    if not isinstance(leaf, jax.Array):
+        return leaf
+    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(jnp.asarray(fetched(jax.random.key_data(leaf))))
+    return fetched(leaf)
 
 
 def _short(text: str) -> str:
@@ -209,6 +223,8 @@ def _encoded(tree: Any, arrays: list[np.ndarray]) -> Any:
         return {KEY: len(arrays) - 1}
     array = np.asarray(fetched(tree))
     if array.dtype == object:
+        if not all(isinstance(word, str) for word in array.ravel()):
+            raise TypeError(f"no {type(tree).__name__} can be kept in a checkpoint")
         array = array.astype(str)
     arrays.append(array)
     return {"array": len(arrays) - 1}

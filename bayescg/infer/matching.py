@@ -17,7 +17,7 @@ import numpy as np
 from scipy.optimize import lsq_linear
 
 from bayescg.infer.chains import LEAST_CHAINS, Simulator, told, usual_chains
-from bayescg.infer.checkpoint import place
+from bayescg.infer.checkpoint import interrupted, place
 from bayescg.infer.histograms import Target
 from bayescg.infer.program import Program
 from bayescg.infer.progress import Progress, Silent
@@ -173,7 +173,7 @@ def match(
             step = _bounded(step, effort.longest / beta, statistics, slope(u), ours.covariance)
             u = finish(u + step)
     except KeyboardInterrupt:
-        at_place.interrupt()
+        interrupted()
         if kept is None:
             raise
         ended = "interrupted"

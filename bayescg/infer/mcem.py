@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from bayescg.devices import check_divides, everywhere, fetched, laid_out, over_devices
-from bayescg.infer.checkpoint import place
+from bayescg.infer.checkpoint import interrupted, place
 from bayescg.infer.estimates import (
     COOLING,
     FRESH,
@@ -326,7 +326,7 @@ def run_mcem(
             put = partial(_put, active[at])
             full = full._replace(estimates=jax.tree.map(put, full.estimates, found))
     except KeyboardInterrupt:
-        at_place.interrupt()
+        interrupted()
         if full is None or not rows:
             raise
         ended[ended == "iterations"] = "interrupted"

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from bayescg.infer.begin import all_seen, is_exact, origin, program_of
+from bayescg.infer.checkpoint import interrupted
 from bayescg.infer.collapse import unreliable
 from bayescg.infer.examination import of_draws
 from bayescg.infer.existence import endless
@@ -161,6 +162,7 @@ class MCEM:
                     "where the lattice freezes; these were started again from a stronger pull to zero."
                 )
         except KeyboardInterrupt:
+            interrupted()
             # What was found stands, and is not called converged: nothing has vouched for it.
             result = replace(
                 result,
@@ -208,6 +210,7 @@ class MCEM:
             try:
                 draws, approximation, groups, doubts = self._laplace(*arguments, weighted, messages)
             except KeyboardInterrupt:
+                interrupted()
                 messages.append("interrupted while draws were weighted: they are not.")
                 draws, approximation, groups, doubts = self._laplace(*arguments, False, messages)
             health = of_draws(Posterior(self.system, program, batch, draws), doubts)

@@ -311,6 +311,11 @@ def _by_progress(run: Any, key: Array, progress: Progress) -> _Timed:
         if len(own) > 1 and own[-1].done < 1.0 and all(a.done <= b.done for a, b in pairwise(own))
     ]
     own = max(whole or [watch.rows], key=lambda rows: rows[-1].at)
+    if own[-1].done == 0.0:
+        raise ValueError(
+            f"the fit was no part of its way after {BUDGET:.0f} s, from which nothing can be told; plan with fewer "
+            "data or shorter options."
+        )
     gain = own[-1].done - own[0].done
     begin = own[0].at if gain > 0.0 else 0.0
     rest = (1.0 - own[-1].done) * (own[-1].at - begin) / (gain if gain > 0.0 else own[-1].done)

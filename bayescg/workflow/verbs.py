@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from bayescg import devices, io
+from bayescg import compiled, devices, io
+from bayescg.cache import processor
 from bayescg.infer.checkpoint import keeping
 from bayescg.infer.fit import Fit
 from bayescg.infer.progress import Progress
@@ -114,6 +115,8 @@ def fit(
         idata.attrs |= {"model": str(path), "model_sha256": sha256(path.read_bytes()).hexdigest()}
     if "sha256" in loaded.attrs:
         idata.attrs["data_source_sha256"] = loaded.attrs["sha256"]
+    if file is not None and file.closed:
+        idata.attrs["checkpoint"] = str(file.path)  # of a run that was interrupted
     return idata
 
 
@@ -125,6 +128,11 @@ def _identity(
     held = sha256()
     for name in sorted(map(str, data.variables)):
         held.update(name.encode() + np.ascontiguousarray(data[name].values).tobytes())
+    held.update(json.dumps(data.attrs, sort_keys=True, default=str).encode())
+    words = [str(v) for v in vars(run.options).values() if isinstance(v, str)]
+    for named in (Path(word) for word in words):
+        if named.is_file():
+            held.update(named.read_bytes())
     return {
         "model": model,
         "model's code": code,
@@ -134,7 +142,8 @@ def _identity(
         "seed": str(seed),
         "data": held.hexdigest(),
         "precision": usual_precision(),
-        "devices": str(devices.count()),
+        "devices": f"{devices.count()} of {jax.process_count()} processes, {jax.default_backend()}",
+        "kernels": f"{'compiled' if compiled.available() else 'JAX'}, {processor()}",
         **{
             f"version of {name}": version(name)
             for name in ("bayescg", "jax", "jaxlib", "numpy", "numpyro")

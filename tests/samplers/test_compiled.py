@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+import platform
 import stat
 import subprocess
 import sys
@@ -305,10 +306,20 @@ def test_counts_have_the_derivative_of_their_weights() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["held", "three bodies"])
 @pytest.mark.parametrize(
-    "flags", ["-DBAYESCG_LISTS", "-DBAYESCG_EIGHT", "-DBAYESCG_EIGHT -mno-avx2"]
+    "flags",
+    [
+        "-DBAYESCG_LISTS",
+        "-DBAYESCG_EIGHT",
+        "-DBAYESCG_EIGHT -mno-avx2",
+        pytest.param(
+            f"-isystem {Path(__file__).parents[1] / 'emulated'} -DBAYESCG_SIXTEEN",
+            marks=pytest.mark.skipif(platform.machine() != "x86_64", reason="x86's own header"),
+        ),
+    ],
+    ids=["lists", "eight", "eight plainly", "sixteen emulated"],
 )
-def test_narrow_processors(tmp_path: Path, name: str, flags: str) -> None:
-    """Lists of single sites, and blocks of eight with and without instructions for them, give the same forces."""
+def test_other_processors(tmp_path: Path, name: str, flags: str) -> None:
+    """Lists of single sites, blocks of eight with and without instructions for them, and of sixteen: the same."""
     code = (
         "import sys; import numpy as np; import tests.samplers.test_compiled as t;"
         "import bayescg.samplers.forces as forces; forces.NODES = 2**17;"
