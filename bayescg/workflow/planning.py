@@ -43,8 +43,9 @@ SCRIPT = (1, 1, 5)
 ENOUGH = {False: 3, True: 6}
 TRIES = 24  # iterations, after which it ends without
 INFORMATION = 4  # sweeps at the mode that are timed, in the same unit as those of the script
-SHORTENED = 10  # times that chains of NUTS are shorter
-FEWEST = 50  # transitions, below which NUTS has adapted to nothing
+#: Times that chains of NUTS are shorter, and the fewest transitions of warm-up and of sampling each.
+SHORTER = ((20, 50), (10, 100))
+STEADY = 0.25  # of the mean time of a transition, that one takes at least when NUTS has adapted
 BUDGET = 60.0  # s, after which a method that is timed by its progress is stopped
 LENGTHS = ("warmup", "samples")  # options of NUTS that count transitions
 BLOCK = 64  # draws of a lattice that are simulated at once
@@ -272,20 +273,36 @@ def _check_whole(done: Fit) -> None:
 
 
 def _nuts(run: NUTS, key: Array, progress: Progress) -> _Timed:
-    """NUTS with an exact log Z, from fewer transitions: those of a member are one compiled loop."""
+    """NUTS with an exact log Z, from two runs of fewer transitions: those of a member are one compiled loop.
+
+    The first transitions of a chain are long, for nothing is adapted, so that only their difference goes on.
+    """
     o = run.options
-    few = {k: min(getattr(o, k), max(FEWEST, getattr(o, k) // SHORTENED)) for k in LENGTHS}
-    watch = Watch(progress, "calibrate", BUDGET)
-    done = None
-    with suppress(Enough):
-        done = replace(run, options=replace(o, **few)).run(key, progress=watch)
-    result = None if done is None else to_inference_data(done)
-    loops = [watch.first(), *(b.at - a.at for a, b in watch.steps("nuts"))]
+    wanted = o.warmup + o.samples
+    lengths, means, costs = [], [], []
+    for part, least in SHORTER:
+        few = {k: min(getattr(o, k), max(least, getattr(o, k) // part)) for k in LENGTHS}
+        watch = Watch(progress, "calibrate", BUDGET)
+        done = None
+        with suppress(Enough):
+            done = replace(run, options=replace(o, **few)).run(key, progress=watch)
+        result = None if done is None else to_inference_data(done)
+        loops = [watch.first(), *(b.at - a.at for a, b in watch.steps("nuts"))]
+        lengths.append(sum(few.values()))
+        means.append(float(np.mean(loops)))
+        costs.append(watch.cost(sum(loops), 0.0))
+        if done is None or lengths[-1] == wanted:
+            break
     members = round(len(loops) / watch.rows[len(loops) - 1].done)
-    whole = float(np.mean(loops)) * members * (o.warmup + o.samples) / sum(few.values())
-    cost = watch.cost(sum(loops), whole)
+    each = means[-1] / lengths[-1]
+    if len(lengths) == 2:
+        gained = (means[1] - means[0]) / (lengths[1] - lengths[0])
+        each = min(max(gained, STEADY * each), each)
+    whole = members * (means[-1] + each * (wanted - lengths[-1]))
     # Its programs are of so many transitions each, and are compiled anew.
-    cost = replace(cost, fixed=cost.fixed + cost.compiling, compiling=0.0)
+    most = max(c.compiler for c in costs)
+    fixed = costs[-1].fixed + costs[-1].compiling
+    cost = Cost(fixed, whole, 0.0, costs[0].base, most, most)
     if done is not None and done.program.shared:
         cost = replace(cost, fixed=cost.fixed + cost.chains, chains=0.0)
     return _Timed(cost, result)
