@@ -81,6 +81,18 @@ def test_chains_are_cooled_as_often_as_the_fit_does() -> None:
     assert cost.chains == 64 * 10 * 16 // (8 * 40)
 
 
+@pytest.mark.parametrize("held_up", [None, 0, 2])
+def test_parts_are_found_though_a_run_was_held_up(held_up: int | None) -> None:
+    counts = np.array([(1, 4, 0), (1, 20, 1), (1, 4, 0), (1, 4, 1), (1, 20, 0)], float)
+    seconds = counts @ np.array([0.005, 0.001, 0.002])
+    if held_up is not None:
+        seconds[held_up] *= 60.0
+    found = planning._parts(counts, seconds)
+    assert found.min() >= 0.0
+    whole = np.array([18.0, 400.0, 20.0])
+    assert whole @ found == pytest.approx(whole @ [0.005, 0.001, 0.002], rel=0.1)
+
+
 class Clock:
     def __init__(self) -> None:
         self.now = 0.0

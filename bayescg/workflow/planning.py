@@ -250,7 +250,7 @@ def _mcem(run: MCEM, key: Array, progress: Progress) -> _Timed:
         rows.append((1, sweeps, groups))
         seconds.append(timed.get(id(row), np.nan))
     parts, known = np.array(rows, float), np.isfinite(seconds)
-    each, _ = nnls(parts[known], np.asarray(seconds)[known])
+    each = _parts(parts[known], np.asarray(seconds)[known])
     turns = watch.steps("information")
     iteration, sweep, renewal = map(float, each)
     at_mode = sweep
@@ -264,6 +264,15 @@ def _mcem(run: MCEM, key: Array, progress: Progress) -> _Timed:
     seen = done.program.sites.latent_observed
     moving = min(done.batch.x.shape[1], o.frames_per_step or done.batch.x.shape[1])
     return _Timed(cost, result, search, (), 0 if seen else moving * rule.clamped_chains)
+
+
+def _parts(counts: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+    """What each part takes: of counts ``(run, part)`` and the seconds of the runs.
+
+    By relative errors, for a run that something else has held up would outweigh all others.
+    """
+    found, _ = nnls(counts / seconds[:, None], np.ones(len(seconds)))
+    return np.asarray(found)
 
 
 def _check_whole(done: Fit) -> None:
