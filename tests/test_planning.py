@@ -204,7 +204,7 @@ def test_a_fit_of_a_lattice_is_planned(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_a_fit_by_nuts_is_planned(folder: Path) -> None:
-    """A tenth of the transitions stands for them all."""
+    """A tenth of the transitions stands for them all, of which the first are the longest."""
     short, longer = (
         workflow.plan(
             "ising",
@@ -217,7 +217,7 @@ def test_a_fit_by_nuts_is_planned(folder: Path) -> None:
         )
         for n in (60, 6000)
     )
-    assert longer.fit.chains > 5.0 * short.fit.chains > 0.0
+    assert longer.fit.chains > short.fit.chains > 0.0
     assert longer.devices[4] == "2 chains (-M chains)"
     assert longer.iterations is None and longer.prediction is not None
 
