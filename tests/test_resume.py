@@ -9,11 +9,11 @@ import sys
 import time
 
 from click.testing import CliRunner
-import numpy as np
 import pytest
 
 from bayescg import results
 from bayescg.cli import cli
+from tests.alike import check_alike
 
 DATA = Path(__file__).parents[1] / "data" / "ising" / "sweep.nc"
 FIT = [
@@ -101,15 +101,7 @@ def test_interrupted_by_the_user(tmp_path: Path) -> None:
 
 
 def same(one: Path, other: Path) -> None:
-    """To the last bit, but for how long it took."""
-    a, b = results.load(one), results.load(other)
-    assert results.groups(a) == results.groups(b)
-    for group in results.groups(a):
-        for name, values in results.group(a, group).variables.items():
-            np.testing.assert_array_equal(values.values, results.group(b, group)[name].values)
-    known, found = results.attrs(a), results.attrs(b)
-    differ = {k for k in known if known[k] != found.get(k)}
-    assert differ <= {"wall_seconds", "created_at"}, differ
+    check_alike(results.load(one), results.load(other))
 
 
 def invoke(*words: str) -> tuple[int, str]:

@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from bayescg import results, workflow
+from bayescg import workflow
 from bayescg.infer import checkpoint
 from bayescg.infer.checkpoint import CheckpointError, interrupted, keeping, place
 from bayescg.infer.matching import Matched
 from bayescg.infer.updates import Measured
+from tests.alike import check_alike
 
 SWEEP = Path(__file__).parents[2] / "data" / "ising" / "sweep.nc"
 ISING = {"model": "ising", "data": SWEEP}
@@ -95,18 +96,6 @@ def fit(name: str, **more: Any) -> Any:
     return workflow.fit(method=name.split(",")[0], **RUNS[name], **more)
 
 
-def alike(one: Any, other: Any) -> None:
-    """Every variable of every group, to the last bit."""
-    assert results.groups(one) == results.groups(other)
-    for group in results.groups(one):
-        a, b = results.group(one, group), results.group(other, group)
-        for v in a.variables:
-            np.testing.assert_array_equal(a[v].values, b[v].values, err_msg=f"{group}, {v}")
-    known, found = results.attrs(one), results.attrs(other)
-    differ = {k for k in known if known[k] != found.get(k)}
-    assert differ <= {"wall_seconds", "created_at"}, differ
-
-
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) for n in RUNS])
 def test_what_was_cut_off_ends_as_if_it_had_not_been(name: str, tmp_path: Path) -> None:
     """At the first word, in the middle and at the last word, one after the other: the second cut is of what went on."""
@@ -119,7 +108,7 @@ def test_what_was_cut_off_ends_as_if_it_had_not_been(name: str, tmp_path: Path) 
         with pytest.raises(Cut):
             fit(name, checkpoint=file, resume=True, progress=Words(max(part, 1)))
     again = fit(name, checkpoint=file, resume=True)
-    alike(whole, again)
+    check_alike(whole, again)
 
 
 def test_what_is_kept_comes_back(tmp_path: Path) -> None:
