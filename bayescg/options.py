@@ -11,6 +11,7 @@ import numpy as np
 
 __all__ = [
     "describe",
+    "in_words",
     "numbers",
     "numbers_in_words",
     "option",
@@ -75,6 +76,13 @@ def with_options(base: T, values: Mapping[str, Any], owner: str) -> T:
         except ValueError as error:
             raise ValueError(f"option {name}={value} for {owner}: {error}") from None
     return replace(base, **converted)  # type: ignore[type-var]
+
+
+def in_words(value: Any) -> str:
+    """A value as an option's text: what :func:`with_options` reads back as the same value."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return str(value)
 
 
 def numbers(text: str, name: str) -> np.ndarray:

@@ -262,7 +262,10 @@ def test_the_log_is_made_by_its_first_event(folder: Path) -> None:
     for _ in range(2):
         assert invoke("observe", "data.nc", *words).exit_code == 0
     events = [json.loads(line) for line in Path("log.jsonl").read_text().splitlines()]
-    assert [e["event"] for e in events] == ["message", "message"]
+    assert [e["event"] for e in events] == ["message", "end"] * 2
+    assert (events[1]["exit_code"], events[1]["files"]) == (0, ["new.nc"])
+    complaint(invoke("observe", "data.nc", "-O", "bogus", *words))  # nothing had been begun
+    assert len(Path("log.jsonl").read_text().splitlines()) == 4
     assert "no/such" in complaint(invoke("models", "--log", "no/such/log.jsonl"))
 
 

@@ -20,7 +20,7 @@ import xarray as xr
 
 from bayescg import io, workflow
 from bayescg.cli import cli
-from bayescg.cli.plan import duration
+from bayescg.console import duration
 from bayescg.infer.options import LIQUID, MCEMOptions
 from bayescg.infer.run import mcem
 from bayescg.workflow import measuring, planning, system

@@ -119,6 +119,12 @@ def shared(
     def decorate(command: Callable[..., Done]) -> Callable[..., Any]:
         @click.option("--quiet", is_flag=True, help="No progress, only errors and the answer.")
         @click.option(
+            "--progress",
+            "lines",
+            is_flag=True,
+            help="Progress also where there is no terminal, a line every ten seconds.",
+        )
+        @click.option(
             "--json", "as_json", is_flag=True, help="One machine-readable object on stdout."
         )
         @click.option(
@@ -129,9 +135,14 @@ def shared(
         @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
         @wraps(command)
         def run(
-            quiet: bool, as_json: bool, log: Path | None, debug: bool, **options: Any
+            quiet: bool,
+            lines: bool,
+            as_json: bool,
+            log: Path | None,
+            debug: bool,
+            **options: Any,
         ) -> int | None:
-            console = Console(quiet=quiet, log=log)
+            console = Console(quiet=quiet, log=log, lines=lines)
             targets: dict[Path, object] = {}
             try:
                 # What a user's model prints would spoil the one object on stdout.
@@ -140,34 +151,51 @@ def shared(
                     _check_files([p for p in reads(options) if p is not None], outputs, log)
                     targets = {path: _stamp(path) for path in outputs}
                     done = command(console, **options)
-            except click.ClickException:
-                raise
-            except KeyboardInterrupt:
-                new = [str(path) for path, old in targets.items() if _stamp(path) != old]
-                raise Failure(
-                    f"interrupted; {', '.join(new) or 'nothing'} was written.", FAILED
-                ) from None
-            except Exception as error:
-                if debug:
+                code, summary = FAILED if done.failed else OK, dict(done.summary)
+                if done.failed:
+                    summary |= {"error": done.failed, "exit_code": code}
+                console.end(code, summary)
+            except BaseException as error:
+                if debug and not isinstance(error, click.ClickException | KeyboardInterrupt):
                     traceback.print_exc()
-                raise _explained(error) from error
+                failure = _failure(error, targets)
+                console.end(
+                    failure.code if isinstance(failure, Failure) else BAD,
+                    {"error": _joined(failure.format_message())},
+                )
+                if failure is error:
+                    raise
+                raise failure from (None if isinstance(error, KeyboardInterrupt) else error)
             finally:
                 console.close()
             if console.muted:
-                return FAILED if done.failed else OK
-            summary = dict(done.summary)
+                return code
             if done.failed:
                 click.echo(f"bayescg: {done.failed}", err=True)
-                summary |= {"error": done.failed, "exit_code": FAILED}
             if as_json:
                 click.echo(json.dumps(plain(summary), allow_nan=False))
             elif done.text:
                 click.echo(done.text)
-            return FAILED if done.failed else OK
+            return code
 
         return run
 
     return decorate
+
+
+def _failure(error: BaseException, targets: Mapping[Path, object]) -> click.ClickException:
+    """What to show of an error; of an interrupt, which of the files were written nevertheless.
+
+    :raises BaseException: what is no error of a command, such as an exit that was asked for.
+    """
+    if isinstance(error, click.ClickException):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        new = [str(path) for path, old in targets.items() if _stamp(path) != old]
+        return Failure(f"interrupted; {', '.join(new) or 'nothing'} was written.", FAILED)
+    if isinstance(error, Exception):
+        return _explained(error)
+    raise error
 
 
 def _check_files(inputs: list[Path | str], outputs: list[Path], log: Path | None) -> None:

@@ -9,36 +9,17 @@ from bayescg import __version__
 from bayescg.cli.border import Done, Group, shared
 from bayescg.cli.compare import compare_command
 from bayescg.cli.computing import on_devices, start_computing
+from bayescg.cli.ending import ended, short
 from bayescg.cli.export import export_command
+from bayescg.cli.fit import fit_command
 from bayescg.cli.import_ import import_command
-from bayescg.cli.inputs import load_result, model_file, named_files, read_model, said
+from bayescg.cli.inputs import load_result, model_file, read_model
 from bayescg.cli.map import map_command
 from bayescg.cli.plan import plan_command
+from bayescg.cli.words import OBSERVABLES, OUTPUT, SEED, SET
 from bayescg.console import Console
 
 __all__ = ["cli"]
-
-
-OUTPUT = click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), help="File to write."
-)
-SET = click.option(
-    "-s", "settings", multiple=True, metavar="KEY=VALUE", help="A model option; repeatable."
-)
-SEED = click.option(
-    "--seed",
-    default=0,
-    show_default=True,
-    type=click.IntRange(0, 2**32 - 1),
-    help="Seed; recorded in what is written.",
-)
-OBSERVABLES = click.option(
-    "-O",
-    "observables",
-    multiple=True,
-    metavar="NAME[:key=value,...]",
-    help="Observable; repeatable.",
-)
 
 
 @click.group(
@@ -113,117 +94,7 @@ def observe(console: Console, data: Path, observables: tuple[str, ...], output: 
     return Done({"files": [str(output)], "observables": names})
 
 
-def _options_page(title: str, options: Any) -> Done:
-    from bayescg.options import describe
-
-    lines, found = [f"{title}\n"], {}
-    for name, kind, default, text in describe(options):
-        lines.append(f"  {name:18s} {text}\n  {'':18s}   [{kind}; default {default}]")
-        found[name] = {"type": kind, "default": default, "help": text}
-    return Done({"options": found}, "\n".join(lines))
-
-
-@cli.command()
-@click.argument("model", required=False)
-@click.option("-d", "--data", type=click.Path(path_type=Path), help="Data file.")
-@click.option(
-    "-m",
-    "--method",
-    default="mcem",
-    show_default=True,
-    help="mcem, nuts, svi, smc, grow, rem, imc, ibi, dbi, fm, ybg, arcg or classifier.",
-)
-@SET
-@click.option(
-    "-M", "method_settings", multiple=True, metavar="KEY=VALUE", help="A method option; repeatable."
-)
-@SEED
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Result file.")
-@click.option(
-    "--resume",
-    is_flag=True,
-    help="Go on with a fit that was cut off, from OUTPUT.checkpoint; all else as it began.",
-)
-@click.option("--help-method", metavar="METHOD", help="List a method's options.")
-@click.option("--help-model", is_flag=True, help="List MODEL's options.")
-@shared(
-    reads=lambda o: [o["data"], model_file(o["model"]), *named_files(o["method_settings"])],
-    writes=lambda o: [o["output"]],
-)
-@on_devices
-def fit(
-    console: Console,
-    model: str | None,
-    data: Path | None,
-    method: str,
-    settings: tuple[str, ...],
-    method_settings: tuple[str, ...],
-    seed: int,
-    output: Path | None,
-    resume: bool,
-    help_method: str | None,
-    help_model: bool,
-) -> Done:
-    """Fit MODEL (a shipped name or path/to/file.py, which is run) to data."""
-    if help_method is not None:
-        from bayescg import workflow
-
-        if model is not None:
-            read_model(model)
-        whose = "" if model is None else f" for {model}"
-        return _options_page(
-            f"Options of {help_method}{whose} (-M key=value):",
-            workflow.method_options(help_method, model),
-        )
-    if model is None:
-        raise click.UsageError(
-            "name a model: bayescg fit MODEL -d data.nc -o result.nc; `bayescg models` lists them."
-        )
-    if help_model:
-        from bayescg import workflow
-
-        read_model(model)
-        return _options_page(f"Options of {model} (-s key=value):", workflow.model_options(model))
-    if data is None or output is None:
-        raise click.UsageError("fit needs -d data.nc and -o result.nc.")
-    from bayescg.files import check_writable
-
-    checkpoint = output.with_name(output.name + ".checkpoint")
-    check_writable(output)
-    check_writable(checkpoint)
-    if checkpoint.exists() and not resume:
-        old = checkpoint.with_name(checkpoint.name + ".old")
-        checkpoint.replace(old)
-        console.say(
-            f"note: there was a checkpoint of a fit that was cut off, with which --resume would have gone on; it is "
-            f"{old} now, and this fit starts anew."
-        )
-    start_computing()
-    from bayescg import results, workflow
-    from bayescg.devices import is_first
-
-    read_model(model)
-    result = workflow.fit(
-        model,
-        data,
-        method=method,
-        options=settings,
-        method_options=method_settings,
-        seed=seed,
-        progress=console,
-        checkpoint=checkpoint,
-        resume=resume,
-    )
-    if is_first():
-        results.save(result, output)
-    summary, complaint = _ended(console, result, output)
-    if "checkpoint" in results.attrs(result):
-        console.say(f"the same command with --resume goes on from {checkpoint}")
-    elif is_first():
-        checkpoint.unlink(missing_ok=True)
-    return Done(summary, failed=complaint)
-
-
+cli.add_command(fit_command)
 cli.add_command(plan_command)
 
 
@@ -308,7 +179,7 @@ def predict(
     )
     if is_first():
         results.save(predicted, target)
-    summary, complaint = _ended(console, predicted, target)
+    summary, complaint = ended(console, predicted, target)
     if complaint and not console.muted:  # of the fit; the prediction that was asked for is done
         click.echo(f"bayescg: {complaint}", err=True)
     return Done(summary)
@@ -375,29 +246,6 @@ def demo(console: Console, system: str, output: Path | None, quick: bool) -> Don
         console.say(f"  {name}")
     console.say("key numbers:")
     for name, value in done["numbers"].items():
-        console.say(f"  {name:44s} {_short(value)}")
+        console.say(f"  {name:44s} {short(value)}")
     failed = "" if done["numbers"]["converged"] else f"a fit did not converge; see {folder}."
     return Done(done, failed=failed)
-
-
-def _ended(console: Console, result: Any, output: Path) -> tuple[dict[str, Any], str]:
-    """Say how a run ended; the summary, and the complaint if it did not converge."""
-    from bayescg import results, workflow
-
-    attrs = results.attrs(result)
-    messages = said(attrs)
-    for message in messages:
-        console.say(f"note: {message}")
-    numbers = workflow.key_numbers(result)
-    console.say(f"wrote {output}: " + ", ".join(f"{k}={_short(v)}" for k, v in numbers.items()))
-    summary = {"files": [str(output)], "messages": messages, **numbers}
-    if int(attrs["converged"]):
-        return summary, ""
-    return (
-        summary,
-        f"the fit did not converge ({attrs['ended']}); what it had is in {output}.",
-    )
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

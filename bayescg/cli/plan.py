@@ -10,28 +10,19 @@ import click
 from bayescg.cli.border import Done, shared
 from bayescg.cli.computing import start_computing
 from bayescg.cli.inputs import model_file, named_files, read_model
-from bayescg.console import Console
+from bayescg.cli.words import METHOD_SET, OBSERVABLES, SEED, SET
+from bayescg.console import Console, duration
 
-__all__ = ["duration", "plan_command"]
+__all__ = ["plan_command"]
 
 
 @click.command("plan")
 @click.argument("model")
 @click.option("-d", "--data", required=True, type=click.Path(path_type=Path), help="Data file.")
 @click.option("-m", "--method", default="mcem", show_default=True, help="As for fit.")
-@click.option(
-    "-s", "settings", multiple=True, metavar="KEY=VALUE", help="A model option; repeatable."
-)
-@click.option(
-    "-M", "method_settings", multiple=True, metavar="KEY=VALUE", help="A method option; repeatable."
-)
-@click.option(
-    "-O",
-    "observables",
-    multiple=True,
-    metavar="NAME[:key=value,...]",
-    help="Observable to predict; repeatable.",
-)
+@SET
+@METHOD_SET
+@OBSERVABLES
 @click.option("--draws", type=int, help="Posterior draws to predict (default 200).")
 @click.option("--iterations", type=int, help="Iterations of MC-EM to plan for (default 18).")
 @click.option(
@@ -41,9 +32,7 @@ __all__ = ["duration", "plan_command"]
     metavar="N,...",
     help="Numbers of devices like this one to plan for.",
 )
-@click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Seed."
-)
+@SEED
 @shared(reads=lambda o: [o["data"], model_file(o["model"]), *named_files(o["method_settings"])])
 def plan_command(
     console: Console,
@@ -91,19 +80,6 @@ def _counts(text: str) -> tuple[int, ...]:
     if not all(w.isdecimal() and int(w) > 0 for w in words):
         raise ValueError(f"--devices takes positive numbers, as 1,2,4,8; got {text!r}.")
     return tuple(map(int, words))
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them."""
-    if seconds < 10.0:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    minutes = round(seconds / 60.0)
-    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def _size(count: float) -> str:

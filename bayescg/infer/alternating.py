@@ -22,6 +22,7 @@ from numpyro.infer.hmc import hmc
 
 from bayescg.infer.checkpoint import place
 from bayescg.infer.estimates import likelihood_coordinates
+from bayescg.infer.numpyro_chains import least_effective
 from bayescg.infer.program import Program
 from bayescg.infer.sheared import Sheared
 from bayescg.infer.widths import FIRST, interwoven
@@ -398,6 +399,14 @@ class Alternating:
             parts.append(tuple(np.asarray(a) for a in out))
             done += size
             if tell is not None:
-                tell(done / turns, {"turn": first + done, "divergences": float(parts[-1][2].sum())})
+                numbers = {
+                    "turn": float(first + done),
+                    "divergences": float(parts[-1][2].sum()),
+                    "acceptance": float(parts[-1][4].mean()),
+                }
+                if not gain:  # draws that adapt are not worth counting
+                    so_far = np.concatenate([p[0] for p in parts])
+                    numbers["effective"] = least_effective(np.swapaxes(so_far, 0, 1))
+                tell(done / turns, numbers)
         joined = [np.moveaxis(np.concatenate([p[i] for p in parts]), 0, 1) for i in range(7)]
         return state, Draws(*joined)

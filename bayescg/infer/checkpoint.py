@@ -28,7 +28,7 @@ import numpy as np
 from bayescg.devices import agreed, fetched, is_first
 from bayescg.files import write_atomically
 
-__all__ = ["CheckpointError", "Place", "interrupted", "keeping", "place"]
+__all__ = ["NOWHERE", "CheckpointError", "Place", "interrupted", "keeping", "place"]
 
 EVERY = 120.0  # s between two writes; BAYESCG_CHECKPOINT in the environment is another number
 FORMAT = 1
@@ -133,6 +133,14 @@ class Place:
         if due:
             file.write()
 
+    def forget(self) -> None:
+        """Drop what is kept here: the loop is over, and what it found is kept elsewhere."""
+        if self._file is not None and not self._file.closed:
+            self._file.places.pop(self._name, None)
+
+
+#: Keeps nothing.
+NOWHERE = Place(None, "")
 
 _current: ContextVar[_File | None] = ContextVar("checkpoint", default=None)
 
@@ -216,6 +224,8 @@ def _encoded(tree: Any, arrays: list[np.ndarray]) -> Any:
         }
     if isinstance(tree, tuple | list):
         return {type(tree).__name__: [_encoded(v, arrays) for v in tree]}
+    if isinstance(tree, Mapping) and not all(isinstance(k, str) for k in tree):
+        return {"pairs": [[_encoded(k, arrays), _encoded(v, arrays)] for k, v in tree.items()]}
     if isinstance(tree, Mapping):
         return {"dict": {k: _encoded(v, arrays) for k, v in tree.items()}}
     if isinstance(tree, jax.Array) and jax.dtypes.issubdtype(tree.dtype, jax.dtypes.prng_key):
@@ -239,6 +249,8 @@ def _decoded(spec: Any, arrays: list[np.ndarray]) -> Any:
         return jax.random.wrap_key_data(jnp.asarray(arrays[spec[KEY]]))
     if "dict" in spec:
         return {k: _decoded(v, arrays) for k, v in spec["dict"].items()}
+    if "pairs" in spec:
+        return {_decoded(k, arrays): _decoded(v, arrays) for k, v in spec["pairs"]}
     if "named" in spec:
         return _class(spec["named"])(*(_decoded(v, arrays) for v in spec["of"]))
     if "data" in spec:

@@ -285,18 +285,8 @@ def run_mcem(
             failed = _put(active[news], np.zeros(count), seen.estimates.failed[news])
             rows.append(_row(full, sweeps, moved + cooled) | {"at": at_start, "failed": failed})
             running = ended == "iterations"
-            far, loud = full.distance.max(1)[running], full.noise.max(1)[running]
-            progress.update(
-                "mcem",
-                (t + 1) / max_iterations,
-                {
-                    "iteration": t + 1,
-                    "distance": float(far.max(initial=0.0)),
-                    "noise": float(loud.max(initial=0.0)),
-                    "sweeps": total,
-                    "running": int(running.sum()),
-                },
-            )
+            done = (t + 1) / max_iterations if running.any() else 1.0
+            progress.update("mcem", done, _numbers(full, running, t, total))
             if not running.any():
                 break
             effort = fetched(state.memory.effort)[running[active]]
@@ -381,6 +371,21 @@ def _members(state: EMState, keep: np.ndarray) -> EMState:
     """The state of some members only."""
     part = jax.tree.map(partial(_take, keep), state._replace(iteration=jnp.zeros(len(state.done))))
     return part._replace(iteration=state.iteration)
+
+
+def _numbers(full: _Member, running: np.ndarray, t: int, sweeps: int) -> dict[str, float]:
+    """What is worth showing after iteration ``t``: of the members that run on, or of all at the end."""
+    seen = running if running.any() else np.ones(len(running), bool)
+    numbers: dict[str, float] = {
+        "iteration": t + 1,
+        "distance": float(full.distance.max(1)[seen].max()),  # to the optimum, posterior sd
+        "noise": float(full.noise.max(1)[seen].max()),  # of that, its standard error
+        "gain": float(np.sum(full.gain[seen])),  # nats that the log posterior may still rise
+        "sweeps": sweeps,
+        "running": int(running.sum()),
+    }
+    moved = np.asarray(full.estimates.latent_change)[seen]
+    return numbers | ({"acceptance": float(moved.mean())} if moved.any() else {})
 
 
 def _row(full: _Member, sweeps: int, moves: int) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """NumPyro's NUTS on a program whose latents are summed out exactly."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 import time
 from typing import Any
 
@@ -9,12 +9,12 @@ import jax
 from jax import Array
 import jax.numpy as jnp
 import numpy as np
-from numpyro.infer import MCMC, NUTS
 import optax
 
 from bayescg.devices import all_shares, check_divides, laid_out, own_share
-from bayescg.infer.checkpoint import place
+from bayescg.infer.checkpoint import NOWHERE, place
 from bayescg.infer.marginal import check_exact, collapsed_program, log_posterior
+from bayescg.infer.numpyro_chains import EXTRA, NumPyroChains
 from bayescg.infer.program import (
     Program,
     ProgramError,
@@ -22,11 +22,10 @@ from bayescg.infer.program import (
 )
 from bayescg.infer.progress import Progress, Silent
 
-__all__ = ["EXTRA", "NUTSResult", "check_proper", "climbed", "run_nuts", "sampler_of"]
+__all__ = ["NUTSResult", "check_proper", "climbed", "run_nuts", "told"]
 
 
 CLIMB, RATE = 300, 0.05  # steps to a mode, and their length in unconstrained coordinates
-EXTRA = ("diverging", "num_steps", "accept_prob", "potential_energy", "energy")
 
 
 def check_proper(program: Program, method: str = "NUTS") -> None:
@@ -95,33 +94,6 @@ class NUTSResult:
     log_z: dict[str, np.ndarray] = field(default_factory=dict)  # (member,), how log Z was learned
 
 
-def sampler_of(
-    function: Callable[..., None],
-    chains: int,
-    warmup: int,
-    samples: int,
-    target_accept: float,
-    max_tree_depth: int,
-    dense_mass: bool,
-) -> MCMC:
-    """NumPyro's NUTS on a program without latents, as chains that step together."""
-    kernel = NUTS(
-        function,
-        target_accept_prob=target_accept,
-        max_tree_depth=max_tree_depth,
-        dense_mass=dense_mass,
-    )
-    return MCMC(
-        kernel,
-        num_warmup=warmup,
-        num_samples=samples,
-        num_chains=chains,
-        chain_method="vectorized",
-        progress_bar=False,
-        jit_model_args=True,  # the members of a sweep share one compilation
-    )
-
-
 @laid_out
 def run_nuts(
     program: Program,
@@ -154,41 +126,45 @@ def run_nuts(
     check_divides(chains, "chains of NUTS", "-M chains")
 
     began = time.monotonic()
-    mcmc = sampler_of(
-        collapsed_program(program),
-        chains // jax.process_count(),
-        warmup,
-        samples,
-        target_accept,
-        max_tree_depth,
-        dense_mass,
-    )
+    sampler = NumPyroChains(collapsed_program(program), target_accept, max_tree_depth, dense_mass)
     unconstrain = jax.jit(jax.vmap(jax.vmap(program.unconstrain)))
     at_place = place("nuts")
     draws, stats = at_place.resumed() or ([], [])
     for m, k in enumerate(jax.random.split(key, len(x))):
+        # Chains of several processes are each one's own; members are kept when all have ended.
+        within = place("chains") if jax.process_count() == 1 else NOWHERE
         if m < len(draws):
             continue
-        at_place.keep((list(draws), list(stats)))
         given = {name: jnp.asarray(v[m], float) for name, v in conditions.items()}
         data = jnp.asarray(x[m], float)
         start_key = jax.random.fold_in(k, 1)
         begin = climbed(program, data, given, start_key, chains, starts) if starts > 1 else None
         keys = jax.random.split(k, chains) if chains > 1 else k[None]  # as NumPyro does
         keys, begin = own_share((keys, begin))
-        if len(keys) == 1:
-            keys, begin = jax.tree.map(lambda a: a[0], (keys, begin))
-        mcmc.run(keys, data, extra_fields=EXTRA, init_params=begin, **given)
-        sites = mcmc.get_samples(group_by_chain=True)
-        draws.append(all_shares(unconstrain({name: sites[name] for name in program.shapes})))
-        stats.append(all_shares(mcmc.get_extra_fields(group_by_chain=True)))
-        progress.update(
-            "nuts",
-            (m + 1) / len(x),
-            {"member": m + 1, "divergences": float(stats[-1]["diverging"].sum())},
+        sites, seen = sampler.run(
+            keys,
+            (data,),
+            given,
+            warmup=warmup,
+            samples=samples,
+            begin=begin,
+            at_place=within,
+            tell=partial(told, progress, m, len(x)),
         )
+        draws.append(all_shares(unconstrain({name: sites[name] for name in program.shapes})))
+        stats.append(all_shares(seen))
+        at_place.keep((list(draws), list(stats)))
+        within.forget()
     return NUTSResult(
         np.stack(draws, 2),
         {k: np.stack([s[k] for s in stats], 2) for k in EXTRA},
         time.monotonic() - began,
     )
+
+
+def told(
+    progress: Progress, m: int, members: int, stage: str, done: float, numbers: dict[str, float]
+) -> None:
+    """Tell of a member's chains: warm-up counts as half of its work."""
+    part = 0.5 * done if stage == "warm-up" else 0.5 + 0.5 * done
+    progress.update("nuts", (m + part) / members, {"member": m + 1, **numbers})

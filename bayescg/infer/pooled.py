@@ -10,6 +10,7 @@ member has predicts there.
 """
 
 from collections.abc import Callable
+from functools import partial
 import time
 
 import jax
@@ -20,9 +21,11 @@ import numpyro
 import numpyro.distributions as dist
 from numpyro.handlers import block, seed, substitute, trace
 
+from bayescg.infer.checkpoint import NOWHERE, place
 from bayescg.infer.handlers import collapse_precisions
 from bayescg.infer.marginal import check_exact, log_marginal
-from bayescg.infer.nuts import EXTRA, NUTSResult, check_proper, sampler_of
+from bayescg.infer.numpyro_chains import NumPyroChains
+from bayescg.infer.nuts import NUTSResult, check_proper, told
 from bayescg.infer.program import Program, ProgramError, warn_of_single_precision
 from bayescg.infer.progress import Progress, Silent
 
@@ -150,23 +153,21 @@ def run_pooled(
     check_shared(program, data, given)
 
     began = time.monotonic()
-    mcmc = sampler_of(
-        pooled_program(program),
-        chains,
-        warmup,
-        samples,
-        target_accept,
-        max_tree_depth,
-        dense_mass,
+    sampler = NumPyroChains(pooled_program(program), target_accept, max_tree_depth, dense_mass)
+    sites, stats = sampler.run(
+        jax.random.split(key, chains) if chains > 1 else key[None],
+        (data,),
+        given,
+        warmup=warmup,
+        samples=samples,
+        begin=None,
+        at_place=place("chains") if jax.process_count() == 1 else NOWHERE,
+        tell=partial(told, progress, 0, 1),
     )
-    mcmc.run(key, data, extra_fields=EXTRA, **given)
-    sites = mcmc.get_samples(group_by_chain=True)
     own = sites.get("own", jnp.zeros((chains, samples, len(x), 0)))
     join = jax.jit(jax.vmap(jax.vmap(lambda s, o: joined(program, s, o))))
-    stats = {k: np.asarray(v) for k, v in mcmc.get_extra_fields(group_by_chain=True).items()}
-    progress.update("nuts", 1.0, {"divergences": float(stats["diverging"].sum())})
     return NUTSResult(
         np.asarray(join(sites["shared"], own)),
-        {k: stats[k] for k in EXTRA},
+        stats,
         time.monotonic() - began,
     )

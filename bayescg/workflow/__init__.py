@@ -17,13 +17,16 @@ from bayescg.workflow.registry import (
     models,
     system,
 )
+from bayescg.workflow.repeating import Recorded, difference, recorded
 from bayescg.workflow.verbs import fit, make_reference, observe
 
 __all__ = [
     "Comparison",
     "Mapped",
     "Plan",
+    "Recorded",
     "compare",
+    "difference",
     "export",
     "export_models",
     "fit",
@@ -39,6 +42,7 @@ __all__ = [
     "observe",
     "plan",
     "predict",
+    "recorded",
     "reference_frames",
     "system",
     "to_inference_data",

@@ -21,7 +21,7 @@ from bayescg.infer.marginal import log_marginal, over_states
 from bayescg.infer.program import Program
 from bayescg.samplers import usual_precision
 
-__all__ = ["to_inference_data"]
+__all__ = ["checksum", "to_inference_data"]
 
 
 def to_inference_data(fit: Fit, *, prior_draws: int = 500) -> Any:
@@ -67,7 +67,7 @@ def to_inference_data(fit: Fit, *, prior_draws: int = 500) -> Any:
         "inference_library_version": __version__,
         **{f"{name}_version": version(name) for name in ("jax", "numpyro", "arviz", "numpy")},
         "method_options": _plain(vars(fit.options)) if fit.options is not None else {},
-        "data_sha256": _checksum(fit.batch.x),
+        "data_sha256": checksum(fit.batch.x),
         "data_source": "memory",
         **fit.attrs,
     }
@@ -89,7 +89,7 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _checksum(x: np.ndarray) -> str:
+def checksum(x: np.ndarray) -> str:
     """sha256 of the configurations that were fitted; spins as one byte each, whatever they came as."""
     spins = x.astype(np.int8)
     small = spins if np.array_equal(spins, x) else np.asarray(x, float)

@@ -1,0 +1,151 @@
+"""A fit again, from what its result records."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.metadata import version
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from bayescg import __version__, results
+from bayescg.infer.options import options_for
+from bayescg.io.targets import load_data
+from bayescg.options import in_words, with_options
+from bayescg.samplers import usual_precision
+from bayescg.workflow.assemble import checksum
+from bayescg.workflow.registry import METHODS, load_model, make_system
+
+__all__ = ["Recorded", "difference", "recorded"]
+
+VERSIONS = ("jax", "numpyro", "numpy")  # those that a number may depend on
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a fit was made of, as :func:`bayescg.workflow.fit` takes it.
+
+    :param options: ``key=value`` words of the model, those that are not its defaults; ``method_options`` the method's.
+    :param notes: why the result may be another, in words.
+    """
+
+    model: str
+    data: Path
+    method: str
+    options: tuple[str, ...]
+    method_options: tuple[str, ...]
+    seed: int
+    notes: tuple[str, ...]
+
+
+def recorded(result: Any, data: str | Path | None = None) -> Recorded:
+    """What repeats the fit of a result.
+
+    :param result: InferenceData.
+    :param data: the file that holds what was fitted, where it is not found under its recorded name.
+    :raises ValueError: the data or the model's code are others than those that were fitted, the result names no data,
+        or holds options that this version does not know.
+    :raises FileNotFoundError: there is no such data file, or no such model file.
+    """
+    attrs = results.attrs(result)
+    model, method = str(attrs["model"]), str(attrs.get("method"))
+    if method not in METHODS:
+        raise ValueError(
+            f"the result is of the method {method!r}, which is not known; known: {', '.join(METHODS)}."
+        )
+    path = _data_of(attrs, data)
+    module = load_model(model)
+    code = attrs.get("model_sha256")
+    if code is not None and code != sha256(Path(model).read_bytes()).hexdigest():
+        raise ValueError(
+            f"{model} has changed since the fit; allowed is the file that was fitted with."
+        )
+    loaded = load_data(path)
+    base = with_options(
+        module.Options(), getattr(module, "METHOD_DEFAULTS", {}).get(method, {}), model
+    )
+    if hasattr(module, "options_from_data"):
+        base = module.options_from_data(base, loaded)
+    words = _changed(base, json.loads(str(attrs["model_options"])), model)
+    system = make_system(model, words, loaded, method)
+    _check_data(attrs, system.batch(loaded).x, path)
+    usual = options_for(system, method, METHODS[method].options(system), {})
+    given = _changed(usual, json.loads(str(attrs.get("method_options", "{}"))), method)
+    seed = int(attrs.get("seed", 0))
+    return Recorded(model, path, method, words, given, seed, tuple(_notes(attrs)))
+
+
+def _data_of(attrs: Any, data: str | Path | None) -> Path:
+    source = str(attrs.get("data_source", "memory")) if data is None else str(data)
+    if source == "memory":
+        raise ValueError(
+            "the fit was given its data in memory; name a file that holds them with -d."
+        )
+    path = Path(source)
+    if not path.is_file():
+        hint = "; name it with -d" if data is None else ""
+        raise FileNotFoundError(f"no such data file: {source}{hint}.")
+    return path
+
+
+def _changed(base: Any, values: dict[str, Any], owner: str) -> tuple[str, ...]:
+    """Recorded values as words, but for those that are defaults anyway.
+
+    Not all of them: an option may be refused where it has no use, though it has a default.
+    """
+    recorded = with_options(base, values, owner)  # refuses what this version does not know
+    return tuple(
+        f"{name}={in_words(value)}"
+        for name, value in vars(recorded).items()
+        if name in values and value != getattr(base, name)
+    )
+
+
+def _check_data(attrs: Any, x: np.ndarray, path: Path) -> None:
+    wanted = attrs.get("data_sha256")
+    if wanted is not None and checksum(x) != wanted:
+        raise ValueError(
+            f"{path} does not hold the data that were fitted (their sha256 is {str(wanted)[:12]}...); name the "
+            "file that does with -d."
+        )
+
+
+def _notes(attrs: Any) -> Iterator[str]:
+    here = {"inference_library": __version__, **{n: version(n) for n in VERSIONS}}
+    for name, own in here.items():
+        theirs = attrs.get(f"{name}_version")
+        if theirs is not None and str(theirs) != own:
+            known = "bayescg" if name == "inference_library" else name
+            yield f"fitted with {known} {theirs}, this is {own}: numbers may differ"
+    precision = attrs.get("precision_of_moves")
+    if precision is not None and precision != usual_precision():
+        yield (
+            f"fitted with particles that moved in {precision} precision, these move in {usual_precision()} "
+            "(BAYESCG_PRECISION): numbers may differ"
+        )
+
+
+def difference(one: Any, other: Any) -> float:
+    """The largest difference of posterior draws, in standard deviations of ``one``; 0 is the same to the last bit.
+
+    Of draws that are all equal (a point) it is relative. Infinite where the posteriors have other variables or shapes.
+    """
+    first, second = results.group(one, "posterior"), results.group(other, "posterior")
+    if set(first.data_vars) != set(second.data_vars):
+        return float("inf")
+    return max((_between(first[name], second[name]) for name in first.data_vars), default=0.0)
+
+
+def _between(a: xr.DataArray, b: xr.DataArray) -> float:
+    x, y = np.asarray(a.values), np.asarray(b.values)
+    if x.shape != y.shape:
+        return float("inf")
+    if np.array_equal(x, y, equal_nan=x.dtype.kind == "f"):
+        return 0.0
+    spread = x.std((0, 1)) if a.dims[:2] == ("chain", "draw") else np.zeros(())
+    scale = np.where(spread > 0.0, spread, np.maximum(np.abs(x).max(), np.finfo(float).tiny))
+    with np.errstate(invalid="ignore"):
+        return float(np.nanmax(np.abs(x - y) / scale))
