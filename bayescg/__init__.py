@@ -12,6 +12,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Console": "bayescg.console",
     "Derived": "bayescg.system",
     "System": "bayescg.system",
     "adf": "bayescg.observables.liquid",

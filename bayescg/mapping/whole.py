@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.sparse import coo_array
+from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
 from scipy.spatial import cKDTree
 
@@ -62,7 +62,7 @@ def spanning_tree(x: np.ndarray, box: np.ndarray, bonds: np.ndarray) -> np.ndarr
     n = len(x)
     reach = _FIRST
     pairs, lengths = bonds.reshape(-1, 2), np.full(len(bonds), _NEAR)
-    links = coo_array((lengths, pairs.T), shape=(n, n)).tocsr()
+    links = _graph(lengths, pairs, n)
     wrapped = x - box * np.floor(x / box)
     tree = cKDTree(np.where(wrapped < box, wrapped, 0.0), boxsize=box)
     while connected_components(links, directed=False)[0] > 1:
@@ -73,7 +73,7 @@ def spanning_tree(x: np.ndarray, box: np.ndarray, bonds: np.ndarray) -> np.ndarr
         ends = np.concatenate([pairs, near])
         # A pair that is bonded as well would add up; the shorter entry is the bond.
         ends, first = np.unique(np.sort(ends, axis=1), axis=0, return_index=True)
-        links = coo_array((np.concatenate([lengths, found])[first], ends.T), shape=(n, n)).tocsr()
+        links = _graph(np.concatenate([lengths, found])[first], ends, n)
         if reach >= 0.5 * box.min() and connected_components(links, directed=False)[0] > 1:
             raise ValueError(
                 f"its atoms are further apart than half the box ({0.5 * box.min():.4g} angstrom) "
@@ -86,3 +86,8 @@ def spanning_tree(x: np.ndarray, box: np.ndarray, bonds: np.ndarray) -> np.ndarr
     parent = np.asarray(parent, int)
     parent[0] = 0
     return parent
+
+
+def _graph(lengths: np.ndarray, pairs: np.ndarray, n: int) -> csr_array:
+    # Graphs of older SciPy take 32 bits only.
+    return coo_array((lengths, pairs.T.astype(np.int32)), shape=(n, n)).tocsr()
