@@ -8,13 +8,15 @@ BIN := $(VENV)/bin
 DEV := .[dev,engines]
 
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-ising test slow lint format docs bench clean
+.PHONY: help demo demo-ising test slow coverage mutations lint format docs bench clean
 
 help:
 	@echo "make demo       install bayescg into $(VENV) and run the main job, water; results in demo/"
 	@echo "make demo-ising the paper's Ising study (half an hour); results in demo/ising/"
 	@echo "make test       the tests (minutes)"
 	@echo "make slow       the tests left out of 'make test'"
+	@echo "make coverage   the tests, and which lines they run (90 % at least)"
+	@echo "make mutations  whether the tests see code that is made wrong"
 	@echo "make lint       style, formatting and types"
 	@echo "make format     rewrite the source in the project's format"
 	@echo "make docs       HTML documentation in docs/_build/html"
@@ -56,6 +58,13 @@ test: $(VENV)/.installed-dev
 slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
 
+coverage: export XLA_FLAGS := $(or $(XLA_FLAGS),--xla_backend_optimization_level=1)
+coverage: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
+
+mutations: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.mutations
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -72,5 +81,5 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf build dist *.egg-info demo docs/_build docs/api .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist *.egg-info demo docs/_build docs/api .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name .venv\* -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
