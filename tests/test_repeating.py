@@ -25,7 +25,7 @@ RUNS: dict[str, tuple[str, Path, list[str], str, list[str]]] = {
         ["schedule=paper", "max_iterations=3", "free_chains=32"],
     ),
     "nuts": (*ISING, "nuts", ["samples=20", "warmup=20", "chains=2"]),
-    "smc": (*ISING, "smc", ["particles=60"]),
+    "smc": (*ISING, "smc", ["particles=100"]),
     "svi": (*ISING, "svi", ["steps=800"]),
     "rem": (*ISING[:2], ["ratio=8", "frames=10", "mu=0.2"], "rem", ["max_iterations=3"]),
     "arcg": (*ISING[:2], ["ratio=8", "frames=10", "mu=0.2"], "arcg", ["max_iterations=3"]),

@@ -11,7 +11,7 @@ import time
 from click.testing import CliRunner
 import pytest
 
-from bayescg import results
+from bayescg import results, workflow
 from bayescg.cli import cli
 from tests.alike import check_alike
 
@@ -122,3 +122,22 @@ def test_what_cannot_be_resumed(tmp_path: Path) -> None:
     code, said = invoke(*FIT, "-o", out)
     assert code == 2 and "it is a folder" in said
     assert not Path(out).exists()
+
+
+def test_an_interrupt_without_a_result_names_the_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Methods that have nothing before their end leave the checkpoint, and the command says how to go on."""
+    out = tmp_path / "out.nc"
+
+    def fit(*args: object, checkpoint: Path, **options: object) -> None:
+        checkpoint.write_bytes(b"state")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(workflow, "fit", fit)
+    done = CliRunner().invoke(cli, [*FIT, "-o", str(out)])
+    assert done.exit_code == 1
+    assert done.stderr.splitlines() == [
+        f"the same command with --resume goes on from {out}.checkpoint",
+        "bayescg: interrupted; nothing was written.",
+    ]

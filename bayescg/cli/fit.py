@@ -134,24 +134,30 @@ def fit_command(
             f"note: there was a checkpoint of a fit that was cut off, with which --resume would have gone on; it is "
             f"{old} now, and this fit starts anew."
         )
-    result = workflow.fit(
-        job.model,
-        job.data,
-        method=job.method,
-        options=job.options,
-        method_options=job.method_options,
-        seed=job.seed,
-        progress=console,
-        checkpoint=checkpoint,
-        resume=resume,
-    )
+    goes_on = f"the same command with --resume goes on from {checkpoint}"
+    try:
+        result = workflow.fit(
+            job.model,
+            job.data,
+            method=job.method,
+            options=job.options,
+            method_options=job.method_options,
+            seed=job.seed,
+            progress=console,
+            checkpoint=checkpoint,
+            resume=resume,
+        )
+    except KeyboardInterrupt:  # of a method that has no result before its end
+        if checkpoint.exists():
+            console.say(goes_on)
+        raise
     if is_first():
         results.save(result, output)
     summary, complaint = ended(console, result, output)
     if before is not None:
         summary |= _compared(console, before, result, source)
     if "checkpoint" in results.attrs(result):
-        console.say(f"the same command with --resume goes on from {checkpoint}")
+        console.say(goes_on)
     elif is_first():
         checkpoint.unlink(missing_ok=True)
     console.say(f"that took {duration(float(results.attrs(result)['wall_seconds']))}")
