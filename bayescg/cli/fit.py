@@ -1,6 +1,5 @@
 """``bayescg fit``: a model fitted to data by a method; anew, from where it was cut off, or as a result records."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +23,6 @@ RECORDED = {
     "method_settings": "-M",
     "seed": "--seed",
 }
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What is to be fitted, as :func:`bayescg.workflow.fit` takes it."""
-
-    model: str
-    data: Path
-    method: str
-    options: tuple[str, ...]
-    method_options: tuple[str, ...]
-    seed: int
 
 
 @click.command("fit")
@@ -118,15 +105,13 @@ def fit_command(
     if source is None:
         assert model is not None and data is not None
         read_model(model)
-        job = _Job(model, data, method, settings, method_settings, seed)
+        job = workflow.Recorded(model, data, method, settings, method_settings, seed)
     else:
         before = load_result(source)
-        found = workflow.recorded(before, data)
-        for note in found.notes:
+        job = workflow.recorded(before, data)
+        for note in job.notes:
             console.say(f"note: {note}")
-        check_apart([output], [found.data])
-        words = found.options, found.method_options
-        job = _Job(found.model, found.data, found.method, *words, found.seed)
+        check_apart([output], [job.data])
     if checkpoint.exists() and not resume:
         old = checkpoint.with_name(checkpoint.name + ".old")
         checkpoint.replace(old)

@@ -38,7 +38,7 @@ class Recorded:
     options: tuple[str, ...]
     method_options: tuple[str, ...]
     seed: int
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def recorded(result: Any, data: str | Path | None = None) -> Recorded:
