@@ -94,6 +94,7 @@ class Topology:
 
     @property
     def sites(self) -> int:
+        """How many sites there are."""
         return len(self.types)
 
     @property

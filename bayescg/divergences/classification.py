@@ -52,6 +52,11 @@ class FDivergence:
     unit: bool = False  # whether the witness averages to -1 over the model at the optimum
 
     def by(self, critic: Critic, folds: int = 2) -> "Classified":
+        """The judge of this divergence by a classifier.
+
+        :param critic: the family of guesses.
+        :param folds: parts of the samples, each judged by what was fitted to the others; 1: all at once.
+        """
         return Classified(self, critic, folds)
 
     def judged(
@@ -96,6 +101,7 @@ class Classified:
             raise ValueError(f"folds must be at least 1, got {self.folds}.")
 
     def start(self, key: Array, features: int) -> tuple[Any, ...]:
+        """First parameters of the critic of each fold."""
         keys = jax.random.split(key, self.folds)
         return tuple(self.critic.start(k, features) for k in keys)
 

@@ -51,9 +51,11 @@ class KernelDivergence:
     critical: bool = False
 
     def by(self, critic: Critic | None = None, folds: int = 1) -> "KernelDivergence":
+        """Itself: the witness has a closed form, and neither critic nor folds are used."""
         return self
 
     def start(self, key: Array, features: int) -> None:
+        """None: nothing is remembered from one judgement to the next."""
         return None
 
     def __call__(

@@ -49,9 +49,11 @@ class Penalised:
     critical: bool = False
 
     def by(self, critic: Critic | None = None, folds: int = 1) -> "Penalised":
+        """Itself: the witness is a network of its own, and neither critic nor folds are used."""
         return self
 
     def start(self, key: Array, features: int) -> Any:
+        """A random network, Adam's memory of nothing, and no search made so far."""
         params = initial(key, (features, *self.hidden, 1))
         return params, optax.adam(self.rate).init(params), 0
 

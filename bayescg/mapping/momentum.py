@@ -45,6 +45,7 @@ class MomentumConsistency:
 
     @property
     def holds(self) -> bool:
+        """Whether both conditions hold."""
         return self.disjoint and self.same_mass
 
     @property

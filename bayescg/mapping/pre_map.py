@@ -57,6 +57,7 @@ class DropSites:
 
     @cached_property
     def linear(self) -> LinearMap:
+        """The same map as a linear one, each kept site with weight 1."""
         kept = np.array(self.kept)
         return LinearMap(self.sites, len(kept), np.arange(len(kept)), kept, np.ones(len(kept)))
 
@@ -89,6 +90,7 @@ class FeatureMap:
 
     @property
     def linear(self) -> None:
+        """None: the map is not linear in positions."""
         return None
 
 

@@ -45,6 +45,7 @@ class Moments(LiquidObservable):
             raise ValueError(f"moments powers must be numbers other than 0, got {self.powers}.")
 
     def coords(self) -> dict[str, np.ndarray]:
+        """``power``: the exponents."""
         return {"power": np.array(self.powers)}
 
     def _measure(self, x: Array, box: np.ndarray) -> Array:
@@ -98,6 +99,7 @@ class LocalDensity(LiquidObservable):
                 )
 
     def coords(self) -> dict[str, np.ndarray]:
+        """``shape``: the number of each feature, from 0."""
         return {"shape": np.arange(len(self.shapes))}
 
     def _measure(self, x: Array, box: np.ndarray) -> Array:

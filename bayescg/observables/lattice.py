@@ -20,6 +20,7 @@ class Magnetization:
     long_name: ClassVar[str] = "magnetisation per site"
 
     def coords(self) -> dict[str, np.ndarray]:
+        """None: it is one number."""
         return {}
 
     def __call__(self, x: Array) -> Array:
@@ -48,6 +49,7 @@ class Correlation:
             raise ValueError(f"max_separation must be at least 1, got {self.max_separation}.")
 
     def coords(self) -> dict[str, np.ndarray]:
+        """``separation``: 1 to ``max_separation``, sites."""
         return {"separation": np.arange(1, self.max_separation + 1)}
 
     def __call__(self, x: Array) -> Array:

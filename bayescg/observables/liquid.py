@@ -78,6 +78,7 @@ class LiquidObservable(ABC):
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "box"}
 
     def coords(self) -> dict[str, np.ndarray]:
+        """None, for an observable that is one number."""
         return {}
 
     def __call__(self, x: Array) -> Array:
@@ -141,6 +142,7 @@ class RadialDistribution(LiquidObservable):
         return self.width * np.arange(bins + 1)
 
     def coords(self) -> dict[str, np.ndarray]:
+        """``r``: centres of the bins, angstrom."""
         edges = self._edges()
         return {"r": 0.5 * (edges[1:] + edges[:-1])}
 
@@ -193,6 +195,7 @@ class AngularDistribution(LiquidObservable):
             raise ValueError(f"adf width must divide 180 degrees, got {self.width:g}.")
 
     def coords(self) -> dict[str, np.ndarray]:
+        """``angle``: centres of the bins, degrees."""
         return {"angle": self.width * (np.arange(round(180.0 / self.width)) + 0.5)}
 
     def _measure(self, x: Array, box: np.ndarray) -> Array:

@@ -45,9 +45,11 @@ class SlabProfile(LiquidObservable):
         return super().in_box(box)
 
     def settings(self) -> dict[str, Any]:
+        """The number of bins."""
         return {"bins": self.bins}
 
     def coords(self) -> dict[str, np.ndarray]:
+        """``depth``: centres of the bins from the middle of the slab, angstrom (parts of the edge without a box)."""
         edge = 1.0 if self.box is None else max(self.box)
         return {"depth": edge * ((np.arange(self.bins) + 0.5) / self.bins - 0.5)}
 

@@ -83,6 +83,7 @@ class HarmonicTerm:
     factor: float = field(default=0.5, metadata={"static": True})
 
     def natural(self) -> Array:
+        """Coefficients of the square and of the line, ``(2,)``, kcal/mol by powers of the coordinate."""
         k = self.factor * jnp.asarray(self.stiffness)
         return jnp.stack([-k, 2.0 * k * (jnp.asarray(self.length) - self.basis.centre)])
 
@@ -111,10 +112,12 @@ class Waves:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """``cos 1``, ``sin 1``, ``cos 2``, ... up to ``order``."""
         return tuple(f"{f} {n}" for n in range(1, self.order + 1) for f in ("cos", "sin"))
 
     @property
     def scale(self) -> float:
+        """Radians on which the fastest wave is smooth."""
         return 2.0 * np.pi / self.order
 
     def __call__(self, q: Array) -> Array:
@@ -134,14 +137,17 @@ class PeriodicTable:
 
     @property
     def grid(self) -> np.ndarray:
+        """Points of the table, ``(count,)``, radians from -pi on."""
         return -np.pi + 2.0 * np.pi / self.count * np.arange(self.count)
 
     @property
     def names(self) -> tuple[str, ...]:
+        """``u(angle)`` of each point, radians."""
         return tuple(f"u({q:.4g})" for q in self.grid)
 
     @property
     def scale(self) -> float:
+        """Radians between two points."""
         return 2.0 * np.pi / self.count
 
     def __call__(self, q: Array) -> Array:

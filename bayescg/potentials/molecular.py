@@ -47,6 +47,7 @@ class Interaction:
         return max(t.basis.cutoff for t in self.terms)
 
     def natural(self) -> Array:
+        r"""Coefficients :math:`\eta` of the functions, ``(term,)``; the energy is minus their product with them."""
         return jnp.concatenate([t.natural() for t in self.terms])
 
     def basis(self, q: Array) -> Array:
@@ -89,14 +90,17 @@ class MolecularPotential:
 
     @property
     def topology(self) -> Topology:
+        """The sites, and which of them are bonded."""
         return self.classes.topology
 
     @property
     def pairs(self) -> tuple[Interaction, ...]:
+        """The interactions of pairs, one a class."""
         return self.interactions[: len(self.classes)]
 
     @property
     def bonded(self) -> tuple[Interaction, ...]:
+        """The interactions of bonds, angles and dihedrals."""
         return self.interactions[len(self.classes) :]
 
     @property
@@ -114,6 +118,7 @@ class MolecularPotential:
         return self.classes.members[interaction.kind, interaction.name]
 
     def natural(self) -> Array:
+        r"""Coefficients :math:`\eta` of all interactions in order, ``(term,)``; :math:`U = -\eta\cdot\phi`."""
         return jnp.concatenate([i.natural() for i in self.interactions])
 
     def statistics(self, x: Array) -> Array:

@@ -103,6 +103,7 @@ class InversePowers:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """``r^-12``, ``r^-6``, or what the powers are."""
         return tuple(f"r^-{n}" for n in self.powers)
 
     def __call__(self, r: Array) -> Array:
@@ -160,15 +161,18 @@ class WindowedFourier:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Sine and cosine of each wave-number."""
         kinds = ("sin", "cos")
         return tuple(f"{kinds[k % 2]} {v:.4g}" for k, v in enumerate(self.nu))
 
     @property
     def cutoff(self) -> float:
+        """Where the window ends, angstrom."""
         return self.window[1]
 
     @property
     def scale(self) -> float:
+        """Angstrom on which the fastest function is smooth."""
         low, high = self.window
         length = (high - low) if self.unit == "window" else 1.0
         shortest = length / float(self.nu[-1])
@@ -311,6 +315,7 @@ class Wall:
 
     @property
     def cutoff(self) -> float:
+        """Where the wall begins, angstrom."""
         return self.start
 
     def __call__(self, r: Array) -> Array:
@@ -331,6 +336,7 @@ class WCA:
 
     @property
     def cutoff(self) -> float:
+        r"""The minimum of Lennard-Jones, :math:`2^{1/6}\sigma`, angstrom."""
         return 2.0 ** (1.0 / 6.0) * self.sigma
 
     def __call__(self, r: Array) -> Array:
@@ -353,6 +359,7 @@ class LennardJones:
     basis: InversePowers = field(default=InversePowers(), metadata={"static": True})
 
     def natural(self) -> Array:
+        r""":math:`-4\epsilon\sigma^{12}` and :math:`4\epsilon\sigma^6`, ``(2,)``, kcal/mol by powers of an angstrom."""
         s6 = jnp.asarray(self.sigma) ** 6
         return 4.0 * jnp.asarray(self.epsilon) * jnp.stack([-(s6**2), s6])
 
@@ -369,6 +376,7 @@ class LinearPair:
     basis: PairBasis = field(metadata={"static": True})
 
     def natural(self) -> Array:
+        """Minus the coefficients, ``(term,)``, kcal/mol."""
         return -self.coefficients
 
 
@@ -381,4 +389,5 @@ class FixedPair:
     strength: float = field(default=1.0, metadata={"static": True})
 
     def natural(self) -> Array:
+        """Minus the strength, ``(1,)``."""
         return jnp.full(1, -self.strength)

@@ -46,6 +46,8 @@ class Cost:
 
 
 class Row(NamedTuple):
+    """One report of a method's progress, and when it came."""
+
     at: float  # s
     task: str
     done: float

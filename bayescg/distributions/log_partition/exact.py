@@ -27,9 +27,16 @@ class Enumeration:
         return enumeration.log_partition(potential, beta)
 
     def in_field(self, potential: SpinPotential, beta: Array, field: Array) -> Array:
+        r"""Log Z in fields of single sites.
+
+        :param potential: of the lattice; :math:`\beta` in the inverse of its unit of energy.
+        :param field: h of :math:`\log\sum_X \exp\{-\beta U(X) + \sum_i h_i X_i\}`, ``(frame, site)``.
+        :return: ``(frame,)``.
+        """
         return enumeration.log_partition_in_field(potential, beta, field)
 
     def sample(self, key: Array, potential: SpinPotential, beta: Array, samples: int) -> Array:
+        """Independent exact configurations, ``(sample, site)``, drawn from the table of states."""
         return enumeration.draw_states(key, potential, beta, None, samples).T
 
 
@@ -42,9 +49,16 @@ class TransferMatrix:
         return transfer_matrix.log_partition(potential, beta)
 
     def in_field(self, potential: SpinPotential, beta: Array, field: Array) -> Array:
+        r"""Log Z in fields of single sites.
+
+        :param potential: of the ring; :math:`\beta` in the inverse of its unit of energy.
+        :param field: h of :math:`\log\sum_X \exp\{-\beta U(X) + \sum_i h_i X_i\}`, ``(frame, site)``.
+        :return: ``(frame,)``.
+        """
         return transfer_matrix.log_partition_in_field(potential, beta, field)
 
     def sample(self, key: Array, potential: SpinPotential, beta: Array, samples: int) -> Array:
+        """Independent exact configurations, ``(sample, site)``, drawn site by site."""
         return transfer_matrix.sample_ring(key, potential, beta, samples).T
 
 

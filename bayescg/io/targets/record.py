@@ -16,6 +16,8 @@ __all__ = ["KINDS", "NORMS", "Kind", "Target", "group_of", "read_group", "types_
 
 @dataclass(frozen=True)
 class Kind:
+    """What files call the distributions of one kind of interaction, and the units of its axis."""
+
     prefix: str  # of the target's variable
     axis: str
     potential: str  # prefix of the potential's variable
@@ -130,6 +132,13 @@ def types_of(
 
 
 def read_group(data: xr.Dataset, role: str, count: Mapping[str, int]) -> tuple[Target, ...]:
+    """The targets, or the potentials, of a data set in the units of the code.
+
+    :param data: a group of a file of targets.
+    :param role: ``target`` or ``potential``.
+    :param count: beads of each type.
+    :raises ValueError: if a variable does not say which pair of types it is of.
+    """
     out = []
     for variable, (kind, name) in variables(data, role).items():
         own, table = KINDS[kind], data[variable]
