@@ -98,5 +98,18 @@ def _objective(losses: Losses, penalty: float) -> Callable[..., Any]:
 
 
 def logistic(penalty: float = 1e-3, iterations: int = 50) -> Logistic:
-    """Logistic regression by L-BFGS, with an l2 penalty and a limited number of iterations."""
+    r"""Logistic regression by L-BFGS, with an l2 penalty and a limited number of iterations.
+
+    :param penalty: lambda of :math:`\tfrac12\lambda|w|^2`.
+    :param iterations: most iterations of L-BFGS.
+
+    >>> import jax
+    >>> from bayescg.critics.base import LOG_LOSS, labelled
+    >>> rng = np.random.default_rng(0)
+    >>> both = labelled(rng.normal(-1.0, 1.0, (500, 1)), rng.normal(1.0, 1.0, (500, 1)))
+    >>> critic = logistic()
+    >>> w, _ = critic.fit(jax.random.key(0), critic.start(jax.random.key(0), 1), both, LOG_LOSS)
+    >>> bool(abs(w[0] - 2.0) < 0.3)  # the logarithm of the ratio of these two normals is 2 x
+    True
+    """
     return Logistic(penalty, iterations)

@@ -30,7 +30,11 @@ def initial(key: Array, widths: Sequence[int]) -> Params:
 def network(
     params: Params, features: Array, activation: Callable[[Array], Array] = jax.nn.relu
 ) -> Array:
-    """The output, ``(sample,)``, of ``features (sample, feature)``."""
+    """The output, ``(sample,)``, of ``features (sample, feature)``.
+
+    :param params: weights ``(in, out)`` and offsets ``(out,)`` of each layer.
+    :param activation: of the hidden layers.
+    """
     h = features
     for w, b in params[:-1]:
         h = activation(h @ w + b)
@@ -112,5 +116,9 @@ def _training(losses: Losses, critic: Perceptron) -> Callable[..., Any]:
 
 
 def perceptron(hidden: tuple[int, ...] = (15, 15, 15, 15), steps: int = 50) -> Perceptron:
-    """A small multilayer perceptron of rectified linear units."""
+    """A small multilayer perceptron of rectified linear units.
+
+    :param hidden: widths of the hidden layers.
+    :param steps: of Adam in each fit.
+    """
     return Perceptron(hidden, steps)

@@ -259,7 +259,10 @@ def draw_states(key: Array, prior: Distribution, emission: Array) -> Array:
 
 
 def stationary(transition: Array) -> Array:
-    """Stationary distribution of a transition matrix with positive entries, ``(state,)``."""
+    """Stationary distribution of a transition matrix with positive entries, ``(state,)``.
+
+    :param transition: rows of probabilities that add up to 1, ``(state, state)``.
+    """
     states = transition.shape[-1]
     # pi (T - 1) = 0 and sum pi = 1, as one square system: a column of ones is added to all.
     matrix = jnp.eye(states) - transition + jnp.ones((states, states))

@@ -39,7 +39,9 @@ def _same(value: float) -> tuple[float, float]:
 class FDivergence:
     """An f-divergence, or a monotonic function of one.
 
+    :param name: what options call it.
     :param losses: l_mod and l_ref, as functions of the logit.
+    :param critical: whether it needs a critic.
     :param unit: the witness is brought to its average at the optimum, -1 over the model: relative entropy's is
         minus the ratio of the densities, whose scale a critic knows badly where the two hardly overlap.
     :param transform: from the f-divergence to what is reported, and the slope of that.
@@ -85,6 +87,8 @@ class FDivergence:
 class Classified:
     """An f-divergence judged by a critic.
 
+    :param divergence: what is estimated.
+    :param critic: the family of guesses that estimates it.
     :param folds: parts of both samples. What a critic says of samples that it was fitted to is too sharp, by
         the more the more features it has; here each part is judged by what was fitted to the others.
     :param losses: that the critic's search goes down; the log-loss (Eq. 44) has the same optimum as the

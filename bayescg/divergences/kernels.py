@@ -42,8 +42,10 @@ class KernelDivergence:
     Pairs of a configuration with itself count in its value, as for populations they must: of n samples
     it is too large by about 1/n. Its slope does not notice.
 
+    :param name: what options call it.
     :param kernel: of distances in the space of features and of their scale, the median distance between model and
         reference.
+    :param critical: whether it needs a critic.
     """
 
     name: str

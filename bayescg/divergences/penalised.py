@@ -32,11 +32,13 @@ __all__ = ["Penalised", "sobolev", "wasserstein"]
 class Penalised:
     """A metric with its witness, a network of smooth units; its own judge.
 
+    :param name: what options call it.
     :param constraint: ``slope``: the gradient of f is at most 1 everywhere; ``energy``: its mean square is.
     :param hidden: widths of the network's hidden layers.
     :param steps: of Adam in one search; ``rate`` its rate.
     :param weight: of the penalty.
     :param first: how many searches in a row the first is, which begins from nothing.
+    :param critical: whether it needs a critic.
     """
 
     name: str

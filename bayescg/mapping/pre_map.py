@@ -97,7 +97,12 @@ class FeatureMap:
 def drop_sites(types: Sequence[str], virtual: Sequence[str]) -> DropSites:
     """The map that drops the sites of virtual types.
 
+    :param types: of the model's sites, ``(site,)``.
+    :param virtual: types that are dropped.
     :raises ValueError: for a type that there is none of, and if no site is left.
+
+    >>> drop_sites(("X", "Y", "X"), ["Y"]).kept
+    (0, 2)
     """
     for name in virtual:
         if name not in types:

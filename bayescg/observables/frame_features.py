@@ -121,12 +121,22 @@ class LocalDensity(LiquidObservable):
 
 
 def moments(powers: tuple[float, ...] = (2.0, 4.0, 6.0, 12.0)) -> Moments:
-    """Mean powers of the distance of pairs (Eq. D1)."""
+    """Mean powers of the distance of pairs (Eq. D1).
+
+    :param powers: exponents, sign included.
+
+    >>> x = jnp.array([[0.0, 2.0], [0.0, 0.0], [0.0, 0.0]])
+    >>> moments((2.0, -6.0)).in_box((9.0, 9.0, 9.0))(x).tolist()
+    [4.0, 0.015625]
+    """
     return Moments(tuple(float(p) for p in powers))
 
 
 def local_density(
     shapes: tuple[tuple[float, float, float], ...] = TABLE_III,
 ) -> LocalDensity:
-    """Bounded soft numbers of neighbours (Eq. D2), by default those of Table III."""
+    """Bounded soft numbers of neighbours (Eq. D2), by default those of Table III.
+
+    :param shapes: cut-off (angstrom), offset a and scale b of each feature.
+    """
     return LocalDensity(tuple((float(c), float(a), float(b)) for c, a, b in shapes))

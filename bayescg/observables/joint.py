@@ -44,6 +44,8 @@ def neighbours_of(topology: Topology) -> tuple[Neighbours, ...]:
     """Bonds that are part of an angle, and angles that share a bond, by name; most frequent first.
 
     Of two angles of one name neither comes first: each pair is there both ways.
+
+    :param topology: of the molecules.
     """
     bond, angle = topology.bond, topology.angle
     sides: dict[frozenset[int], list[int]] = {}  # angles by the pairs of sites along them

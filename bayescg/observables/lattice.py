@@ -59,10 +59,18 @@ class Correlation:
 
 
 def magnetization() -> Magnetization:
-    """Magnetisation per site (Eq. 49)."""
+    """Magnetisation per site (Eq. 49).
+
+    >>> float(magnetization()(jnp.array([1.0, 1.0, -1.0, 1.0])))
+    0.5
+    """
     return Magnetization()
 
 
 def correlation(max: int = 32) -> Correlation:
-    """Spin correlation R(k) (Eq. 50) up to separation ``max``."""
+    """Spin correlation R(k) (Eq. 50) up to separation ``max``.
+
+    >>> correlation(max=2)(jnp.array([1.0, 1.0, -1.0, -1.0])).tolist()
+    [0.0, -1.0]
+    """
     return Correlation(max)

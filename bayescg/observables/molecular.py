@@ -28,7 +28,11 @@ def histogram_nodes(first: int, last: int, width: float) -> Nodes:
 
 
 def rdf_name(classes: PairClasses, types: str) -> str:
-    """What files call an RDF: ``rdf`` where all beads are of one type, else ``rdf_A_B``."""
+    """What files call an RDF: ``rdf`` where all beads are of one type, else ``rdf_A_B``.
+
+    :param classes: of the pairs of sites.
+    :param types: name of the class, ``A_B``.
+    """
     return "rdf" if len(classes.topology.kinds) == 1 else f"rdf_{types}"
 
 

@@ -36,7 +36,10 @@ class SlabProfile(LiquidObservable):
             raise ValueError(f"slab_profile bins must be at least 2, got {self.bins}.")
 
     def in_box(self, box: ArrayLike) -> Self:
-        """As for every observable; slabs may lie across any edge, so that the box must be a cube."""
+        """As for every observable; slabs may lie across any edge, so that the box must be a cube.
+
+        :raises ValueError: unless the box is a cube.
+        """
         edges = np.asarray(box, float)
         if np.ptp(edges) > 1e-5 * edges.max():
             raise ValueError(
@@ -66,5 +69,8 @@ class SlabProfile(LiquidObservable):
 
 
 def slab_profile(bins: int = 40) -> SlabProfile:
-    """Density across a slab; boxes are cubes."""
+    """Density across a slab; boxes are cubes.
+
+    :param bins: along the edge across which the slab lies.
+    """
     return SlabProfile(int(bins))

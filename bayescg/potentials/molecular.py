@@ -25,6 +25,13 @@ class Interaction:
     :param terms: parts of the potential, functions of the coordinate (angstrom or radians).
     :param kind: ``pair``, ``bond``, ``angle`` or ``dihedral``; static.
     :param name: ``A_B`` of a pair of types, else the name of the bonded terms; static.
+
+    >>> from bayescg.potentials.pair import LennardJones
+    >>> pair = Interaction((LennardJones(0.2, 3.4),), "pair", "A_A")
+    >>> pair.label, pair.names, pair.cutoff
+    ('pair A_A', ('pair A_A r^-12', 'pair A_A r^-6'), 7.0)
+    >>> round(float(pair.energy(jnp.asarray(2 ** (1 / 6) * 3.4))), 6)  # the minimum, kcal/mol
+    -0.2
     """
 
     terms: tuple[PairTerm, ...]

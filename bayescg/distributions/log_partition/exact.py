@@ -65,8 +65,17 @@ class TransferMatrix:
 def exact_for(basis: SpinBasis, max_range: int = 6) -> Enumeration | TransferMatrix | None:
     """The cheapest exact strategy for a basis, or None where there is none.
 
+    :param basis: features of the lattice.
     :param max_range: longest range for which a transfer matrix is worth its cost when every
         frame's latent spins are to be summed out (it grows as ``4**range``).
+
+    >>> from bayescg.potentials.lattice import pair_features
+    >>> exact_for(SpinBasis(8, tuple(pair_features([1, 2, 3, 4]))))
+    Enumeration()
+    >>> exact_for(SpinBasis(64, tuple(pair_features([1]))))
+    TransferMatrix()
+    >>> exact_for(SpinBasis(64, tuple(pair_features([20])))) is None
+    True
     """
     short = basis.range <= max_range and basis.sites > basis.range
     # Terms of a frame: all states, or for each site the moves from every start to every state, at which

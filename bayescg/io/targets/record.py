@@ -78,6 +78,7 @@ class Target:
 
         :param count: sites of each bead type.
         :param counted: pairs of the two types without the excluded ones; None: none is excluded.
+        :raises ValueError: for a norm other than ``pairs`` and ``n2``.
         """
         if norm not in NORMS:
             raise ValueError(f"rdf norm must be pairs or n2, got {norm!r}.")
@@ -116,7 +117,10 @@ def variables(data: xr.Dataset, role: str) -> dict[str, tuple[str, str]]:
 def types_of(
     data: xr.Dataset, variable: str, name: str, count: Mapping[str, int]
 ) -> tuple[str, str]:
-    """The two bead types of a pair, by the name or, where that is ambiguous, by attributes."""
+    """The two bead types of a pair, by the name or, where that is ambiguous, by attributes.
+
+    :raises ValueError: unless the variable names one pair of bead types.
+    """
     kinds = sorted(count)
     pairs = [(a, b) for i, a in enumerate(kinds) for b in kinds[i:] if pair_name(a, b) == name]
     told = tuple(str(data[variable].attrs.get(f"type{i}", "")) for i in (1, 2))
@@ -167,6 +171,7 @@ def group_of(targets: Iterable[Target], role: str, *, apart: bool = False) -> xr
     """Variables of a group; targets of one kind share their axis where all have the same bins.
 
     :param apart: give each an axis of its own.
+    :raises ValueError: if two targets would have one variable, or one has the name of a topology.
     """
     out = xr.Dataset()
     given = list(targets)
