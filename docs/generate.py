@@ -8,10 +8,12 @@ import ast
 from collections.abc import Callable, Iterable
 from pathlib import Path
 import re
+from types import ModuleType
 from typing import Any
 
 import click
 
+import bayescg
 from bayescg import workflow
 from bayescg.cli import cli
 from bayescg.options import describe
@@ -147,6 +149,22 @@ def option_row(parameter: click.Parameter) -> list[str]:
     return [code(names + kind), prose(parameter.help or ""), code(default) if known else needed]
 
 
+def public() -> str:
+    """The names of ``bayescg`` itself, each with the first sentence of its docstring."""
+    rows = []
+    for name in bayescg.__all__:
+        value = getattr(bayescg, name)
+        if isinstance(value, ModuleType):
+            link = f"[`{name}`](api/{name}.rst)"
+        elif name.startswith("__"):
+            continue
+        else:
+            link = f"{{py:obj}}`{name} <{value.__module__}.{value.__qualname__}>`"
+        first = " ".join((value.__doc__ or "").split("\n\n")[0].split())
+        rows.append([link, prose(re.sub(r":\w+:`([^`]*)`|``([^`]*)``", r"`\1\2`", first))])
+    return table(("`cg.`", "what it is"), rows)
+
+
 def rooms() -> str:
     """The rooms of the package from the bottom of the tower to its top, each with the first line of its docstring.
 
@@ -158,7 +176,11 @@ def rooms() -> str:
         for node in tree.body
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "ROOMS"
     )
-    rows = ([code(name), prose(first_line(name))] for name in order if not name.startswith("_"))
+    rows = (
+        [code(name), prose(first_line(name).replace("``", "`"))]
+        for name in order
+        if not name.startswith("_")
+    )
     return table(("room", "what is in it"), rows)
 
 
@@ -177,6 +199,7 @@ WRITERS: dict[str, Callable[..., str]] = {
     "defaults for": suited,
     "systems": systems,
     "rooms of the package": rooms,
+    "public names": public,
     "commands": command_line,
 }
 

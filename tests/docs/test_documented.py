@@ -10,7 +10,6 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[2]
-Function = ast.FunctionDef | ast.AsyncFunctionDef
 #: What a command line's own decorators turn into help.
 COMMANDS = "cli"
 
@@ -103,24 +102,26 @@ def test_docstrings_are_in_the_project_s_style() -> None:
     assert bad == []
 
 
+def fields(node: ast.ClassDef) -> set[str]:
+    """Fields of a class and of those that it extends, arguments of its ``__init__``, and what it sets on itself."""
+    found = {ast.unparse(s.target) for s in node.body if isinstance(s, ast.AnnAssign)}
+    for one in ast.walk(node):
+        if isinstance(one, ast.FunctionDef) and one.name == "__init__":
+            found |= set(arguments(one))
+        if isinstance(one, ast.Attribute) and isinstance(one.ctx, ast.Store):
+            found.add(one.attr)
+    bases = {ast.unparse(base) for base in node.bases}
+    for d in definitions():
+        if d.name in bases and isinstance(d.node, ast.ClassDef) and d.node is not node:
+            found |= fields(d.node)
+    return found
+
+
 def test_no_parameter_is_documented_that_is_not_there() -> None:
     """A field of a docstring that names nothing is left over from a change."""
     wrong = []
     for d in definitions():
-        if isinstance(d.node, ast.ClassDef):
-            known = {
-                s.target.id
-                for s in d.node.body
-                if isinstance(s, ast.AnnAssign) and isinstance(s.target, ast.Name)
-            }
-            init = [
-                m for m in d.node.body if isinstance(m, ast.FunctionDef) and m.name == "__init__"
-            ]
-            known |= {a for m in init for a in arguments(m)}
-        else:
-            known = set(arguments(d.node))
-        if not known and isinstance(d.node, ast.ClassDef):
-            continue  # its fields are those of the class that it extends
+        known = fields(d.node) if isinstance(d.node, ast.ClassDef) else set(arguments(d.node))
         wrong += [f"{d}: {n}" for n in re.findall(r":param (\w+):", d.docstring) if n not in known]
     assert wrong == []
 
@@ -140,10 +141,10 @@ def test_who_raises_says_so() -> None:
 
 
 def arguments(node: ast.FunctionDef) -> list[str]:
-    """Names of a function's parameters but ``self`` and ``cls``; of ``**options`` too."""
+    """Names of a function's parameters but ``self`` and ``cls``; ``*args`` and ``**options`` too."""
     a = node.args
     names = [x.arg for x in [*a.posonlyargs, *a.args, *a.kwonlyargs]]
-    names += [a.kwarg.arg] if a.kwarg else []
+    names += [x.arg for x in (a.vararg, a.kwarg) if x]
     return [n for n in names if n not in ("self", "cls")]
 
 

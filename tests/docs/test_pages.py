@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import bayescg
 from bayescg import results, workflow
 from bayescg.cli import cli
 from bayescg.console import Console
@@ -115,6 +116,13 @@ def test_rooms_are_those_of_the_package() -> None:
     for name in ("potentials", "infer", "workflow", "cli"):
         assert f"| `{name}` |" in told
     assert told.index("`potentials`") < told.index("`infer`") < told.index("`cli`")
+
+
+def test_public_names_are_those_of_the_package() -> None:
+    told = generate().filled(text_of("api"))
+    for name in bayescg.__all__:
+        assert name.startswith("__") or f"`{name}" in told, name
+    assert "{py:obj}`rdf <bayescg.observables.liquid.rdf>`" in told
 
 
 # --- the table of limiting cases ------------------------------------------------------------------
@@ -285,7 +293,7 @@ def test_results_are_read_in_arviz_and_beside_each_other(
 
 #: What the tour's commands are given here, so that they end soon; what they find then means nothing.
 SMALLER = {
-    "-s frames=10": "-s frames=5 -M tolerance=2 -M max_iterations=40",
+    "-s frames=10": "-s frames=10 -M tolerance=1",
     "--draws 32": "--draws 4",
     "--draws 20": "--draws 2",
 }
