@@ -139,7 +139,7 @@ def option_row(parameter: click.Parameter) -> list[str]:
     """Names and placeholder, meaning, and default of an option."""
     assert isinstance(parameter, click.Option)
     context = click.Context(click.Command("none"))
-    kind = "" if parameter.is_flag else f" {parameter.make_metavar(context)}"
+    kind = "" if parameter.is_flag else f" {parameter.make_metavar(context)}".removesuffix(" RANGE")
     names = ", ".join(parameter.opts)
     default = parameter.default
     shown = default is not None and not parameter.is_flag and not parameter.multiple
