@@ -6,7 +6,10 @@ from pathlib import Path
 import pkgutil
 import sys
 
+import jax.typing
+import numpy.typing
 from sphinx.application import Sphinx
+from sphinx.util.typing import stringify_annotation
 
 import bayescg
 
@@ -90,7 +93,32 @@ def read_again(app: Sphinx, *changes: object) -> list[str]:
     return ["api", *(path.relative_to(HERE).with_suffix("").as_posix() for path in asking)]
 
 
+#: What the arguments that arrays can be made of are spelled out as, by what signatures write them.
+SPELLED_OUT = [
+    stringify_annotation(alias, mode)
+    for alias in (numpy.typing.ArrayLike, jax.typing.ArrayLike)
+    for mode in ("smart", "fully-qualified")
+]
+
+
+def with_aliases(
+    app: Sphinx,
+    what: str,
+    name: str,
+    value: object,
+    options: object,
+    signature: str | None,
+    returns: str | None,
+) -> tuple[str | None, str | None]:
+    """A signature with ``ArrayLike`` in place of the union that it stands for."""
+    for text in SPELLED_OUT:
+        signature = signature and signature.replace(text, "ArrayLike")
+        returns = returns and returns.replace(text, "ArrayLike")
+    return signature, returns
+
+
 def setup(app: Sphinx) -> None:
+    app.connect("autodoc-process-signature", with_aliases)
     app.connect("builder-inited", write_pages)
     app.connect("source-read", fill_in_rooms)
     app.connect("source-read", fill_in_code)
