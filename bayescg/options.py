@@ -36,6 +36,19 @@ def parse_options(base: T, words: Iterable[str], owner: str) -> T:
     :param owner: whose options these are, for messages.
     :raises ValueError: for an unknown name, a value of the wrong type, a word without ``=``, or a
         name given twice.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Options:
+    ...     sites: int = option(8, "how many")
+    ...     fast: bool = option(False, "whether")
+    ...
+    >>> parse_options(Options(), ["sites=16", "fast=yes"], "an example")
+    Options(sites=16, fast=True)
+    >>> parse_options(Options(), ["site=16"], "an example")
+    Traceback (most recent call last):
+        ...
+    ValueError: unknown option 'site' for an example; did you mean 'sites'? Known: ...
     """
     return with_options(base, read_words(words, owner), owner)
 
@@ -60,7 +73,11 @@ def read_words(words: Iterable[str], owner: str) -> dict[str, str]:
 
 
 def with_options(base: T, values: Mapping[str, Any], owner: str) -> T:
-    """A copy of ``base`` with named values applied; text is converted to the field's type."""
+    """A copy of ``base`` with named values applied; text is converted to the field's type.
+
+    :raises ValueError: for an unknown name, with the known ones, and for a value of the wrong
+        type.
+    """
     known = [f.name for f in fields(base)]  # type: ignore[arg-type]
     hints = get_type_hints(type(base))
     converted = {}
@@ -90,6 +107,11 @@ def numbers(text: str, name: str) -> np.ndarray:
 
     :param name: what they are of, for the message.
     :raises ValueError: for other text.
+
+    >>> numbers("-1:1:5", "mu").tolist()
+    [-1.0, -0.5, 0.0, 0.5, 1.0]
+    >>> numbers("280,300,340", "temperature").tolist()
+    [280.0, 300.0, 340.0]
     """
     parts = text.split(":")
     try:

@@ -42,7 +42,11 @@ _ENDS = {"rdf": (0.1, 0.9), "adf": (0.1, 0.9)}
 
 
 def interval_of(name: str) -> tuple[float, float]:
-    """Probabilities at the ends of an observable's band: those of the PCG paper's figures."""
+    """Probabilities at the ends of an observable's band: those of the PCG paper's figures.
+
+    >>> interval_of("rdf"), interval_of("magnetization")
+    ((0.1, 0.9), (0.05, 0.95))
+    """
     return _ENDS.get(name, (0.05, 0.95))
 
 

@@ -162,6 +162,11 @@ def group(idata: InferenceData, name: str) -> xr.Dataset:
     """Take one group as a Dataset, whichever the container.
 
     :raises ValueError: there is no such group; the message lists those there are
+
+    >>> posterior = xr.Dataset({"a": (("chain", "draw"), np.zeros((2, 3)))})
+    >>> made = inference_data({"posterior": posterior}, method="nuts")
+    >>> group(made, "posterior")["a"].shape
+    (2, 3)
     """
     if not has_group(idata, name):
         raise ValueError(f"there is no group {name!r}; there are: {', '.join(groups(idata))}.")
@@ -185,7 +190,11 @@ def told(attributes: Mapping[str, Any], name: str) -> list[str]:
 
 
 def mapping(text: Any) -> dict[str, Any]:
-    """Read a mapping that an attribute holds as JSON, as ``model_options`` does; empty where it is none."""
+    """Read a mapping that an attribute holds as JSON, as ``model_options`` does; empty where it is none.
+
+    >>> mapping('{"ratio": 2}'), mapping("no JSON")
+    ({'ratio': 2}, {})
+    """
     try:
         found = json.loads(text) if isinstance(text, str) else text
     except ValueError:
@@ -206,6 +215,8 @@ def with_groups(idata: InferenceData, new: Mapping[str, xr.Dataset]) -> Inferenc
 def save(idata: InferenceData, path: str | os.PathLike[str]) -> None:
     """Write a result as netCDF, by rename: the old file stays until the new one is whole.
 
+    :param idata: the result.
+    :param path: of the file; its folder exists.
     :raises OSError: the folder is missing or the path cannot be written
     :raises ValueError: an attribute cannot be stored
     """
@@ -243,6 +254,10 @@ def psis(log_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     :return: log weights of the same shape whose exponentials add up to 1 along draws, and k-hat
         ``(...)``; above 0.7 the weights are not to be trusted
     :raises ValueError: a log weight is NaN or +inf, or all of a row are ``-inf``
+
+    >>> weights, khat = psis(np.zeros((1, 200)))  # all alike: nothing to smooth
+    >>> float(khat[0]), round(float(np.exp(weights).sum()), 12)
+    (0.0, 1.0)
     """
     weights = np.array(log_weights, dtype=np.float64)
     if weights.ndim == 0 or weights.shape[-1] == 0:

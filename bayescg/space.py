@@ -27,6 +27,10 @@ def minimum_image(d: Array, box: Box) -> Array:
     """Separations ``(axis, ...)`` to the nearest periodic images.
 
     :param box: edges ``(axis,)``, angstrom.
+
+    >>> import jax.numpy as jnp
+    >>> minimum_image(jnp.array([9.0, -6.0, 2.0]), (10.0, 10.0, 10.0)).tolist()
+    [-1.0, 4.0, 2.0]
     """
     edges = _edges(box, d)
     return d - edges * jnp.round(
@@ -35,7 +39,12 @@ def minimum_image(d: Array, box: Box) -> Array:
 
 
 def wrap(x: Array, box: Box) -> Array:
-    """Positions ``(axis, ...)`` carried into ``[0, box)``."""
+    """Positions ``(axis, ...)`` carried into ``[0, box)``.
+
+    >>> import jax.numpy as jnp
+    >>> wrap(jnp.array([11.0, -1.0, 5.0]), (10.0, 10.0, 10.0)).tolist()
+    [1.0, 9.0, 5.0]
+    """
     edges = _edges(box, x)
     inside = jnp.mod(x, edges)
     # A hair below zero rounds to the edge itself.
@@ -46,6 +55,11 @@ def pair_distances(x: Array, box: Box) -> Array:
     """Distance of each pair, ``(pair, *batch)``, of configurations ``(axis, site, *batch)``.
 
     Pairs run over the upper triangle, row by row.
+
+    >>> import jax.numpy as jnp
+    >>> x = jnp.array([[0.0, 9.0, 0.0], [0.0, 0.0, 2.0], [0.0, 0.0, 0.0]])  # three sites
+    >>> pair_distances(x, (10.0, 10.0, 10.0)).round(3).tolist()
+    [1.0, 2.0, 2.236]
     """
     i, j = np.triu_indices(x.shape[1], 1)
     d = minimum_image(x[:, i] - x[:, j], box)

@@ -43,7 +43,15 @@ class Batch(NamedTuple):
 
 
 class Derived(NamedTuple):
-    """A function of the parameters on an axis of its own, such as a pair potential."""
+    """A function of the parameters on an axis of its own, such as a pair potential.
+
+    :param dim: name of the axis.
+    :param coords: along it, ``(dim,)``.
+    :param value: the function's values, ``(dim,)``.
+    :param long_name: what it is, in words.
+    :param units: of the values.
+    :param dim_units: of the axis.
+    """
 
     dim: str
     coords: np.ndarray
@@ -150,6 +158,8 @@ class System:
     def held(self, members: int, method: str) -> dict[str, np.ndarray]:
         """What a method whose latents are X = R(x) holds besides them, :attr:`dirac` of each member.
 
+        :param members: of the sweep.
+        :param method: that asks, for the message.
         :raises ValueError: if the map of this system has no such limit.
         """
         if self.no_dirac:
@@ -162,6 +172,7 @@ class System:
     def batch(self, data: xr.Dataset) -> Batch:
         """The data set as arrays with a leading sweep axis.
 
+        :param data: in the layout of :mod:`bayescg.io.netcdf`.
         :raises ValueError: if the data do not fit the system.
         """
         self.check(data)
@@ -197,7 +208,10 @@ class System:
         return Batch(values, conditions, dim, coords, notices, known)
 
     def check_conditions(self, conditions: Mapping[str, np.ndarray]) -> None:
-        """Raise ``ValueError`` for conditions that the program is not for."""
+        """Raise ``ValueError`` for conditions that the program is not for.
+
+        :param conditions: program arguments by name, each ``(member,)``.
+        """
         for name, (low, high) in self.domain.items():
             found = np.atleast_1d(conditions[name])
             outside = found[~((found >= low - ROUNDING) & (found <= high + ROUNDING))]

@@ -18,7 +18,11 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 
 def pair_name(a: str, b: str) -> str:
-    """The name of the interaction of two bead types, whichever comes first: ``A_B``."""
+    """The name of the interaction of two bead types, whichever comes first: ``A_B``.
+
+    >>> pair_name("B", "A")
+    'A_B'
+    """
     return "_".join(sorted((a, b)))
 
 
@@ -59,6 +63,11 @@ class Topology:
     :param molecule: number of each site's molecule, ``(site,)``.
     :param exclusion: pairs without non-bonded interaction, ``(exclusion, 2)``.
     :raises ValueError: if the arrays do not go together, or a mass is not positive.
+
+    >>> bonded = np.array([[0, 1], [2, 3]])
+    >>> dimers = Topology(("A", "B", "A", "B"), np.ones(4), np.array([0, 0, 1, 1]), exclusion=bonded)
+    >>> dimers.sites, dimers.kinds, dimers.pairs
+    (4, ('A', 'B'), (('A', 'A'), ('A', 'B'), ('B', 'B')))
     """
 
     types: tuple[str, ...]
@@ -94,6 +103,7 @@ class Topology:
 
     @property
     def sites(self) -> int:
+        """How many sites there are."""
         return len(self.types)
 
     @property

@@ -24,6 +24,9 @@ def beta_of(temperature: float) -> float:
 
     :param temperature: K.
     :raises ValueError: unless it is positive and finite.
+
+    >>> round(beta_of(300.0), 4)  # mol/kcal
+    1.6774
     """
     if not 0.0 < temperature < math.inf:
         raise ValueError(f"temperature must be positive, in K, got {temperature}.")
@@ -31,10 +34,18 @@ def beta_of(temperature: float) -> float:
 
 
 def thermal_speed(temperature: float, mass: float) -> float:
-    """Standard deviation of one velocity component, angstrom/fs; ``mass`` in g/mol."""
+    """Standard deviation of one velocity component, angstrom/fs; ``mass`` in g/mol.
+
+    >>> round(thermal_speed(300.0, 18.015), 5)
+    0.00372
+    """
     return ANGSTROM_PER_FS / math.sqrt(beta_of(temperature) * mass)
 
 
 def mass_density(mass: float, volume: float) -> float:
-    """g/cm^3 of ``mass`` (g/mol) in ``volume`` (angstrom^3)."""
+    """g/cm^3 of ``mass`` (g/mol) in ``volume`` (angstrom^3).
+
+    >>> round(mass_density(100 * 18.015, 14.546**3), 3)  # a hundred molecules of water
+    0.972
+    """
     return mass / (AVOGADRO * volume)

@@ -172,7 +172,10 @@ def program(x: Array | None = None, *, mu: Array, lattice: Lattice, frames: int 
 
 
 def fine_potential(options: Options, mu: float) -> SpinPotential:
-    """Fine lattice of Eqs. 46-48 in field ``mu``."""
+    """Fine lattice of Eqs. 46-48 in field ``mu``.
+
+    :raises ValueError: unless ``L_f`` lies between 1 and n_f - 1.
+    """
     if not 1 <= options.L_f < options.n_f:
         raise ValueError(f"L_f must lie between 1 and n_f - 1, got {options.L_f}.")
     couplings = decaying_couplings(options.J0, options.a, options.L_f, options.exponent)
@@ -318,6 +321,8 @@ def reference(options: Options, key: Array) -> xr.Dataset:
     """Independent exact samples of the fine lattice, and its exact observables.
 
     :return: a data set (``x``, and ``magnetization`` and ``correlation`` with zero ``_se``).
+    :raises ValueError: for fewer than two frames, or couplings that leave the range of floating
+        point.
     """
     from bayescg.potentials.transfer_matrix import ring_moments, sample_ring
 

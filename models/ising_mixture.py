@@ -262,6 +262,7 @@ def reference(options: Options, key: Array) -> xr.Dataset:
     """Frames of a fine lattice (Eqs. 46-48) that switches between fields or couplings, each an exact sample.
 
     :return: ``x``, the ``state`` of each frame, and exact long-run observables, of all and of each state.
+    :raises ValueError: for fewer than two frames, or states that the options do not tell apart.
     """
     from bayescg.potentials.transfer_matrix import ring_moments, sample_ring
 

@@ -277,7 +277,10 @@ def _pair_potential(values: Mapping[str, Array], water: Water) -> dict[str, cg.D
 
 
 def options_from_data(options: Options, data: xr.Dataset) -> Options:
-    """Fill in what the data decide: molecules, box, and where the core begins."""
+    """Fill in what the data decide: molecules, box, and where the core begins.
+
+    :raises ValueError: for fewer than two frames, and temperatures that the data do not hold.
+    """
     if options.frames is not None and options.frames < 2:
         raise ValueError(f"frames must be at least 2, got {options.frames}.")
     found, _ = _checked(data, options)

@@ -354,7 +354,7 @@ def _given_start(options: Options, water: Water) -> dict[str, Any]:
 
 
 def options_from_data(options: Options, data: xr.Dataset) -> Options:
-    """Fill in what the data decide: molecules, box, temperature, and where the core begins."""
+    """Fill in what the data decide (molecules, box, temperature, where the core begins); ValueError for one frame."""
     if options.frames is not None and options.frames < 2:
         raise ValueError(f"frames must be at least 2, got {options.frames}.")
     data, _ = _checked(data, options)

@@ -42,6 +42,8 @@ def labelled(
     """Two samples with their weights, equal where none are given.
 
     :param model: features of the model's configurations, ``(sample, feature)``; ``reference`` the data's.
+    :param model_weight: of each configuration of the model, ``(sample,)``; ``reference_weight``
+        of the data's, ``(frame,)``; they need not add up to 1.
     :raises ValueError: unless both have the same features and at least one configuration, and weights suit them.
     """
     model, reference = np.asarray(model, float), np.asarray(reference, float)
@@ -103,6 +105,11 @@ def accuracy(model: np.ndarray, reference: np.ndarray, samples: Labelled) -> flo
 
     :param model: scores of the model's configurations, ``(sample,)``, above 0 for "reference"; ``reference``
         those of the data's. A score of 0 is half right.
+    :param samples: features of both, with their weights.
+
+    >>> both = labelled(np.zeros((2, 1)), np.ones((4, 1)))
+    >>> accuracy(np.array([-1.0, 1.0]), np.array([1.0, 1.0, 1.0, -1.0]), both)  # half, and three quarters
+    0.625
     """
 
     def right(score: np.ndarray) -> np.ndarray:

@@ -37,11 +37,21 @@ class Logistic:
             raise ValueError("penalty must not be negative, iterations be at least 1.")
 
     def start(self, key: Array, features: int) -> np.ndarray:
+        """Weights and offset of no opinion, zeros ``(feature + 1,)``."""
         return np.zeros(features + 1)
 
     def fit(
         self, key: Array, params: np.ndarray, samples: Labelled, losses: Losses
     ) -> tuple[np.ndarray, float]:
+        """Weights and offset at the minimum of the penalised mean loss, and that minimum.
+
+        The objective is convex, so that the search begins at zero whatever it is given.
+
+        :param key: not used, for nothing is random.
+        :param params: gives the shape, ``(feature + 1,)``.
+        :param samples: features of both samples with their weights.
+        :param losses: what a guess costs, by its logit.
+        """
         objective, padded = _objective(losses, self.penalty), _padded(samples)
 
         def value(w: np.ndarray) -> tuple[float, np.ndarray]:
@@ -58,6 +68,7 @@ class Logistic:
         return found.x, float(found.fun)
 
     def logit(self, params: np.ndarray, features: np.ndarray) -> np.ndarray:
+        r"""The logit :math:`w \cdot f + b`, ``(sample,)``, of ``features (sample, feature)``."""
         out: np.ndarray = features @ params[:-1] + params[-1]
         return out
 
@@ -87,5 +98,18 @@ def _objective(losses: Losses, penalty: float) -> Callable[..., Any]:
 
 
 def logistic(penalty: float = 1e-3, iterations: int = 50) -> Logistic:
-    """Logistic regression by L-BFGS, with an l2 penalty and a limited number of iterations."""
+    r"""Logistic regression by L-BFGS, with an l2 penalty and a limited number of iterations.
+
+    :param penalty: lambda of :math:`\tfrac12\lambda|w|^2`.
+    :param iterations: most iterations of L-BFGS.
+
+    >>> import jax
+    >>> from bayescg.critics.base import LOG_LOSS, labelled
+    >>> rng = np.random.default_rng(0)
+    >>> both = labelled(rng.normal(-1.0, 1.0, (500, 1)), rng.normal(1.0, 1.0, (500, 1)))
+    >>> critic = logistic()
+    >>> w, _ = critic.fit(jax.random.key(0), critic.start(jax.random.key(0), 1), both, LOG_LOSS)
+    >>> bool(abs(w[0] - 2.0) < 0.3)  # the logarithm of the ratio of these two normals is 2 x
+    True
+    """
     return Logistic(penalty, iterations)

@@ -60,6 +60,8 @@ def whitened(samples: Labelled) -> Labelled:
     """Both samples with the mean of every feature over them 0 and its standard deviation 1.
 
     Features that do not vary are zero.
+
+    :param samples: features of both, with their weights.
     """
     weights = 0.5 * np.concatenate([samples.model_weight, samples.reference_weight])
     both = np.concatenate([samples.model, samples.reference])
@@ -77,6 +79,11 @@ def shared(key: Array, features: np.ndarray, sd: float, count: int) -> np.ndarra
 
     What a witness says of a configuration is its average over noise. With the same noise for all of them the average
     differs between configurations by what they are, and not by the luck of the draw, which would bury it.
+
+    :param key: random key.
+    :param features: ``(sample, feature)``.
+    :param sd: standard deviation of the noise.
+    :param count: copies.
     """
     if sd == 0.0:
         return features[None]
@@ -85,7 +92,12 @@ def shared(key: Array, features: np.ndarray, sd: float, count: int) -> np.ndarra
 
 
 def noisy(key: Array, samples: Labelled, sd: float) -> Labelled:
-    """Both samples with independent normal noise on every feature."""
+    """Both samples with independent normal noise on every feature.
+
+    :param key: random key.
+    :param samples: features of both, with their weights.
+    :param sd: standard deviation of the noise, in the unit of the features.
+    """
     if sd == 0.0:
         return samples
     one, other = jax.random.split(key)

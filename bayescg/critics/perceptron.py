@@ -30,7 +30,11 @@ def initial(key: Array, widths: Sequence[int]) -> Params:
 def network(
     params: Params, features: Array, activation: Callable[[Array], Array] = jax.nn.relu
 ) -> Array:
-    """The output, ``(sample,)``, of ``features (sample, feature)``."""
+    """The output, ``(sample,)``, of ``features (sample, feature)``.
+
+    :param params: weights ``(in, out)`` and offsets ``(out,)`` of each layer.
+    :param activation: of the hidden layers.
+    """
     h = features
     for w, b in params[:-1]:
         h = activation(h @ w + b)
@@ -62,14 +66,23 @@ class Perceptron:
             raise ValueError("rate must be positive, penalty not be negative.")
 
     def start(self, key: Array, features: int) -> Any:
+        """Random weights of the layers, and Adam's memory of nothing."""
         params = initial(key, (features, *self.hidden, 1))
         return params, optax.adam(self.rate).init(params)
 
     def fit(self, key: Array, params: Any, samples: Labelled, losses: Losses) -> tuple[Any, float]:
+        """The network after ``steps`` of Adam from where it was, and the last mean loss.
+
+        :param key: not used: every step sees all samples.
+        :param params: network and Adam's memory, of ``start`` or of the last fit.
+        :param samples: features of both samples with their weights.
+        :param losses: what a guess costs, by its logit.
+        """
         params, loss = _training(losses, self)(params, samples)
         return params, float(loss)
 
     def logit(self, params: Any, features: np.ndarray) -> np.ndarray:
+        """The network's output, ``(sample,)``, of ``features (sample, feature)``."""
         return np.asarray(_network(params[0], jnp.asarray(features)))
 
 
@@ -103,5 +116,9 @@ def _training(losses: Losses, critic: Perceptron) -> Callable[..., Any]:
 
 
 def perceptron(hidden: tuple[int, ...] = (15, 15, 15, 15), steps: int = 50) -> Perceptron:
-    """A small multilayer perceptron of rectified linear units."""
+    """A small multilayer perceptron of rectified linear units.
+
+    :param hidden: widths of the hidden layers.
+    :param steps: of Adam in each fit.
+    """
     return Perceptron(hidden, steps)

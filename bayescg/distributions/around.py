@@ -29,6 +29,7 @@ class Around:
     and ``sigma2 (component,)``, increasing, under :func:`~bayescg.distributions.coarse_to_fine.increasing_variances`;
     both proper.
 
+    :param kind: ``isotropic``, ``anisotropic`` or ``mixture``.
     :param box: edges, angstrom.
     :param sigma2: variance that a fit starts from, of a mixture the narrowest, whose prior median it is; angstrom^2.
     :param components: of the mixture.

@@ -47,6 +47,17 @@ class Boltzmann(Distribution):
     :param batch_shape: axes that every leaf of the potential begins with: one distribution each, as
         frames in different states have (Eq. 69).
     :raises ValueError: if ``beta`` is not a scalar, or a leaf of the potential lacks the batch's axes.
+
+    >>> from bayescg.distributions.log_partition import Enumeration
+    >>> from bayescg.potentials import SpinBasis, SpinPotential, pair_features
+    >>> basis = SpinBasis(4, tuple(pair_features([1])))
+    >>> U = SpinPotential(jnp.array([0.5]), jnp.asarray(0.1), basis)
+    >>> p = Boltzmann(U, 1.0, log_partition=Enumeration(), event_shape=(4,))
+    >>> up = jnp.ones(4)
+    >>> round(float(jnp.exp(p.log_prob(up))), 4)
+    0.388
+    >>> p.sample(jax.random.key(0), (3,)).shape
+    (3, 4)
     """
 
     arg_constraints = {"beta": constraints.positive}
@@ -106,7 +117,10 @@ class Boltzmann(Distribution):
 
     @validate_sample
     def log_prob(self, value: Array) -> Array:
-        """Log density of ``value (*batch, *event_shape)``, shape ``batch``."""
+        """Log density of ``value (*batch, *event_shape)``, shape ``batch``.
+
+        :raises NotImplementedError: without a log-partition strategy there is no density.
+        """
         if self.log_partition is None:
             raise NotImplementedError(
                 "this Boltzmann distribution has no log-partition strategy, so it has no density; "

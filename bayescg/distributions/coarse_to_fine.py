@@ -36,6 +36,8 @@ def half_to_one(name: str) -> Array:
 
     Its unconstrained coordinate is the paper's :math:`\theta_{cf}` of Eq. 52,
     :math:`p_0 = \tfrac12(1 + 1/(1 + e^{-\theta_{cf}}))`.
+
+    :param name: of the sample site.
     """
     return numpyro.sample(name, Uniform(0.5, 1.0))
 
@@ -49,6 +51,11 @@ class SpinFlip(Distribution):
     :param X: parent spins, shape ``(*batch, n_c)``.
     :param p0: probability of agreement, a scalar, or one of each configuration, ``batch``.
     :param ratio: children per parent.
+
+    >>> x = jnp.array([1.0, 1.0, 1.0, -1.0])
+    >>> flips = SpinFlip(jnp.array([1.0, -1.0]), 0.9, ratio=2)
+    >>> round(float(jnp.exp(flips.log_prob(x))), 4)  # three of four agree: 0.9^3 0.1
+    0.0729
     """
 
     arg_constraints = {
@@ -221,6 +228,8 @@ def increasing_variances(
     The logarithm of the first is normal about that of ``median``; those of the ratios between neighbours, above
     1, are log-normal about that of ``ratio``: the prior is proper, and equal variances have no density.
 
+    :param name: of the sample site.
+    :param components: how many.
     :param median: of the narrowest variance, angstrom^2.
     :param spread: standard deviation of its logarithm.
     :param ratio: median of a variance over the one before it, above 1.

@@ -54,13 +54,16 @@ class SticksTransform(ParameterFreeTransform[Array]):
         return jnp.log(t)
 
     def log_abs_det_jacobian(self, x: Array, y: Array, intermediates: None = None) -> Array:
+        """Logarithm of the Jacobian's determinant, ``(*batch,)``, at ``x (*batch, stick)``."""
         # Triangular, with diagonal t_k exp(-t_1 - ... - t_k).
         return jnp.sum(x - jnp.cumsum(jnp.exp(x), -1), -1)
 
     def forward_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """One part more than there are sticks."""
         return (*shape[:-1], shape[-1] + 1)
 
     def inverse_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """One stick fewer than there are parts."""
         return (*shape[:-1], shape[-1] - 1)
 
 
@@ -256,7 +259,10 @@ def draw_states(key: Array, prior: Distribution, emission: Array) -> Array:
 
 
 def stationary(transition: Array) -> Array:
-    """Stationary distribution of a transition matrix with positive entries, ``(state,)``."""
+    """Stationary distribution of a transition matrix with positive entries, ``(state,)``.
+
+    :param transition: rows of probabilities that add up to 1, ``(state, state)``.
+    """
     states = transition.shape[-1]
     # pi (T - 1) = 0 and sum pi = 1, as one square system: a column of ones is added to all.
     matrix = jnp.eye(states) - transition + jnp.ones((states, states))

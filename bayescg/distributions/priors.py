@@ -33,6 +33,18 @@ def ard(name: str, size: int, *, a0: float = 1e-5, b0: float = 1e-5) -> Array:
     Every method integrates tau out: MC-EM by its inner E-step (Eq. 42), NUTS by sampling the
     marginal Student-t. At the paper's :math:`a_0 = b_0 = 10^{-5}` that marginal is a spike at zero
     which NUTS cannot enter; use :func:`horseshoe` for a full posterior.
+
+    :param name: of the coefficients' site; that of the precisions is ``tau``.
+    :param size: coefficients.
+    :param a0: shape of the Gamma.
+    :param b0: its rate.
+    :raises ValueError: unless both are positive.
+
+    >>> import jax
+    >>> from numpyro.handlers import seed, trace
+    >>> sites = trace(seed(lambda: ard("theta_c", 3), jax.random.key(0))).get_trace()
+    >>> [(name, site["value"].shape) for name, site in sites.items()]
+    [('tau', (3,)), ('theta_c', (3,))]
     """
     if a0 <= 0 or b0 <= 0:
         raise ValueError(f"a0 and b0 must be positive, got {a0} and {b0}.")
@@ -43,14 +55,23 @@ def ard(name: str, size: int, *, a0: float = 1e-5, b0: float = 1e-5) -> Array:
 
 
 def normal(name: str, size: int, *, scale: float = 10.0) -> Array:
-    """Independent normals of standard deviation ``scale``."""
+    """Independent normals of standard deviation ``scale``.
+
+    :param name: of the sample site.
+    :param size: coefficients.
+    :raises ValueError: unless the scale is positive.
+    """
     if scale <= 0:
         raise ValueError(f"the prior's scale must be positive, got {scale}.")
     return numpyro.sample(name, dist.Normal(0.0, scale).expand([size]).to_event(1))
 
 
 def flat(name: str, size: int) -> Array:
-    """Improper uniform on the real line: the maximum of the posterior is the MLE."""
+    """Improper uniform on the real line: the maximum of the posterior is the MLE.
+
+    :param name: of the sample site.
+    :param size: coefficients.
+    """
     return numpyro.sample(name, dist.ImproperUniform(dist.constraints.real, (), (size,)))
 
 
@@ -60,6 +81,8 @@ def flat_positive(name: str, shape: tuple[int, ...] = ()) -> Array:
     The prior is flat in the value (PCG paper, Section 3.2.3), so the density of the logarithm has
     the Jacobian. A mode is that of the logarithm's density (hint ``mode``): of the value's it may lie
     at zero, where a normal approximation means nothing.
+
+    :param name: of the sample site.
     """
     prior = dist.ImproperUniform(dist.constraints.positive, (), shape)
     return numpyro.sample(name, prior, infer={"mode": "unconstrained"})
@@ -70,6 +93,7 @@ def positive(
 ) -> Array:
     """A positive parameter, a scalar unless a ``shape`` is given: :func:`flat_positive`, or log-normal, for NUTS.
 
+    :param name: of the sample site.
     :param lognormal: median, and standard deviation of the logarithm; None: flat.
     """
     if lognormal is None:
@@ -91,6 +115,8 @@ def horseshoe(
     :math:`c^2 \sim \mathrm{InvGamma}(\nu/2, \nu\,c_0^2/2)`. Source: J. Piironen and A. Vehtari,
     Electron. J. Stat. 11, 5018 (2017).
 
+    :param name: of the deterministic site that holds the coefficients.
+    :param size: coefficients.
     :param scale: global scale; about (features expected active)/(others).
     :param slab_scale: scale :math:`c_0` of an active coefficient.
     :param slab_df: degrees of freedom :math:`\nu` of the slab.
@@ -115,10 +141,23 @@ def coefficients(
 ) -> Array:
     """Coefficients under a named prior: one of ``PRIORS``.
 
+    :param name: of the sample site.
+    :param size: coefficients.
+    :param prior: ``ard``, ``normal``, ``horseshoe`` or ``flat``.
     :param scale: standard deviation of the normal prior.
     :param a0: shape of ARD's Gamma.
     :param b0: rate of ARD's Gamma.
     :raises ValueError: for an unknown name.
+
+    >>> import jax
+    >>> from numpyro.handlers import seed
+    >>> theta_c = seed(lambda: coefficients("theta_c", 2, "normal", scale=0.5), jax.random.key(0))()
+    >>> theta_c.shape
+    (2,)
+    >>> coefficients("theta_c", 2, "lasso")
+    Traceback (most recent call last):
+        ...
+    ValueError: unknown prior 'lasso'; known: ...
     """
     match prior:
         case "ard":

@@ -39,7 +39,9 @@ def _same(value: float) -> tuple[float, float]:
 class FDivergence:
     """An f-divergence, or a monotonic function of one.
 
+    :param name: what options call it.
     :param losses: l_mod and l_ref, as functions of the logit.
+    :param critical: whether it needs a critic.
     :param unit: the witness is brought to its average at the optimum, -1 over the model: relative entropy's is
         minus the ratio of the densities, whose scale a critic knows badly where the two hardly overlap.
     :param transform: from the f-divergence to what is reported, and the slope of that.
@@ -52,6 +54,11 @@ class FDivergence:
     unit: bool = False  # whether the witness averages to -1 over the model at the optimum
 
     def by(self, critic: Critic, folds: int = 2) -> "Classified":
+        """The judge of this divergence by a classifier.
+
+        :param critic: the family of guesses.
+        :param folds: parts of the samples, each judged by what was fitted to the others; 1: all at once.
+        """
         return Classified(self, critic, folds)
 
     def judged(
@@ -80,6 +87,8 @@ class FDivergence:
 class Classified:
     """An f-divergence judged by a critic.
 
+    :param divergence: what is estimated.
+    :param critic: the family of guesses that estimates it.
     :param folds: parts of both samples. What a critic says of samples that it was fitted to is too sharp, by
         the more the more features it has; here each part is judged by what was fitted to the others.
     :param losses: that the critic's search goes down; the log-loss (Eq. 44) has the same optimum as the
@@ -96,6 +105,7 @@ class Classified:
             raise ValueError(f"folds must be at least 1, got {self.folds}.")
 
     def start(self, key: Array, features: int) -> tuple[Any, ...]:
+        """First parameters of the critic of each fold."""
         keys = jax.random.split(key, self.folds)
         return tuple(self.critic.start(k, features) for k in keys)
 

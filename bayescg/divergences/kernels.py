@@ -42,8 +42,10 @@ class KernelDivergence:
     Pairs of a configuration with itself count in its value, as for populations they must: of n samples
     it is too large by about 1/n. Its slope does not notice.
 
+    :param name: what options call it.
     :param kernel: of distances in the space of features and of their scale, the median distance between model and
         reference.
+    :param critical: whether it needs a critic.
     """
 
     name: str
@@ -51,9 +53,11 @@ class KernelDivergence:
     critical: bool = False
 
     def by(self, critic: Critic | None = None, folds: int = 1) -> "KernelDivergence":
+        """Itself: the witness has a closed form, and neither critic nor folds are used."""
         return self
 
     def start(self, key: Array, features: int) -> None:
+        """None: nothing is remembered from one judgement to the next."""
         return None
 
     def __call__(

@@ -32,11 +32,13 @@ __all__ = ["Penalised", "sobolev", "wasserstein"]
 class Penalised:
     """A metric with its witness, a network of smooth units; its own judge.
 
+    :param name: what options call it.
     :param constraint: ``slope``: the gradient of f is at most 1 everywhere; ``energy``: its mean square is.
     :param hidden: widths of the network's hidden layers.
     :param steps: of Adam in one search; ``rate`` its rate.
     :param weight: of the penalty.
     :param first: how many searches in a row the first is, which begins from nothing.
+    :param critical: whether it needs a critic.
     """
 
     name: str
@@ -49,9 +51,11 @@ class Penalised:
     critical: bool = False
 
     def by(self, critic: Critic | None = None, folds: int = 1) -> "Penalised":
+        """Itself: the witness is a network of its own, and neither critic nor folds are used."""
         return self
 
     def start(self, key: Array, features: int) -> Any:
+        """A random network, Adam's memory of nothing, and no search made so far."""
         params = initial(key, (features, *self.hidden, 1))
         return params, optax.adam(self.rate).init(params), 0
 

@@ -89,10 +89,12 @@ class Molecule:
 
     @property
     def masses(self) -> np.ndarray:
+        """Mass of each atom, ``(atom,)``, g/mol."""
         return np.array([self.field.atoms[t].mass for t in self.types])
 
     @property
     def elements(self) -> tuple[str, ...]:
+        """Element of each atom, ``(atom,)``."""
         return tuple(self.field.atoms[t].element for t in self.types)
 
     @cached_property

@@ -78,6 +78,9 @@ def trajectory(
 
     The force on a molecule is the sum over its sites. Constraints hold within molecules only, so
     their forces cancel in the sum.
+
+    :raises ValueError: for what :func:`simulate` refuses.
+    :raises FloatingPointError: if the simulation blew up.
     """
     mm = load_openmm()
     tell = progress or (lambda stage, done: None)

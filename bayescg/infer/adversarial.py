@@ -135,6 +135,7 @@ def search(
     :param rule: of the steps, which also says when to stop.
     :param downhill: what the rule goes against, from a judgement, statistics ``(sample, term)``, the Jacobian
         and beta; None: the slope of Eq. 15.
+    :raises FloatingPointError: if not a single iteration could be made.
     """
     progress = progress or Silent()
     began = time.monotonic()

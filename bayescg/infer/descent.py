@@ -51,6 +51,7 @@ class Descent:
 
     @classmethod
     def start(cls, u: np.ndarray) -> Self:
+        """At parameters ``u (u,)``, with nothing known of slopes."""
         return cls(u, np.zeros_like(u))
 
 
@@ -83,6 +84,7 @@ class Rule:
     kind: Literal["rmsprop", "natural", "plain"] = "rmsprop"
 
     def start(self, u: np.ndarray) -> Descent:
+        """The first state of a search from parameters ``u (u,)``."""
         return replace(Descent.start(u), curvature=Curvature(self.remember))
 
     def advance(

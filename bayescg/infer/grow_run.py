@@ -55,7 +55,10 @@ class Grow:
     options: GrowOptions = field(default_factory=GrowOptions)
 
     def run(self, key: Array, *, progress: Progress | None = None) -> Fit:
-        """Add features to each data set of a sweep and drop them, then draw from its posterior under those it kept."""
+        """Add features to each data set of a sweep and drop them, then draw from its posterior under those it kept.
+
+        :raises ValueError: if it is to begin with more features than are allowed.
+        """
         warn_of_single_precision()
         began, progress = time.monotonic(), progress or Silent()
         batch = self.system.batch(self.data)
@@ -251,5 +254,10 @@ def _growth(grown: list[Grown]) -> dict[str, Table]:
 
 
 def grow(system: System, data: xr.Dataset, **options: Any) -> Grow:
-    """Growing on ``system``; options are those of :class:`GrowOptions`."""
+    """Growing on ``system``; options are those of :class:`GrowOptions`.
+
+    :param system: what is fitted.
+    :param data: fine configurations, in the layout of :mod:`bayescg.io.netcdf`.
+    :param options: those of :class:`GrowOptions` that are not at their defaults.
+    """
     return Grow(system, data, options_for(system, "grow", GrowOptions(), options))

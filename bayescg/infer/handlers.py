@@ -42,6 +42,7 @@ class collapse_precisions(Messenger):
         self._gammas: dict[str, Any] = {}
 
     def process_message(self, msg: dict[str, Any]) -> None:
+        """Stop the site of the precisions, and make that of the coefficients a Student-t."""
         if msg["type"] != "sample":
             return
         target = (msg.get("infer") or {}).get("precision_of")
@@ -73,6 +74,10 @@ class collapse_levels(Messenger):
         self._open: list[tuple[Any, NestedSpinFlip]] = []  # value of a level, and all down to it
 
     def process_message(self, msg: dict[str, Any]) -> None:
+        """Stop the site of a level that is summed out, and widen the ``SpinFlip`` that follows it.
+
+        :raises ValueError: if a site that is to be summed out is no level of spins.
+        """
         if msg["type"] != "sample":
             return
         hidden = (msg.get("infer") or {}).get("enumerate") == "parallel"
@@ -122,6 +127,7 @@ class replace_prior(Messenger):
         self.scale = scale
 
     def process_message(self, msg: dict[str, Any]) -> None:
+        """Give the coefficients the new prior, and stop the site of their precisions."""
         if msg["type"] != "sample" or msg["is_observed"]:
             return
         shape = tuple(msg["fn"].shape())
@@ -157,6 +163,7 @@ class Blank(Messenger):
     """Give every site without a value a feasible one: a shape is read, nothing is sampled."""
 
     def process_message(self, msg: dict[str, Any]) -> None:
+        """Give the site a value of the right shape inside its support."""
         if msg["type"] != "sample" or msg["value"] is not None:
             return
         fn = msg["fn"]

@@ -44,6 +44,7 @@ class Part(NamedTuple):
 
     @property
     def label(self) -> str:
+        """Kind and name: ``pair A_B``, ``bond AB``."""
         return f"{self.kind} {self.name}"
 
     @property

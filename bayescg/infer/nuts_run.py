@@ -47,7 +47,10 @@ class NUTS:
     options: NUTSOptions = NUTSOptions()  # noqa: RUF009 - frozen
 
     def run(self, key: Array, *, progress: Progress | None = None) -> Fit:
-        """Sample the full posterior."""
+        """Sample the full posterior.
+
+        :raises ValueError: for options or a system that NUTS cannot do with; says which.
+        """
         batch = self.system.batch(self.data)
         o = self.options
         exact = o.log_partition == "exact"
@@ -237,5 +240,17 @@ def _labelled(program: Program, batch: Batch, result: NUTSResult, key: Array) ->
 
 
 def nuts(system: System, data: xr.Dataset, **options: Any) -> NUTS:
-    """NUTS on ``system``; options are those of :class:`NUTSOptions`."""
+    """NUTS on ``system``; options are those of :class:`NUTSOptions`.
+
+    :param system: what is fitted.
+    :param data: fine configurations, in the layout of :mod:`bayescg.io.netcdf`.
+    :param options: those of :class:`NUTSOptions` that are not at their defaults.
+
+    >>> from bayescg import workflow
+    >>> data = workflow.make_reference("ising", ["n_f=8", "L_f=2", "mu=0.5", "frames=20"], seed=1)
+    >>> ising = workflow.system("ising", data, ratio=4, L2=1, L3=0, prior="normal", prior_scale=1.0)
+    >>> run = nuts(ising, data, chains=2, samples=500)
+    >>> run.options.samples, run.options.target_accept
+    (500, 0.9)
+    """
     return NUTS(system, data, options_for(system, "nuts", NUTSOptions(), options))

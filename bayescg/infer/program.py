@@ -246,7 +246,7 @@ class Program:
     def sample_fine(
         self, key: Array, u: Array, latent: Array, conditions: dict[str, Array]
     ) -> Array:
-        """Fine configurations from p_cf(x | X), one for each of ``latent (sample, ...)``."""
+        """Fine configurations from p_cf(x | X), one each of ``latent (sample, ...)``; or ProgramError."""
         values = {**self.constrain(u), **self.fixed, self.sites.latent: latent}
         program = substitute(seed(collapse(self.function), key), data=values)
         with block():

@@ -99,9 +99,11 @@ class RobbinsMonro:
         return self.m
 
     def start_sweeps(self) -> int:
+        """One sweep an iteration."""
         return 1
 
     def grow(self, effort: np.ndarray) -> int:
+        """One sweep, whatever the averages are worth: the step shrinks instead."""
         return 1
 
     def step_size(self, t: Array | int) -> Array:
@@ -122,6 +124,7 @@ class RobbinsMonro:
         x: Array,
         conditions: dict[str, Array],
     ) -> Step:
+        """One step of Eq. 31 of the PCG paper; arguments as :class:`~bayescg.infer.schedules.Schedule` names them."""
         eta = self.step_size(t)
         gradient, held, _ = prior_terms(program, u, x, conditions)
         mean, effort = averaged(memory, estimates, sweeps, self.most_missing, self.drift)

@@ -71,6 +71,7 @@ class MCEM:
         """Find the MAP, then draw from the Laplace approximation around it.
 
         :param start: an earlier fit of the same system to begin from, perhaps of fewer frames.
+        :raises ValueError: for data or a start that do not fit the system.
         """
         began = time.monotonic()
         batch = self.system.batch(self.data)
@@ -404,7 +405,23 @@ class MCEM:
 
 
 def mcem(system: System, data: xr.Dataset, **options: Any) -> MCEM:
-    """MC-EM with Laplace on ``system``; options are those of :class:`MCEMOptions`."""
+    """MC-EM with Laplace on ``system``; options are those of :class:`MCEMOptions`.
+
+    :param system: what is fitted.
+    :param data: fine configurations, in the layout of :mod:`bayescg.io.netcdf`.
+    :param options: those of :class:`MCEMOptions` that are not at their defaults.
+
+    >>> from bayescg import workflow
+    >>> data = workflow.make_reference("ising", ["n_f=8", "L_f=2", "mu=0.5", "frames=20"], seed=1)
+    >>> ising = workflow.system("ising", data, ratio=4, L2=1, L3=0, prior="normal", prior_scale=1.0)
+    >>> fit = mcem(ising, data, draws=100).run(jax.random.key(0))
+    >>> fit.ended, fit.draws.shape  # (chain, draw, member, u)
+    ('converged', (1, 100, 1, 3))
+    >>> mcem(ising, data, tolerence=0.1)
+    Traceback (most recent call last):
+        ...
+    ValueError: unknown option 'tolerence' for mcem; did you mean 'tolerance'? Known: ...
+    """
     return MCEM(system, data, options_for(system, "mcem", MCEMOptions(), options))
 
 

@@ -236,9 +236,11 @@ class Newton:
         return True
 
     def start_sweeps(self) -> int:
+        """Sweeps of each chain in the first iteration."""
         return self.sweeps
 
     def grow(self, effort: np.ndarray) -> int:
+        """Sweeps in proportion to what the averages of the median coordinate are worth, within bounds."""
         return int(np.clip(np.ceil(self.growth * np.median(effort)), self.sweeps, self.max_sweeps))
 
     def update(
@@ -252,6 +254,10 @@ class Newton:
         x: Array,
         conditions: dict[str, Array],
     ) -> Step:
+        """One Newton step inside the trust region, from estimates averaged over iterations.
+
+        Arguments as :class:`Schedule` names them.
+        """
         estimates, effort = averaged(memory, estimates, sweeps, self.most_missing, self.drift)
         h = usable_information(estimates, self.most_missing, 1e-2)
         cap = jnp.where(t < self.warm, self.warm_precision, jnp.inf)

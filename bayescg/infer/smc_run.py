@@ -278,5 +278,10 @@ def _trace(runs: Sequence[Sequence[Run]]) -> dict[str, Table]:
 
 
 def smc(system: System, data: xr.Dataset, **options: Any) -> SMC:
-    """Sequential Monte Carlo on ``system``; options are those of :class:`SMCOptions`."""
+    """Sequential Monte Carlo on ``system``; options are those of :class:`SMCOptions`.
+
+    :param system: what is fitted.
+    :param data: fine configurations, in the layout of :mod:`bayescg.io.netcdf`.
+    :param options: those of :class:`SMCOptions` that are not at their defaults.
+    """
     return SMC(system, data, options_for(system, "smc", SMCOptions(), options))

@@ -266,5 +266,10 @@ def _tell(
 
 
 def svi(system: System, data: xr.Dataset, **options: Any) -> SVI:
-    """Variational inference on ``system``; options are those of :class:`SVIOptions`."""
+    """Variational inference on ``system``; options are those of :class:`SVIOptions`.
+
+    :param system: what is fitted.
+    :param data: fine configurations, in the layout of :mod:`bayescg.io.netcdf`.
+    :param options: those of :class:`SVIOptions` that are not at their defaults.
+    """
     return SVI(system, data, options_for(system, "svi", SVIOptions(), options))

@@ -71,6 +71,12 @@ def choose(forms: dict[str, Form], wanted: str) -> tuple[list[str], str]:
 
 
 def laplace_group(normal: Laplace, weighted: Weighted | None, raw: np.ndarray) -> dict[str, Table]:
+    """Variables of the result's group ``laplace``, or of that of another form.
+
+    :param normal: the normal approximation.
+    :param weighted: importance weights of its draws, if there are any.
+    :param raw: draws before weighting, unconstrained, ``(member, draw, u)``.
+    """
     out = {
         "u": Table(
             ("draw", "member", "parameter"), np.swapaxes(raw, 0, 1), "raw draws, unconstrained"

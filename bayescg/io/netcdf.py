@@ -239,6 +239,7 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
 def load_observables(path: str | os.PathLike[str]) -> xr.Dataset:
     """Read a file of observables, with or without the configurations they were measured on.
 
+    :param path: of the netCDF file.
     :raises FileNotFoundError: if there is no such file
     :raises ValueError: if it is not netCDF, or a coordinate has a value twice or one not finite
     """

@@ -81,6 +81,7 @@ def check_particles(
 def check_cube(data: xr.Dataset) -> None:
     """Check that the box of a trajectory, ``box (axis)``, is a cube.
 
+    :param data: with ``box (axis)``, angstrom.
     :raises ValueError: if it is not; one line.
     """
     box = np.asarray(data["box"].values, float)
@@ -209,6 +210,7 @@ def check_density(
 ) -> None:
     """Refuse densities that no matter has, which are most often another unit of length.
 
+    :param sites: how many are in the box.
     :param box: edges ``(axis,)``, angstrom.
     :param masses: of every site, g/mol.
     :param x: ``(frame, site, axis)``, by which to tell whether the box alone is in another unit.

@@ -163,7 +163,10 @@ def read_frame(reader: Any, path: Path, number: int) -> Any:
 
 
 def force_unit(reader: Any, path: Path) -> float:
-    """kcal/mol/angstrom in the unit of a reader's forces."""
+    """kcal/mol/angstrom in the unit of a reader's forces.
+
+    :raises ValueError: if the file does not say its unit.
+    """
     if reader.format == "LAMMPSDUMP":  # which has no units; those of `real` are ours
         return 1.0
     if reader.units.get("force"):  # which MDAnalysis converts to kJ/mol/angstrom

@@ -23,7 +23,11 @@ STORED = {
 
 
 def constants_of(data: xr.Dataset, topology: Topology) -> dict[str, Any]:
-    """Box, topology, known ranges and fixed potentials, as :class:`bayescg.System` takes its constants."""
+    """Box, topology, known ranges and fixed potentials, as :class:`bayescg.System` takes its constants.
+
+    :param data: mapped data, or targets as :meth:`bayescg.io.targets.Targets.data` gives them.
+    :param topology: of its sites.
+    """
     from bayescg.topology import variables_of
 
     box = np.asarray(data["box"].values, float)
@@ -54,7 +58,12 @@ def constants_of(data: xr.Dataset, topology: Topology) -> dict[str, Any]:
 def data_of(
     constants: xr.Dataset, observed: xr.Dataset | None, attrs: dict[str, Any]
 ) -> xr.Dataset:
-    """The data of a stored result; the inverse of :func:`constants_of`."""
+    """The data of a stored result; the inverse of :func:`constants_of`.
+
+    :param constants: the group ``constant_data`` of a result.
+    :param observed: its group ``observed_data``; None where it holds no frames.
+    :param attrs: of the data set that is made.
+    """
     names = {v: k for k, v in STORED.items()}
     out = xr.Dataset(attrs=attrs)
     for name in ("box", "known", *names):

@@ -111,7 +111,10 @@ class DataStream:
         self._file["box"][first:] = boxes
 
     def finish(self, attrs: Mapping[str, object]) -> None:
-        """Write what is left, the box if it was the same in all frames, and the attributes."""
+        """Write what is left, the box if it was the same in all frames, and the attributes.
+
+        :raises ValueError: if there are no frames.
+        """
         if self._x:
             self._write()
         if self._file is None:

@@ -89,10 +89,12 @@ class Trajectory:
 
     @property
     def atoms(self) -> int:
+        """How many atoms the topology has."""
         return len(self._universe.atoms)
 
     @property
     def frames_in_all(self) -> int:
+        """Frames of all files together, before any stride."""
         return sum(self._counts)
 
     @property

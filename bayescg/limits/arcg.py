@@ -59,8 +59,11 @@ def arcg(
     With relative entropy and a complete critic its slope is REM's: :math:`-\langle\hat\eta/(1 - \hat\eta)
     \rangle`-weighted averages over the model are averages over the data (Eq. 43 with the sign of Eq. 42).
 
+    :param system: what is fitted.
+    :param data: fine configurations, in the layout of :mod:`bayescg.io.netcdf`.
     :param divergence: one of :mod:`bayescg.divergences`, or its name.
     :param critic: one of :mod:`bayescg.critics`, or its name.
+    :param options: those of :class:`ARCGOptions` that are not at their defaults.
     :raises ValueError: for an unknown option, and for Newton's steps with another critic than a linear classifier.
     """
     names = {

@@ -37,6 +37,9 @@ class ClassifierOptions(AdversarialEffort, CriticOptions, DescentOptions):
 def classifier(system: System, data: xr.Dataset, **options: Any) -> Adversarial:
     """The classifier update: :math:`U \\leftarrow U - \\lambda kT \\log(\\hat\\eta/(1 - \\hat\\eta))`.
 
+    :param system: what is fitted.
+    :param data: fine configurations, in the layout of :mod:`bayescg.io.netcdf`.
+    :param options: those of :class:`ClassifierOptions` that are not at their defaults.
     :raises ValueError: for an unknown option, and for systems with virtual sites: the classifier sees the sites that
         the data hold, and nothing says what its verdict means for the others.
     """

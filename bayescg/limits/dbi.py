@@ -20,6 +20,9 @@ class DBIOptions(TargetOptions):
 def dbi(system: System, data: xr.Dataset, **options: Any) -> Matching:
     """DBI: every distribution's potential of mean force, with the Jacobians r^2 and sin(theta).
 
+    :param system: what is fitted.
+    :param data: fine configurations, or target distributions (:mod:`bayescg.io.targets`).
+    :param options: those of :class:`DBIOptions` that are not at their defaults.
     :raises ValueError: for an unknown option, or (when it runs) potentials that are no tables.
     """
     return Matching(system, data, options_for(system, "dbi", DBIOptions(), options), "dbi", None)

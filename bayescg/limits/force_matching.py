@@ -37,6 +37,9 @@ def force_matching(system: System, data: xr.Dataset, **options: Any) -> Linear:
     244114 (2008)) with the program's own prior: flat, normal, or ARD at the mode of its precisions. Forces
     of known terms, such as walls, are taken off first. The residual variance is profiled.
 
+    :param system: what is fitted.
+    :param data: fine configurations with ``forces (frame, site, axis)``, kcal/mol/angstrom.
+    :param options: those of :class:`FMOptions` that are not at their defaults.
     :raises ValueError: if the data hold no forces, or for an unknown option.
     """
     return Linear(system, data, options_for(system, "fm", FMOptions(), options), "fm")
@@ -58,6 +61,14 @@ def program(
     :param forces: ``(...)``, less those of known terms; None generates them.
     :param prior: of theta_c, as :func:`bayescg.distributions.coefficients` has it; ``scale``, ``a0``, ``b0`` are its.
     :param residual_variance: (kcal/mol/angstrom)^2; None: a parameter, its logarithm uniform (Jeffreys).
+
+    >>> import jax
+    >>> from numpyro.infer.util import log_density
+    >>> design = jnp.ones((3, 1))
+    >>> args, kwargs = (design, jnp.zeros(3)), {"prior": "flat", "residual_variance": 1.0}
+    >>> value, _ = log_density(program, args, kwargs, {"theta_c": jnp.array([1.0])})
+    >>> round(float(value), 4)  # three standard normals at 1
+    -4.2568
     """
     theta_c = coefficients("theta_c", design.shape[-1], prior, scale=scale, a0=a0, b0=b0)
     if residual_variance is None:

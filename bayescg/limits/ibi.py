@@ -38,6 +38,9 @@ def ibi(system: System, data: xr.Dataset, **options: Any) -> Matching:
 
     IMC's Newton step with the response of an ideal gas, whose counts are Poisson's, to first order.
 
+    :param system: what is fitted.
+    :param data: fine configurations, or target distributions (:mod:`bayescg.io.targets`).
+    :param options: those of :class:`IBIOptions` that are not at their defaults.
     :raises ValueError: for an unknown option, or (when it runs) potentials that are no tables.
     """
     chosen = options_for(system, "ibi", IBIOptions(), options)

@@ -26,6 +26,9 @@ class IMCOptions(MatchOptions):
 def imc(system: System, data: xr.Dataset, **options: Any) -> Matching:
     """IMC: the full matrix of cross-correlations of all bins of all interactions, one Newton step a time.
 
+    :param system: what is fitted.
+    :param data: fine configurations, or target distributions (:mod:`bayescg.io.targets`).
+    :param options: those of :class:`IMCOptions` that are not at their defaults.
     :raises ValueError: for an unknown option, or (when it runs) potentials that are no tables, and a
         singular matrix under ``regularise=none``.
     """

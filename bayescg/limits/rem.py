@@ -43,6 +43,9 @@ def rem(system: System, data: xr.Dataset, **options: Any) -> MCEM | Matching:
     parameters (the flip map) is fitted along with it; one without (``fine=majority``, the
     consistent reconstruction of Eq. 7) is not.
 
+    :param system: what is fitted.
+    :param data: fine configurations, or target distributions (:mod:`bayescg.io.targets`).
+    :param options: of :class:`REMOptions` on molecules, of MC-EM elsewhere.
     :raises ValueError: if the system names no restriction map, or for an unknown option.
     """
     if system.restriction is None:

@@ -35,6 +35,9 @@ def ybg(system: System, data: xr.Dataset, **options: Any) -> Linear:
     frames. The same equations are those of score matching (A. Hyvarinen, J. Mach. Learn. Res. 6, 695 (2005)), the
     prior flat. Functions need a continuous slope where data are, and the temperature is the data's.
 
+    :param system: what is fitted.
+    :param data: fine configurations, in the layout of :mod:`bayescg.io.netcdf`.
+    :param options: those of :class:`YBGOptions` that are not at their defaults.
     :raises ValueError: for an unknown option, or (when it runs) functions without a second derivative.
     """
     return Linear(system, data, options_for(system, "ybg", YBGOptions(), options), "ybg", True)

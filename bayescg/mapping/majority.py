@@ -15,6 +15,9 @@ def majority(x: Array, ratio: int, *, ties: str = "up", key: Array | None = None
     :param key: random key for ``ties="random"``.
     :return: coarse spins, shape ``(*batch, n_f / ratio)``.
     :raises ValueError: if the ratio does not divide the lattice, or a key is missing.
+
+    >>> majority(jnp.array([1.0, 1.0, -1.0, -1.0, 1.0, -1.0]), 2).tolist()
+    [1.0, -1.0, 1.0]
     """
     if x.shape[-1] % ratio:
         raise ValueError(f"a lattice of {x.shape[-1]} sites is not divisible by ratio {ratio}.")

@@ -45,6 +45,7 @@ class MomentumConsistency:
 
     @property
     def holds(self) -> bool:
+        """Whether both conditions hold."""
         return self.disjoint and self.same_mass
 
     @property
@@ -61,6 +62,7 @@ class MomentumConsistency:
 def implied_mass(restriction: LinearMap, mass: np.ndarray) -> np.ndarray:
     """Masses of the sites by Eq. 27 of the ARCG paper.
 
+    :param restriction: from atoms to sites.
     :param mass: of the atoms, g/mol, ``(atom,)``.
     :return: g/mol, ``(site,)``; for a centre of mass the sum of the masses.
     :raises ValueError: if the mass of an atom in a site is not positive.
@@ -94,6 +96,10 @@ def momentum_consistency(
     :param pre_map: G, of the pre-CG resolution to the same sites, if there is one; ``pre_mass``
         the masses of its sites. Dropping virtual sites is a map too.
     :raises ValueError: if arrays do not go together or a mass is not positive.
+
+    >>> both = LinearMap(2, 1, np.array([0, 0]), np.array([0, 1]), np.array([0.25, 0.75]))  # centre of mass
+    >>> momentum_consistency(both, np.array([1.0, 3.0]), np.array([4.0])).holds
+    True
     """
     if (pre_map is None) != (pre_mass is None):
         raise ValueError("pre_map and pre_mass go together; give both or neither.")

@@ -57,6 +57,7 @@ class DropSites:
 
     @cached_property
     def linear(self) -> LinearMap:
+        """The same map as a linear one, each kept site with weight 1."""
         kept = np.array(self.kept)
         return LinearMap(self.sites, len(kept), np.arange(len(kept)), kept, np.ones(len(kept)))
 
@@ -89,13 +90,19 @@ class FeatureMap:
 
     @property
     def linear(self) -> None:
+        """None: the map is not linear in positions."""
         return None
 
 
 def drop_sites(types: Sequence[str], virtual: Sequence[str]) -> DropSites:
     """The map that drops the sites of virtual types.
 
+    :param types: of the model's sites, ``(site,)``.
+    :param virtual: types that are dropped.
     :raises ValueError: for a type that there is none of, and if no site is left.
+
+    >>> drop_sites(("X", "Y", "X"), ["Y"]).kept
+    (0, 2)
     """
     for name in virtual:
         if name not in types:

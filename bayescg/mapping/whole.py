@@ -58,6 +58,7 @@ def spanning_tree(x: np.ndarray, box: np.ndarray, bonds: np.ndarray) -> np.ndarr
     :param box: edges ``(axis,)``.
     :param bonds: pairs of its atoms, ``(bond, 2)``; may be none.
     :return: ``(atom,)``; atom 0 is its own parent.
+    :raises ValueError: if two neighbours are further apart than half the box.
     """
     n = len(x)
     reach = _FIRST

@@ -9,7 +9,13 @@ __all__ = ["Observable"]
 
 
 class Observable(Protocol):
-    """A function a(x) of one configuration that knows the names of its own axes."""
+    """A function a(x) of one configuration that knows the names of its own axes.
+
+    :param name: of its variable in files.
+    :param dims: names of its own axes, in their order; none for a number.
+    :param units: of its values; ``1`` for pure numbers.
+    :param long_name: what it is, in words.
+    """
 
     name: str
     dims: tuple[str, ...]

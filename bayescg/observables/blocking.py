@@ -28,6 +28,13 @@ def blocked_error(series: ArrayLike, blocks: int = _FEWEST) -> np.ndarray:
     :return: ``(*dims)``; never less than the error of independent frames; NaN where the series is
         not finite.
     :raises ValueError: for fewer than 2 frames, or ``blocks`` below 2.
+
+    >>> independent = np.random.default_rng(0).normal(size=4096)
+    >>> round(float(blocked_error(independent)), 3)  # about 1 / sqrt(4096)
+    0.017
+    >>> kept = np.repeat(independent[:512], 8)  # every value eight times
+    >>> round(float(blocked_error(kept)), 3)  # about 1 / sqrt(512)
+    0.05
     """
     naive, growth = _growth(series, blocks)
     return naive * growth
@@ -39,6 +46,7 @@ def statistical_inefficiency(series: ArrayLike, blocks: int = _FEWEST) -> np.nda
     .. math:: g = (\sigma_\text{blocked} / \sigma_\text{naive})^2 \ge 1
 
     :param series: ``(frame, *dims)``, as for ``blocked_error``.
+    :param blocks: fewest blocks whose spread is believed.
     :return: ``(*dims)``; 1 where the series is constant.
     :raises ValueError: as ``blocked_error``.
     """

@@ -29,6 +29,7 @@ def molecular_observables(
 ) -> dict[str, Make]:
     """Constructors of ``rdf_A_B``, ``bond_NAME``, ..., ``joint_bond_NAME_angle_NAME``, ... by name.
 
+    :param classes: of the pairs of sites.
     :param known: the range of each coordinate, :func:`~bayescg.observables.known_of`.
     :param box: edges, angstrom.
     :param cutoff: default of the largest distance of RDFs, angstrom.
@@ -75,13 +76,19 @@ def molecular_observables(
 
 
 def usual(known: Mapping[str, Make]) -> list[str]:
-    """What is measured unless told otherwise: all, but of joint distributions the most frequent."""
+    """What is measured unless told otherwise: all, but of joint distributions the most frequent.
+
+    :param known: constructors by name, of :func:`molecular_observables`.
+    """
     joint = [name for name in known if name.startswith("joint_")]
     return [name for name in known if name not in joint[MOST:]]
 
 
 def common_lengths(known: Mapping[tuple[str, str], Known]) -> tuple[float, float]:
-    """One range for the lengths of all bonds, so that they share an axis; angstrom."""
+    """One range for the lengths of all bonds, so that they share an axis; angstrom.
+
+    :param known: the range of each coordinate, by kind and name.
+    """
     bonds = [s for (kind, _), s in known.items() if kind == "bond"]
     low, high = min(s.low for s in bonds), max(s.high for s in bonds)
     return max(0.0, math.floor(10.0 * low - 1.0) / 10.0), math.ceil(10.0 * high + 1.0) / 10.0

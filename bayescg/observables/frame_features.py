@@ -45,6 +45,7 @@ class Moments(LiquidObservable):
             raise ValueError(f"moments powers must be numbers other than 0, got {self.powers}.")
 
     def coords(self) -> dict[str, np.ndarray]:
+        """``power``: the exponents."""
         return {"power": np.array(self.powers)}
 
     def _measure(self, x: Array, box: np.ndarray) -> Array:
@@ -98,6 +99,7 @@ class LocalDensity(LiquidObservable):
                 )
 
     def coords(self) -> dict[str, np.ndarray]:
+        """``shape``: the number of each feature, from 0."""
         return {"shape": np.arange(len(self.shapes))}
 
     def _measure(self, x: Array, box: np.ndarray) -> Array:
@@ -119,12 +121,22 @@ class LocalDensity(LiquidObservable):
 
 
 def moments(powers: tuple[float, ...] = (2.0, 4.0, 6.0, 12.0)) -> Moments:
-    """Mean powers of the distance of pairs (Eq. D1)."""
+    """Mean powers of the distance of pairs (Eq. D1).
+
+    :param powers: exponents, sign included.
+
+    >>> x = jnp.array([[0.0, 2.0], [0.0, 0.0], [0.0, 0.0]])
+    >>> moments((2.0, -6.0)).in_box((9.0, 9.0, 9.0))(x).tolist()
+    [4.0, 0.015625]
+    """
     return Moments(tuple(float(p) for p in powers))
 
 
 def local_density(
     shapes: tuple[tuple[float, float, float], ...] = TABLE_III,
 ) -> LocalDensity:
-    """Bounded soft numbers of neighbours (Eq. D2), by default those of Table III."""
+    """Bounded soft numbers of neighbours (Eq. D2), by default those of Table III.
+
+    :param shapes: cut-off (angstrom), offset a and scale b of each feature.
+    """
     return LocalDensity(tuple((float(c), float(a), float(b)) for c, a, b in shapes))

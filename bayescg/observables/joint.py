@@ -35,6 +35,7 @@ class Neighbours(NamedTuple):
 
     @property
     def name(self) -> str:
+        """What files call their joint distribution: ``joint_bond_AB_angle_ABA``."""
         (a, b), (m, n) = self.kinds, self.terms
         return f"joint_{a}_{m}_{b}_{n}"
 
@@ -43,6 +44,8 @@ def neighbours_of(topology: Topology) -> tuple[Neighbours, ...]:
     """Bonds that are part of an angle, and angles that share a bond, by name; most frequent first.
 
     Of two angles of one name neither comes first: each pair is there both ways.
+
+    :param topology: of the molecules.
     """
     bond, angle = topology.bond, topology.angle
     sides: dict[frozenset[int], list[int]] = {}  # angles by the pairs of sites along them
@@ -93,10 +96,12 @@ class JointDistribution(LiquidObservable):
 
     @property
     def name(self) -> str:
+        """What files call it, as :attr:`Neighbours.name`."""
         return self.neighbours.name
 
     @property
     def dims(self) -> tuple[str, ...]:
+        """``joint_length`` or ``joint_angle``, and the second angle."""
         # Axes of their own: bins of two dimensions are wider than those of one.
         if self.neighbours.kinds[0] == "angle":
             return ("joint_angle", "joint_other_angle")
@@ -104,14 +109,17 @@ class JointDistribution(LiquidObservable):
 
     @property
     def units(self) -> str:
+        """The inverse of the product of both units."""
         return f"1/({' '.join(AXES[k][1] for k in self.neighbours.kinds)})"
 
     @property
     def long_name(self) -> str:
+        """The two terms in words."""
         (a, b), (m, n) = self.neighbours.kinds, self.neighbours.terms
         return f"joint distribution of {a} {m} and {b} {n}"
 
     def settings(self) -> dict[str, Any]:
+        """Widths of the bins, angstrom (``length``) and degrees (``width``)."""
         if self.neighbours.kinds[0] == "angle":
             return {"width": self.widths[0]}
         return {"length": self.widths[0], "width": self.widths[1]}
@@ -123,6 +131,7 @@ class JointDistribution(LiquidObservable):
         return [(k, max(1, int(np.ceil(high / w - 1e-9)) - k)) for k, w, high in first]
 
     def coords(self) -> dict[str, np.ndarray]:
+        """Centres of the bins along both axes, angstrom or degrees."""
         along = zip(self.dims, self.widths, self._bins(), strict=True)
         return {d: w * (first + np.arange(count) + 0.5) for d, w, (first, count) in along}
 

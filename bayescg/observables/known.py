@@ -23,7 +23,13 @@ HIGHEST = 20.0  # kT above the minimum of a given potential: as far as its coord
 
 
 class Known(NamedTuple):
-    """Of one coordinate, angstrom or radians; of pairs only ``low`` means something."""
+    """Of one coordinate, angstrom or radians; of pairs only ``low`` means something.
+
+    :param low: lowest value that was seen, angstrom or radians.
+    :param high: highest.
+    :param mean: of the values.
+    :param spread: their standard deviation.
+    """
 
     low: float
     high: float

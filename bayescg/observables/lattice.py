@@ -20,6 +20,7 @@ class Magnetization:
     long_name: ClassVar[str] = "magnetisation per site"
 
     def coords(self) -> dict[str, np.ndarray]:
+        """None: it is one number."""
         return {}
 
     def __call__(self, x: Array) -> Array:
@@ -48,6 +49,7 @@ class Correlation:
             raise ValueError(f"max_separation must be at least 1, got {self.max_separation}.")
 
     def coords(self) -> dict[str, np.ndarray]:
+        """``separation``: 1 to ``max_separation``, sites."""
         return {"separation": np.arange(1, self.max_separation + 1)}
 
     def __call__(self, x: Array) -> Array:
@@ -57,10 +59,18 @@ class Correlation:
 
 
 def magnetization() -> Magnetization:
-    """Magnetisation per site (Eq. 49)."""
+    """Magnetisation per site (Eq. 49).
+
+    >>> float(magnetization()(jnp.array([1.0, 1.0, -1.0, 1.0])))
+    0.5
+    """
     return Magnetization()
 
 
 def correlation(max: int = 32) -> Correlation:
-    """Spin correlation R(k) (Eq. 50) up to separation ``max``."""
+    """Spin correlation R(k) (Eq. 50) up to separation ``max``.
+
+    >>> correlation(max=2)(jnp.array([1.0, 1.0, -1.0, -1.0])).tolist()
+    [0.0, -1.0]
+    """
     return Correlation(max)

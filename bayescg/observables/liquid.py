@@ -78,6 +78,7 @@ class LiquidObservable(ABC):
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "box"}
 
     def coords(self) -> dict[str, np.ndarray]:
+        """None, for an observable that is one number."""
         return {}
 
     def __call__(self, x: Array) -> Array:
@@ -141,6 +142,7 @@ class RadialDistribution(LiquidObservable):
         return self.width * np.arange(bins + 1)
 
     def coords(self) -> dict[str, np.ndarray]:
+        """``r``: centres of the bins, angstrom."""
         edges = self._edges()
         return {"r": 0.5 * (edges[1:] + edges[:-1])}
 
@@ -193,6 +195,7 @@ class AngularDistribution(LiquidObservable):
             raise ValueError(f"adf width must divide 180 degrees, got {self.width:g}.")
 
     def coords(self) -> dict[str, np.ndarray]:
+        """``angle``: centres of the bins, degrees."""
         return {"angle": self.width * (np.arange(round(180.0 / self.width)) + 0.5)}
 
     def _measure(self, x: Array, box: np.ndarray) -> Array:
@@ -274,27 +277,60 @@ class TetrahedralOrder(LiquidObservable):
 
 
 def rdf(width: float = 0.1, max: float = _LONGEST, norm: str = "pairs") -> RadialDistribution:
-    """Radial distribution function g(r) (Eq. 59): ``width`` and ``max`` in angstrom."""
+    """Radial distribution function g(r) (Eq. 59): ``width`` and ``max`` in angstrom.
+
+    :param width: of a bin, angstrom.
+    :param max: largest distance, angstrom; at most half the shortest edge of the box.
+    :param norm: ``pairs``: an ideal gas has 1; ``n2``: as Eq. 59 and VOTCA, lower by (N-1)/N.
+
+    >>> g = rdf(width=0.5, max=4.0).in_box((8.0, 8.0, 8.0))
+    >>> g.coords()["r"][:3].tolist()
+    [0.25, 0.75, 1.25]
+    >>> x = jnp.array([[0.0, 1.2], [0.0, 0.0], [0.0, 0.0]])  # two sites, (axis, site)
+    >>> int(g(x).argmax())  # the bin of their distance
+    2
+    """
     return RadialDistribution(width, max, norm)
 
 
 def adf(width: float = 2.0, neighbours: int = 8) -> AngularDistribution:
-    """Angular distribution function (Eq. 60): ``width`` in degrees."""
+    """Angular distribution function (Eq. 60): ``width`` in degrees.
+
+    :param width: of a bin, degrees; it must divide 180.
+    :param neighbours: nearest neighbours of each site.
+
+    >>> adf(width=45.0).coords()["angle"].tolist()
+    [22.5, 67.5, 112.5, 157.5]
+    """
     return AngularDistribution(width, neighbours)
 
 
 def coordination(cutoff: float = 3.5) -> Coordination:
-    """Mean number of neighbours within ``cutoff`` (angstrom)."""
+    """Mean number of neighbours within ``cutoff`` (angstrom).
+
+    >>> corner = jnp.array([[0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
+    >>> float(coordination(1.1).in_box((9.0, 9.0, 9.0))(corner))  # three pairs among four sites
+    1.5
+    """
     return Coordination(cutoff)
 
 
 def tetrahedral_order(neighbours: int = 4) -> TetrahedralOrder:
-    """Errington and Debenedetti's tetrahedral order parameter q, mean over the sites."""
+    """Errington and Debenedetti's tetrahedral order parameter q, mean over the sites.
+
+    :param neighbours: nearest neighbours of each site; 4 in the original.
+
+    >>> tetrahedral_order().name, tetrahedral_order().neighbours
+    ('tetrahedral_order', 4)
+    """
     return TetrahedralOrder(neighbours)
 
 
 def longest_rdf(box: ArrayLike, most: float = _LONGEST) -> float:
-    """Default ``max`` of the rdf in a box: ``most``, 7.2 angstrom, or the tenths in half the shortest edge."""
+    """Default ``max`` of the rdf in a box: ``most``, 7.2 angstrom, or the tenths in half the shortest edge.
+
+    :param box: edges ``(axis,)``, angstrom.
+    """
     half = 0.5 * float(np.min(np.asarray(box)))
     return min(most, float(np.floor(10.0 * half)) / 10.0, half)
 

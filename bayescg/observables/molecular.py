@@ -28,7 +28,11 @@ def histogram_nodes(first: int, last: int, width: float) -> Nodes:
 
 
 def rdf_name(classes: PairClasses, types: str) -> str:
-    """What files call an RDF: ``rdf`` where all beads are of one type, else ``rdf_A_B``."""
+    """What files call an RDF: ``rdf`` where all beads are of one type, else ``rdf_A_B``.
+
+    :param classes: of the pairs of sites.
+    :param types: name of the class, ``A_B``.
+    """
     return "rdf" if len(classes.topology.kinds) == 1 else f"rdf_{types}"
 
 
@@ -47,9 +51,11 @@ class TypedRadialDistribution(RadialDistribution):
 
     @property
     def name(self) -> str:  # type: ignore[override]
+        """``rdf_A_B``; ``rdf`` where all beads are of one type."""
         return rdf_name(self.classes, self.types)
 
     def settings(self) -> dict[str, Any]:
+        """Width and end of the bins, angstrom, and the norm."""
         return {"width": self.width, "max": self.max, "norm": self.norm}
 
     def _measure(self, x: Array, box: np.ndarray) -> Array:
@@ -90,21 +96,26 @@ class BondedDistribution(LiquidObservable):
 
     @property
     def name(self) -> str:
+        """Kind and term: ``bond_AB``."""
         return f"{self.kind}_{self.term}"
 
     @property
     def dims(self) -> tuple[str, ...]:
+        """``length``, ``angle`` or ``dihedral``."""
         return (AXES[self.kind][0],)
 
     @property
     def units(self) -> str:
+        """The inverse of an angstrom or of a degree."""
         return f"1/{AXES[self.kind][1]}"
 
     @property
     def long_name(self) -> str:
+        """The term in words, with the unit of the density."""
         return f"distribution of {self.kind} {self.term}, per {AXES[self.kind][1]}"
 
     def settings(self) -> dict[str, Any]:
+        """Width of the bins, angstrom or degrees."""
         return {"width": self.width}
 
     def _bins(self) -> tuple[int, int]:
@@ -112,6 +123,7 @@ class BondedDistribution(LiquidObservable):
         return low, max(low + 1, int(np.ceil(self.high / self.width - 1e-9)))
 
     def coords(self) -> dict[str, np.ndarray]:
+        """Centres of the bins, angstrom or degrees."""
         first, last = self._bins()
         return {self.dims[0]: self.width * (np.arange(first, last) + 0.5)}
 

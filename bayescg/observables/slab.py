@@ -36,7 +36,10 @@ class SlabProfile(LiquidObservable):
             raise ValueError(f"slab_profile bins must be at least 2, got {self.bins}.")
 
     def in_box(self, box: ArrayLike) -> Self:
-        """As for every observable; slabs may lie across any edge, so that the box must be a cube."""
+        """As for every observable; slabs may lie across any edge, so that the box must be a cube.
+
+        :raises ValueError: unless the box is a cube.
+        """
         edges = np.asarray(box, float)
         if np.ptp(edges) > 1e-5 * edges.max():
             raise ValueError(
@@ -45,9 +48,11 @@ class SlabProfile(LiquidObservable):
         return super().in_box(box)
 
     def settings(self) -> dict[str, Any]:
+        """The number of bins."""
         return {"bins": self.bins}
 
     def coords(self) -> dict[str, np.ndarray]:
+        """``depth``: centres of the bins from the middle of the slab, angstrom (parts of the edge without a box)."""
         edge = 1.0 if self.box is None else max(self.box)
         return {"depth": edge * ((np.arange(self.bins) + 0.5) / self.bins - 0.5)}
 
@@ -64,5 +69,8 @@ class SlabProfile(LiquidObservable):
 
 
 def slab_profile(bins: int = 40) -> SlabProfile:
-    """Density across a slab; boxes are cubes."""
+    """Density across a slab; boxes are cubes.
+
+    :param bins: along the edge across which the slab lies.
+    """
     return SlabProfile(int(bins))

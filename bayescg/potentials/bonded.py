@@ -22,6 +22,7 @@ def coordinate(kind: str, x: Array, members: np.ndarray, box: Box) -> Array:
     :param x: ``(axis, site, *batch)``; molecules need not be whole.
     :param members: sites of each term, ``(term, 2, 3 or 4)``.
     :return: ``(term, *batch)``.
+    :raises ValueError: for another kind.
     """
 
     def along(a: int, b: int) -> Array:
@@ -56,6 +57,12 @@ class Harmonic:
 
     The coefficients are :math:`k/2` and :math:`-k q_0`, in the units of the coordinate measured from
     ``centre``, which only keeps them small.
+
+    :param centre: from which the coordinate is measured, angstrom or radians.
+    :param scale: angstrom or radians on which the functions are smooth, which decides how finely
+        they are tabulated.
+    :param cutoff: infinite: bonds do not end.
+    :param names: of the functions, in their order.
     """
 
     centre: float
@@ -74,7 +81,13 @@ class HarmonicTerm:
     r"""A harmonic bond by its length and stiffness.
 
     :param length: :math:`q_0`, angstrom; ``stiffness``: k, kcal/mol/angstrom^2; scalars.
+    :param basis: the functions it is made of; static.
     :param factor: the energy is ``factor`` :math:`k (q - q_0)^2`: 1/2 as in textbooks, 1 as in LAMMPS; static.
+
+    >>> bond = HarmonicTerm(length=2.5, stiffness=40.0, basis=Harmonic(2.0))
+    >>> u = -bond.natural() @ bond.basis(jnp.array([2.5, 2.6]))
+    >>> round(float(u[1] - u[0]), 6)  # kcal/mol for a tenth of an angstrom
+    0.2
     """
 
     length: ArrayLike
@@ -83,13 +96,22 @@ class HarmonicTerm:
     factor: float = field(default=0.5, metadata={"static": True})
 
     def natural(self) -> Array:
+        """Coefficients of the square and of the line, ``(2,)``, kcal/mol by powers of the coordinate."""
         k = self.factor * jnp.asarray(self.stiffness)
         return jnp.stack([-k, 2.0 * k * (jnp.asarray(self.length) - self.basis.centre)])
 
 
 @dataclass(frozen=True)
 class Walls:
-    r"""Walls at both ends of a range of a coordinate, :math:`(q - q_1)^3` beyond it."""
+    r"""Walls at both ends of a range of a coordinate, :math:`(q - q_1)^3` beyond it.
+
+    :param low: where the lower wall begins, angstrom or radians.
+    :param high: where the upper one does.
+    :param scale: angstrom or radians on which the functions are smooth, which decides how finely
+        they are tabulated.
+    :param cutoff: infinite: the walls go on.
+    :param names: of the functions, in their order.
+    """
 
     low: float
     high: float
@@ -104,17 +126,23 @@ class Walls:
 
 @dataclass(frozen=True)
 class Waves:
-    r"""Cosines and sines of a dihedral, :math:`\cos n\phi` and :math:`\sin n\phi` up to ``order``."""
+    r"""Cosines and sines of a dihedral, :math:`\cos n\phi` and :math:`\sin n\phi` up to ``order``.
+
+    :param order: of the fastest wave.
+    :param cutoff: infinite: dihedrals do not end.
+    """
 
     order: int = 6
     cutoff: float = np.inf
 
     @property
     def names(self) -> tuple[str, ...]:
+        """``cos 1``, ``sin 1``, ``cos 2``, ... up to ``order``."""
         return tuple(f"{f} {n}" for n in range(1, self.order + 1) for f in ("cos", "sin"))
 
     @property
     def scale(self) -> float:
+        """Radians on which the fastest wave is smooth."""
         return 2.0 * np.pi / self.order
 
     def __call__(self, q: Array) -> Array:
@@ -127,6 +155,7 @@ class PeriodicTable:
     """Values of a dihedral's potential on a grid around the circle, linear between its points.
 
     :param count: points, the first at -pi.
+    :param cutoff: infinite: dihedrals do not end.
     """
 
     count: int
@@ -134,14 +163,17 @@ class PeriodicTable:
 
     @property
     def grid(self) -> np.ndarray:
+        """Points of the table, ``(count,)``, radians from -pi on."""
         return -np.pi + 2.0 * np.pi / self.count * np.arange(self.count)
 
     @property
     def names(self) -> tuple[str, ...]:
+        """``u(angle)`` of each point, radians."""
         return tuple(f"u({q:.4g})" for q in self.grid)
 
     @property
     def scale(self) -> float:
+        """Radians between two points."""
         return 2.0 * np.pi / self.count
 
     def __call__(self, q: Array) -> Array:

@@ -107,5 +107,9 @@ class PairClasses:
 
 
 def classes_of(topology: Topology, pairs: Sequence[tuple[str, str]]) -> PairClasses:
-    """Classes of the given pairs of types, in their order."""
+    """Classes of the given pairs of types, in their order.
+
+    :param topology: of the sites.
+    :param pairs: pairs of bead types, in the order that the classes shall have.
+    """
     return PairClasses(topology, tuple(pair_name(a, b) for a, b in pairs))

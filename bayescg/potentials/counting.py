@@ -46,6 +46,7 @@ class Nodes:
 
     @property
     def values(self) -> np.ndarray:
+        """The nodes, ``(count,)``."""
         return self.first + self.step * np.arange(self.count)
 
     @property

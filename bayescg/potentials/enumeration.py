@@ -16,7 +16,10 @@ MAX_SITES = 20
 
 
 def check_sites(sites: int) -> None:
-    """Refuse rings whose states cannot be listed."""
+    """Refuse rings whose states cannot be listed.
+
+    :raises ValueError: for more than 20 sites.
+    """
     if sites > MAX_SITES:
         raise ValueError(
             f"enumeration needs at most {MAX_SITES} sites, got {sites}; "

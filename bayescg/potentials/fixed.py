@@ -21,6 +21,9 @@ class FixedTable:
     :param breaks: angstrom or radians, ``(piece + 1,)``; values beyond lie on the outermost lines.
     :param values: at the breaks.
     :param cutoff: beyond, it is zero; infinite for bonded terms.
+    :param scale: angstrom or radians on which the functions are smooth, which decides how finely
+        they are tabulated.
+    :param names: of the functions, in their order.
     """
 
     breaks: np.ndarray

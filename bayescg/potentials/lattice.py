@@ -93,6 +93,11 @@ class SpinPotential:
     :param theta: coefficients of the features, shape ``(feature,)``.
     :param field: external field mu, a scalar.
     :param basis: the features; static.
+
+    >>> basis = SpinBasis(4, tuple(pair_features([1])))
+    >>> U = SpinPotential(jnp.array([0.5]), jnp.asarray(0.1), basis)
+    >>> float(U(jnp.array([1.0, 1.0, 1.0, -1.0])))  # a field of 0.1 on 2; neighbours cancel
+    -0.2
     """
 
     theta: Array
@@ -145,7 +150,10 @@ class LocalTerms(NamedTuple):
 
 @lru_cache(maxsize=64)
 def local_terms(basis: SpinBasis) -> LocalTerms:
-    """Tables of the local field; energies are multilinear, so it decides every flip."""
+    """Tables of the local field; energies are multilinear, so it decides every flip.
+
+    :raises ValueError: for products of more than three spins.
+    """
     n = basis.sites
     terms = 1 + len(basis.features)
     table: dict[tuple[int, ...], np.ndarray] = {}
@@ -201,6 +209,9 @@ def decaying_couplings(
     :param power: a.
     :param longest: :math:`L_f`, sites.
     :param exponent: power of ``longest`` in Eq. 48: ``"a-1"`` as printed, or its inverse ``"1-a"``.
+
+    >>> decaying_couplings(1.5, 0.8, 4).round(3).tolist()
+    [0.853, 0.49, 0.354, 0.281]
     """
     k = np.arange(1, longest + 1)
     of_range = power - 1.0 if exponent == "a-1" else 1.0 - power
@@ -219,6 +230,8 @@ def pair_features(
     :param count: how the sum over :math:`|i-j|=k` is read: ``"ordered"`` counts ``(i, j)`` and
         ``(j, i)``, so the feature is :math:`\sum_i x_i x_{i+k}`; ``"once"`` counts each pair
         once, so it is half of that.
+    :param prefix: of the features' names, ``pair_1`` and so on.
+    :raises ValueError: for another ``count``.
     """
     weight = {"ordered": 1.0, "once": 0.5}.get(count)
     if weight is None:
@@ -235,6 +248,7 @@ def polynomial_features(pair_range: int, triple_range: int) -> list[Feature]:
 
     :param pair_range: :math:`L_c^{(2)}`, the largest pair separation.
     :param triple_range: :math:`L_c^{(3)}`, the largest step of a triple.
+    :raises ValueError: for a negative range.
     """
     if pair_range < 0 or triple_range < 0:
         raise ValueError(f"L2 and L3 must not be negative, got {pair_range} and {triple_range}.")
@@ -264,8 +278,17 @@ def independent_features(
 
     On a ring, ``(k, l)`` and ``(l, k)`` coincide, and separations beyond half the ring alias.
 
+    :param sites: of the ring.
+    :param features: in the order in which they are kept.
     :param aliases: ``"tie"``: features that coincide share one coefficient (gradient ascent
         from zero gives that, by symmetry); ``"drop"``: only the first of them is kept.
+    :raises ValueError: for another ``aliases``.
+
+    >>> named = polynomial_features(4, 0)
+    >>> [f.name for f in named]
+    ['field', 'pair_1', 'pair_2', 'pair_3', 'pair_4']
+    >>> independent_features(6, named).basis.names  # on six sites a separation of 4 is one of 2
+    ('field', 'pair_1', 'pair_2', 'pair_3')
     """
     if aliases not in ("tie", "drop"):
         raise ValueError(f"aliases must be 'tie' or 'drop', got {aliases!r}.")

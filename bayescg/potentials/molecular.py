@@ -25,6 +25,13 @@ class Interaction:
     :param terms: parts of the potential, functions of the coordinate (angstrom or radians).
     :param kind: ``pair``, ``bond``, ``angle`` or ``dihedral``; static.
     :param name: ``A_B`` of a pair of types, else the name of the bonded terms; static.
+
+    >>> from bayescg.potentials.pair import LennardJones
+    >>> pair = Interaction((LennardJones(0.2, 3.4),), "pair", "A_A")
+    >>> pair.label, pair.names, pair.cutoff
+    ('pair A_A', ('pair A_A r^-12', 'pair A_A r^-6'), 7.0)
+    >>> round(float(pair.energy(jnp.asarray(2 ** (1 / 6) * 3.4))), 6)  # the minimum, kcal/mol
+    -0.2
     """
 
     terms: tuple[PairTerm, ...]
@@ -47,6 +54,7 @@ class Interaction:
         return max(t.basis.cutoff for t in self.terms)
 
     def natural(self) -> Array:
+        r"""Coefficients :math:`\eta` of the functions, ``(term,)``; the energy is minus their product with them."""
         return jnp.concatenate([t.natural() for t in self.terms])
 
     def basis(self, q: Array) -> Array:
@@ -89,14 +97,17 @@ class MolecularPotential:
 
     @property
     def topology(self) -> Topology:
+        """The sites, and which of them are bonded."""
         return self.classes.topology
 
     @property
     def pairs(self) -> tuple[Interaction, ...]:
+        """The interactions of pairs, one a class."""
         return self.interactions[: len(self.classes)]
 
     @property
     def bonded(self) -> tuple[Interaction, ...]:
+        """The interactions of bonds, angles and dihedrals."""
         return self.interactions[len(self.classes) :]
 
     @property
@@ -114,6 +125,7 @@ class MolecularPotential:
         return self.classes.members[interaction.kind, interaction.name]
 
     def natural(self) -> Array:
+        r"""Coefficients :math:`\eta` of all interactions in order, ``(term,)``; :math:`U = -\eta\cdot\phi`."""
         return jnp.concatenate([i.natural() for i in self.interactions])
 
     def statistics(self, x: Array) -> Array:

@@ -81,9 +81,17 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
 class InversePowers:
     r"""Inverse powers :math:`r^{-n}`, cut off at ``cutoff``.
 
+    :param powers: n of each function.
+    :param cutoff: where they end, angstrom.
     :param ending: ``smooth``: taken to zero over the last ``width`` angstrom, twice differentiable
         (default); ``shift``: lowered to zero at the cut-off, where the force still jumps; ``cut``: as
         is, with a jump at the cut-off that no gradient sampler can follow.
+    :param width: of the smooth ending, angstrom.
+    :param scale: angstrom or radians on which the functions are smooth, which decides how finely
+        they are tabulated.
+
+    >>> InversePowers(cutoff=10.0).names
+    ('r^-12', 'r^-6')
     """
 
     powers: tuple[int, ...] = (12, 6)
@@ -103,6 +111,7 @@ class InversePowers:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """``r^-12``, ``r^-6``, or what the powers are."""
         return tuple(f"r^-{n}" for n in self.powers)
 
     def __call__(self, r: Array) -> Array:
@@ -127,6 +136,9 @@ class WindowedFourier:
         periods per angstrom, with the phase zero at r = 0 (Eq. 66 to the letter).
     :param edges: ``smooth``: the indicator rises and falls over ``taper`` angstrom, twice
         differentiable; ``literal``: it jumps, and the energy with it.
+
+    >>> WindowedFourier(count=4, wave_numbers=(1.0, 3.0)).names
+    ('sin 1', 'cos 1', 'sin 2', 'cos 2')
     """
 
     count: int = 100
@@ -160,15 +172,18 @@ class WindowedFourier:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """Sine and cosine of each wave-number."""
         kinds = ("sin", "cos")
         return tuple(f"{kinds[k % 2]} {v:.4g}" for k, v in enumerate(self.nu))
 
     @property
     def cutoff(self) -> float:
+        """Where the window ends, angstrom."""
         return self.window[1]
 
     @property
     def scale(self) -> float:
+        """Angstrom on which the fastest function is smooth."""
         low, high = self.window
         length = (high - low) if self.unit == "window" else 1.0
         shortest = length / float(self.nu[-1])
@@ -226,6 +241,12 @@ class BSplines(_Piecewise):
     :param knots: increasing distances, angstrom; the last is the cut-off.
     :param ends: ``zero``: as said; ``free``: all functions, the values at the ends kept beyond them, as
         bonded terms need it. The sum of all is then a constant, which no force notices.
+
+    >>> basis = BSplines(np.linspace(2.0, 8.0, 7))  # knots, angstrom
+    >>> len(basis.names), basis(jnp.array([3.0, 5.0, 8.0])).shape
+    (6, (6, 3))
+    >>> float(basis(jnp.array(8.0)).sum())  # zero at the cut-off
+    0.0
     """
 
     ends: str
@@ -262,6 +283,10 @@ class Table(_Piecewise):
     :param ends: ``zero``: zero at the last point, which has no function, and beyond, and the first
         value is kept below the first point, as pairs need it; ``free``: every point has a function, and the
         lines through the outermost two go on, as bonded terms need it (linear only).
+
+    >>> table = Table([2.0, 3.0, 4.0], order="linear")
+    >>> (jnp.array([1.0, -0.5]) @ table(jnp.array([2.5, 3.5]))).tolist()  # zero at the last point
+    [0.25, -0.25]
     """
 
     order: str
@@ -303,6 +328,12 @@ class Wall:
     r"""A repulsive core, :math:`(r_0 - r)^3` below :math:`r_0`: keeps sites apart where no data are.
 
     :param start: :math:`r_0`, angstrom; at or below the smallest distance in the data.
+    :param names: of the functions, in their order.
+    :param scale: angstrom or radians on which the functions are smooth, which decides how finely
+        they are tabulated.
+
+    >>> Wall(2.4)(jnp.array([2.3, 2.5])).round(6).tolist()
+    [[0.001, 0.0]]
     """
 
     start: float
@@ -311,6 +342,7 @@ class Wall:
 
     @property
     def cutoff(self) -> float:
+        """Where the wall begins, angstrom."""
         return self.start
 
     def __call__(self, r: Array) -> Array:
@@ -322,6 +354,12 @@ class WCA:
     r"""The repulsive part of a Lennard-Jones potential, raised to end smoothly at its minimum.
 
     Its range moves with sigma, so it is no linear function of anything: a known term.
+
+    :param epsilon: kcal/mol.
+    :param sigma: angstrom.
+    :param names: of the functions, in their order.
+    :param scale: angstrom or radians on which the functions are smooth, which decides how finely
+        they are tabulated.
     """
 
     epsilon: float
@@ -331,6 +369,7 @@ class WCA:
 
     @property
     def cutoff(self) -> float:
+        r"""The minimum of Lennard-Jones, :math:`2^{1/6}\sigma`, angstrom."""
         return 2.0 ** (1.0 / 6.0) * self.sigma
 
     def __call__(self, r: Array) -> Array:
@@ -346,6 +385,12 @@ class LennardJones:
     r"""Lennard-Jones (PCG paper, Eq. 68), linear in :math:`4\epsilon\sigma^{12}` and :math:`4\epsilon\sigma^6`.
 
     :param epsilon: kcal/mol; ``sigma``: angstrom; scalars.
+    :param basis: the functions it is made of; static.
+
+    >>> u = LennardJones(epsilon=0.2, sigma=3.4, basis=InversePowers(cutoff=12.0))
+    >>> r = jnp.array([3.4, 2 ** (1 / 6) * 3.4])
+    >>> [round(float(v), 4) + 0.0 for v in -u.natural() @ u.basis(r)]  # zero, and the minimum, kcal/mol
+    [0.0, -0.2]
     """
 
     epsilon: ArrayLike
@@ -353,6 +398,7 @@ class LennardJones:
     basis: InversePowers = field(default=InversePowers(), metadata={"static": True})
 
     def natural(self) -> Array:
+        r""":math:`-4\epsilon\sigma^{12}` and :math:`4\epsilon\sigma^6`, ``(2,)``, kcal/mol by powers of an angstrom."""
         s6 = jnp.asarray(self.sigma) ** 6
         return 4.0 * jnp.asarray(self.epsilon) * jnp.stack([-(s6**2), s6])
 
@@ -363,22 +409,33 @@ class LinearPair:
     """A linear combination of a basis.
 
     :param coefficients: ``(term,)``, kcal/mol.
+    :param basis: the functions; static.
+
+    >>> u = LinearPair(jnp.array([1.0, -0.5]), Table([2.0, 3.0, 4.0], order="linear"))
+    >>> u.natural().tolist()  # with the sign turned
+    [-1.0, 0.5]
     """
 
     coefficients: Array
     basis: PairBasis = field(metadata={"static": True})
 
     def natural(self) -> Array:
+        """Minus the coefficients, ``(term,)``, kcal/mol."""
         return -self.coefficients
 
 
 @register_dataclass
 @dataclass(frozen=True)
 class FixedPair:
-    """A known function of the distance, with a known strength."""
+    """A known function of the distance, with a known strength.
+
+    :param basis: the function; static.
+    :param strength: by which it is multiplied, kcal/mol; static.
+    """
 
     basis: PairBasis = field(metadata={"static": True})
     strength: float = field(default=1.0, metadata={"static": True})
 
     def natural(self) -> Array:
+        """Minus the strength, ``(1,)``."""
         return jnp.full(1, -self.strength)

@@ -47,6 +47,7 @@ class ParticlePotential:
         return pairs if self.three_body is None else (*pairs, "three-body")
 
     def natural(self) -> Array:
+        r"""Coefficients :math:`\eta` of all terms in their order, ``(term,)``, so that :math:`U = -\eta\cdot\phi`."""
         parts = [t.natural() for t in self.pairs]
         if self.three_body is not None:
             parts.append(self.three_body.natural())

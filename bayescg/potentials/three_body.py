@@ -45,6 +45,9 @@ class StillingerWeber:
               - (1 - \cos\eta_0)^2 \textstyle\sum g^2\bigr].
 
     :param strength: :math:`\lambda\epsilon`, kcal/mol, a scalar; None for the form alone.
+    :param cosine: :math:`\cos\eta_0`; static, as are the next three.
+    :param gamma: :math:`\gamma`.
+    :param a: :math:`a_3`, the range of g in units of sigma.
     :param sigma: angstrom; the other parameters are pure numbers.
     """
 

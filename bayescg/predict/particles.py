@@ -78,11 +78,18 @@ def particle_predictive(
     chains :func:`drifts`, up to ``LONGEST`` times. Samples too dense for the sums of the potential (of a draw whose
     sites fall into each other) are left out of the pool and counted: one of them would leave no draw a number.
 
+    :param program: that was fitted.
+    :param sampler: of p_c.
+    :param observables: in their box.
+    :param key: random key.
     :param u: unconstrained parameters, ``(draw, u)``.
     :param x: configurations to start from, ``(frame, site, axis)``.
+    :param conditions: program arguments, scalars.
+    :param production: lengths of warm-up and sampling.
     :param pre_map: from configurations of the model to those that are measured; ``complete`` puts the sites that
         it drops into ``x``, as :class:`~bayescg.system.System` has them; without it chains start in the sampler's own
         configurations.
+    :param progress: is told how far it is.
     :raises ValueError: if no sample can be measured.
     """
     progress = progress or Silent()

@@ -61,10 +61,16 @@ def posterior_predictive(
     Where the normaliser is exact the samples are independent; else they come from fresh chains. A program
     with hidden states is simulated in each, and they are averaged by how often each is in the long run.
 
+    :param program: that was fitted.
+    :param sampler: of p_c.
+    :param observables: what is measured.
+    :param key: random key.
     :param u: unconstrained parameters, ``(member, draw, u)``.
     :param conditions: program arguments of each member, ``(member,)``.
     :param example: one data set ``(frame, ...)``, for the program's shapes.
+    :param simulation: numbers of chains and sweeps.
     :param block: draws simulated at once.
+    :param progress: is told how far it is.
     """
     progress = progress or Silent()
     members, draws, _ = u.shape

@@ -48,6 +48,7 @@ class Interaction:
 
     @property
     def label(self) -> str:
+        """Kind and name as a title: ``pair A–B``."""
         return f"{self.kind} {self.name.replace('_', '–') if self.kind == 'pair' else self.name}"
 
     @property
@@ -57,6 +58,7 @@ class Interaction:
 
     @property
     def dim(self) -> str:
+        """The axis of its variables: ``r``, ``length``, ``angle`` or ``dihedral``."""
         return DIMS[self.kind]
 
     def place(self, text: str) -> str:

@@ -36,6 +36,12 @@ class Sampler(NamedTuple):
     of data on their latent configurations, with which the same kernel samples q_i(X) of Eq. 24: for
     spins ``h`` of ``h.x``, ``(site, chain)``; for sites in space a :class:`~bayescg.samplers.tethers.Tether`, a
     :class:`~bayescg.samplers.tethers.TetherMixture`, or :class:`~bayescg.samplers.tethers.Held`; or None.
+
+    :param init: ``(key, chains)``: the first state.
+    :param step: ``(key, state, potential, beta, field)``: the next state, and what happened.
+    :param prepare: ``(potential, beta)``: what ``step`` is given in their place.
+    :param energy: ``(x, potential)``: energies in kT, ``(chain,)``, without a tether; None where
+        there is none.
     """
 
     init: Callable[..., Any]
@@ -77,6 +83,7 @@ def cooled(
 def long_run(sampler: Sampler, sweeps: int = 200) -> Callable[[Array, Any, Array, int], Array]:
     """Draws by running fresh chains for ``sweeps`` steps: approximate where mixing is slow.
 
+    :param sampler: a kernel that leaves p_c invariant.
     :return: ``draw(key, potential, beta, samples)``, shape ``(sample, site)``.
     """
 

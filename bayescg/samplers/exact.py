@@ -13,7 +13,10 @@ __all__ = ["enumerated_sampler", "transfer_matrix_sampler"]
 
 
 def enumerated_sampler(basis: SpinBasis) -> Sampler:
-    """Independent draws from the table of all states; at most 20 sites."""
+    """Independent draws from the table of all states; at most 20 sites.
+
+    :param basis: features of the lattice.
+    """
 
     def draw(
         key: Array, potential: SpinPotential, beta: Array, field: Array | None, chains: int
@@ -24,7 +27,10 @@ def enumerated_sampler(basis: SpinBasis) -> Sampler:
 
 
 def transfer_matrix_sampler(basis: SpinBasis) -> Sampler:
-    """Independent draws of a short-range ring by its transfer matrix."""
+    """Independent draws of a short-range ring by its transfer matrix.
+
+    :param basis: features of the lattice.
+    """
 
     def draw(
         key: Array, potential: SpinPotential, beta: Array, field: Array | None, chains: int

@@ -316,7 +316,11 @@ def _listed_energy(tables: Tables, x: Array, near: Array, rows: Array) -> Array:
 
 
 def closest_distance(x: Array, box: np.ndarray | Array) -> Array:
-    """Smallest distance between two sites of each configuration, ``(chain,)``."""
+    """Smallest distance between two sites of each configuration, ``(chain,)``.
+
+    :param x: ``(axis, site, chain)``, angstrom.
+    :param box: edges ``(axis,)``, angstrom.
+    """
     sites = x.shape[1]
     twice = jnp.concatenate([x, x], 1)
 

@@ -20,6 +20,13 @@ def lattice_gibbs(basis: SpinBasis) -> Sampler:
     :math:`p(X_i = 1 \mid X_{-i}) = 1 / (1 + \exp\{-2(\beta f_i + h_i)\})` with the local field
     :math:`f_i = -\partial U / \partial X_i`. Arithmetic is in 32 bits: the probabilities are
     then right to about 1e-6, far below what any run can resolve.
+
+    :param basis: features of the lattice.
+
+    >>> from bayescg.potentials.lattice import SpinBasis, pair_features
+    >>> sampler = lattice_gibbs(SpinBasis(8, tuple(pair_features([1]))))
+    >>> sampler.init(jax.random.key(0), 5).x.shape  # (site, chain)
+    (8, 5)
     """
     groups = colours(basis)
 

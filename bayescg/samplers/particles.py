@@ -63,7 +63,15 @@ class Dynamics:
     :param keep: how much of the velocities a new HMC trajectory keeps, in [0, 1).
     :param target: acceptance that the step size is adapted to (Langevin: that HMC would have).
     :param first: first time step, angstrom.
+    :param longest: largest time step, angstrom.
     :param precision: of positions and forces while they move; :func:`usual_precision` where it is not given.
+
+    >>> Dynamics("hmc", steps=10).target
+    0.9
+    >>> Dynamics("verlet")
+    Traceback (most recent call last):
+        ...
+    ValueError: kind must be one of langevin, hmc, got 'verlet'.
     """
 
     kind: Literal["langevin", "hmc"] = "langevin"
@@ -93,6 +101,9 @@ def kernels(sites: int, box: tuple[float, float, float]) -> dict[str, Sampler]:
     The second's trajectories are longer. Nine in ten statistics of 100 sites of water are new after 90 of its time
     steps, all after 210; with trajectories of 10 steps that takes 200 and 430, and with Langevin dynamics, whose
     ensemble depends on the step, 60 and 120.
+
+    :param sites: how many there are.
+    :param box: edges, angstrom.
     """
     held, free = Dynamics("hmc", steps=10), Dynamics("hmc", steps=30, target=0.8)
     return {
@@ -113,6 +124,9 @@ def particle_sampler(
     began with a step half as long, and counted in its ``failures``. All sites move as if of one mass, which
     configurations do not notice.
 
+    :param sites: how many there are.
+    :param box: edges, angstrom.
+    :param dynamics: how a trajectory is made; None: Langevin's.
     :param starts: configurations ``(frame, site, axis)`` that chains start from, whichever comes;
         None: sites in random places of a lattice, which is no start for molecules.
     """

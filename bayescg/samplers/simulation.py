@@ -36,8 +36,15 @@ def simulate(
     :func:`bayescg.units.thermal_speed`, a time. Chains find their time steps in the equilibration, and an interval is
     the whole number of moves that is nearest to it by their mean.
 
+    :param box: edges, angstrom.
+    :param dynamics: how a trajectory is made.
+    :param key: random key.
     :param x: where chains start, ``(chain, site, axis)``.
+    :param potential: a pytree of its parameters, kcal/mol.
+    :param beta: mol/kcal.
     :param equilibration: before the first configuration.
+    :param length: after the equilibration.
+    :param progress: is told what is done, and the part of it.
     :raises FloatingPointError: if a chain blew up after its equilibration.
     """
     tell = progress or (lambda stage, done: None)

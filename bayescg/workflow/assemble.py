@@ -25,7 +25,11 @@ __all__ = ["checksum", "to_inference_data"]
 
 
 def to_inference_data(fit: Fit, *, prior_draws: int = 500) -> Any:
-    """Label a fit: groups, dims, coordinates, and attributes that let it be repeated."""
+    """Label a fit: groups, dims, coordinates, and attributes that let it be repeated.
+
+    :param fit: what a method returned.
+    :param prior_draws: draws of the prior that are stored beside, where it is proper.
+    """
     seed = _seed_of(fit)
     label = _Labels(fit)
     posterior = label.parameters(fit.draws, ("chain", "draw", "member"))

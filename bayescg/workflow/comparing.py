@@ -57,7 +57,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Rows in the order of the results, and what concerns them all."""
+    """Rows in the order of the results, and what concerns them all.
+
+    :param rows: one a result, in their order.
+    :param choice: scores of the models themselves.
+    :param notes: what concerns several of them, a sentence each.
+    """
 
     rows: tuple[Row, ...]
     choice: ModelChoice

@@ -41,7 +41,10 @@ ACTIVE = 0.01  # kcal/mol, below which a coefficient counts as switched off
 
 
 def data_file(folder: str, name: str) -> Path:
-    """A shipped data file, beside the package's source."""
+    """A shipped data file, beside the package's source.
+
+    :raises FileNotFoundError: outside of a source tree, which holds the data.
+    """
     path = Path(__file__).parents[2] / "data" / folder / name
     if not path.is_file():
         raise FileNotFoundError(

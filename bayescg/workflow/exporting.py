@@ -67,6 +67,8 @@ def export_models(
 ) -> dict[str, ExportModel]:
     """Models by name: ``.``, the posterior mean of the potentials; with ``draws`` ``mean`` and the draws.
 
+    :param result: InferenceData of a fit of particles.
+    :param draws: posterior draws beside the mean; None: the mean alone.
     :param system: the system, where it is not a named model.
     :raises ValueError: as :func:`export`.
     """

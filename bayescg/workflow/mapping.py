@@ -75,7 +75,9 @@ def map_trajectory(
     :param output: the data file to write; its folder exists.
     :param temperature: K; over what the map says.
     :param begin: the first frame, counted from 0 over all files; ``end`` the first not to read.
+    :param stride: read every so many frames.
     :param forces: ``yes``: needed; ``auto``: mapped if the first frame has them.
+    :param progress: is told how far it is.
     :raises FileNotFoundError: if a file is not there.
     :raises ValueError: if the map, the topology and the trajectories do not go together, or a file
         cannot be read; nothing is written then.

@@ -46,6 +46,8 @@ class Cost:
 
 
 class Row(NamedTuple):
+    """One report of a method's progress, and when it came."""
+
     at: float  # s
     task: str
     done: float
@@ -78,7 +80,10 @@ class Watch:
         return time.perf_counter() - self.began - self.meter.spent
 
     def update(self, task: str, done: float, numbers: dict[str, float]) -> None:
-        """Note the time, and stop the method if it is over."""
+        """Note the time, and stop the method if it is over.
+
+        :raises Enough: when the time is over; methods that can then end with what they have.
+        """
         self.rows.append(Row(self.now(), task, done, numbers))
         if task == self._mark:
             self.meter.mark()

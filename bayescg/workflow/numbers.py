@@ -11,7 +11,10 @@ __all__ = ["key_numbers"]
 
 
 def key_numbers(result: Any) -> dict[str, Any]:
-    """The numbers of a result that matter most, for a summary line and ``--json``."""
+    """The numbers of a result that matter most, for a summary line and ``--json``.
+
+    :param result: InferenceData.
+    """
     a = results.attrs(result)
     out: dict[str, Any] = {
         k: a[k]

@@ -90,17 +90,17 @@ class Search:
 class Plan:
     """How long a fit and its prediction take, and how much memory they need, as far as it can be known before."""
 
-    model: str
-    method: str
-    fit: Cost
+    model: str  # that is fitted
+    method: str  # by which
+    fit: Cost  # of the fit
     longest: Cost  # the same at its most iterations
     prediction: Cost | None  # None: the method was stopped before it had a result
     draws: int | None  # that are predicted
     iterations: int | None  # of MC-EM, that ``fit`` assumes
-    search: Search | None
+    search: Search | None  # what an iteration of MC-EM takes
     devices: dict[int, str]  # and what does not go on so many; empty where all does
     available: int  # bytes of this machine, or of its accelerator
-    notes: tuple[str, ...]
+    notes: tuple[str, ...]  # what to know of the numbers, a sentence each
     seconds: float  # that it took to find out
 
     def after(self, seconds: float) -> "Plan":
@@ -130,8 +130,9 @@ def plan(
 ) -> Plan:
     """Run a fit and its prediction for a short time, and say what the whole of both would take. Nothing is written.
 
-    :param model: a shipped name, or a path to a Python file; data, options and method as for :func:`fit`.
-    :param draws: posterior draws to predict, as for :func:`predict`.
+    :param model: a shipped name, or a path to a Python file; ``data``, ``method``, ``options``, ``method_options``,
+        ``seed`` and ``progress`` as for :func:`fit`.
+    :param draws: posterior draws to predict, and ``observables``, as for :func:`predict`.
     :param iterations: of MC-EM; default: 18, or as many as it may take where these are fewer.
     :param devices: numbers of devices like this one to plan for.
     :raises ValueError: for bad options or data.

@@ -64,12 +64,29 @@ def predict(
     :param draws: posterior draws to use, spread evenly over the stored ones and equally over chains
         (a few more where chains do not divide them); default 200, or all where there are fewer.
     :param reference: data, or observables measured on data, to store beside.
+    :param seed: of the simulation.
+    :param progress: is told how far it is.
+    :param model: where the model is not found under its recorded name.
     :param system: the system, where it is not a named model.
+    :param simulation: chains and sweeps, of lattices.
+    :param production: warm-up and measurements, of particles.
     :param conditions: other conditions to simulate the fitted model under: ``sites``, ``temperature`` (K)
         and ``box`` (angstrom) of particles, of which the fit knows nothing; ``mu`` of a lattice that was fitted at
         all fields together, or ``temperature`` of particles that were at several (one value, several, or
         ``first:last:count``), of which it does.
     :raises ValueError: for unknown observables, conditions that are not allowed, and a reference of another system.
+
+    >>> import jax
+    >>> from bayescg import workflow
+    >>> from bayescg.infer.run import mcem
+    >>> data = workflow.make_reference("ising", ["n_f=8", "L_f=2", "mu=0.5", "frames=20"], seed=1)
+    >>> ising = workflow.system("ising", data, ratio=4, L2=1, L3=0, prior="normal", prior_scale=1.0)
+    >>> fit = mcem(ising, data, draws=100).run(jax.random.key(0))
+    >>> idata = predict(fit, ["magnetization"], draws=20, reference=data)
+    >>> results.group(idata, "posterior_predictive")["magnetization"].dims
+    ('chain', 'draw')
+    >>> results.has_group(idata, "reference")
+    True
     """
     if isinstance(result, Fit):
         system = system or result.system

@@ -252,6 +252,7 @@ def copies_of(draws: int, sites: int) -> int:
 
 
 def mode_of(result: Any, batch: Batch) -> np.ndarray:
+    """The mode of a result, unconstrained, ``(member, u)``."""
     u = results.group(result, "map")["u"].values
     return u if batch.dim else u[None]
 

@@ -31,9 +31,11 @@ def reference_frames(
     :param observables: in this box.
     :param box: edges, angstrom.
     :param mass: of every site, g/mol.
+    :param temperature: K.
     :param interval: between frames of the trajectory, ps.
     :param spacing: between frames that are kept, ps.
     :param source: a line about what made it, for the record.
+    :param seldom_every: that one of so many frames.
     :raises ValueError: for a run that is shorter than the spacing.
     :param seldom: observables that are measured on one of so many frames.
     """

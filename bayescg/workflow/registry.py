@@ -49,7 +49,11 @@ PACKAGE = "bayescg_models"
 
 
 def models() -> list[tuple[str, str]]:
-    """Shipped systems: name and a line about each."""
+    """Shipped systems: name and a line about each.
+
+    >>> dict(models())["ising_levels"]
+    'Ising lattice coarse-grained through several levels of spins (PCG paper, Eq. 71)'
+    """
     return [(name, str(load_model(name).SUMMARY)) for name in _shipped()]
 
 
@@ -61,6 +65,7 @@ def _shipped() -> list[str]:
 def load_model(model: str) -> ModuleType:
     """A model's module, by shipped name or by path to a Python file (which is run).
 
+    :param model: the name or the path.
     :raises ValueError: if there is no such model, or the file does not define one.
     """
     if model.endswith(".py"):
@@ -85,7 +90,10 @@ def load_model(model: str) -> ModuleType:
 
 
 def model_options(model: str) -> Any:
-    """A model's options at their defaults."""
+    """A model's options at their defaults.
+
+    :param model: a shipped name, or a path to a Python file.
+    """
     return load_model(model).Options()
 
 
@@ -97,6 +105,9 @@ def make_system(
 ) -> System:
     """A model's system under ``key=value`` options, the rest taken from the data where they decide it.
 
+    :param model: a shipped name, or a path to a Python file.
+    :param words: ``key=value`` words.
+    :param data: from which the model takes what they decide.
     :param method: one whose own defaults, ``METHOD_DEFAULTS`` of the model, come before the model's.
     """
     module = load_model(model)
@@ -117,7 +128,18 @@ def _made(module: ModuleType, options: Any, data: xr.Dataset | None) -> System:
 def system(model: str, data: xr.Dataset | None = None, **options: Any) -> System:
     """A named model's system, with its options as keywords.
 
+    :param model: a shipped name, or a path to a Python file.
+    :param data: from which the model takes what they decide (sizes, box, temperature).
+    :param options: the model's, by name; text is converted.
     :raises ValueError: for an unknown model or option, or a value of the wrong type.
+
+    >>> ising = system("ising", n_f=16, ratio=4, L2=2, L3=0, prior="normal")
+    >>> ising.features
+    ('field', 'pair_1', 'pair_2')
+    >>> system("ising", ratoi=4)
+    Traceback (most recent call last):
+        ...
+    ValueError: unknown option 'ratoi' for ising; did you mean 'ratio'? Known: ...
     """
     return make_system(model, [f"{k}={v}" for k, v in options.items()], data)
 
@@ -180,7 +202,11 @@ def method_names() -> tuple[str, ...]:
 def method_options(method: str, model: str | None = None) -> Any:
     """A method's options at their defaults; those of ``model`` where one is named.
 
+    :param method: its name.
     :raises ValueError: for an unknown method or model.
+
+    >>> method_options("mcem").tolerance, method_options("mcem", "spce_water").tolerance
+    (0.1, 0.25)
     """
     _check_method(method)
     if model is None or _takes_data(load_model(model)):

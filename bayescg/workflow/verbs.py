@@ -51,7 +51,19 @@ def make_reference(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> xr.Dataset:
-    """Fine-grained data of a shipped system, with their exact or long-run observables."""
+    """Fine-grained data of a shipped system, with their exact or long-run observables.
+
+    :param model: a shipped name, or a path to a Python file.
+    :param options: the model's ``key=value`` words.
+    :param seed: recorded.
+    :param progress: is told how far it is, where the model's own function tells it.
+    :raises ValueError: if the model makes no data, or they do not depend on an option that is
+        given.
+
+    >>> data = make_reference("ising", ["n_f=8", "L_f=2", "mu=0.5", "frames=20"], seed=1)
+    >>> dict(data.sizes)
+    {'frame': 20, 'site': 8, 'separation': 4}
+    """
     module = load_model(model)
     if not hasattr(module, "reference"):
         raise ValueError(f"{model} cannot make reference data.")
@@ -91,7 +103,10 @@ def fit(
 
     :param model: a shipped name, or a path to a Python file.
     :param data: a data set or its path, or that of a file of target distributions.
+    :param method: its name, ``mcem`` by default.
     :param options: the model's ``key=value`` options; ``method_options`` the method's.
+    :param seed: of the run; recorded.
+    :param progress: is told how far it is.
     :param checkpoint: file that the run is kept in every two minutes, and when it is interrupted.
     :param resume: go on from what ``checkpoint`` holds, to the result that the run would have had.
     :raises ValueError: for bad options or data, or a checkpoint of another run.
@@ -171,11 +186,17 @@ def observe(data: xr.Dataset, observables: Sequence[str | Observable] = ()) -> x
     Frames of spins count as independent. Frames of particles follow each other in time: their
     errors come from blocking (``blocked_error``).
 
+    :param data: configurations, in the layout of :mod:`bayescg.io.netcdf`.
     :param observables: names with their options, or observables; default: all that spins have, the
         radial and angular distribution functions of particles; of data with a topology those of every
         pair of bead types, of bonds, angles and dihedrals, and joint ones of bonds and angles.
     :raises ValueError: for fewer than two frames, observables or options that the data do not
         have, and particles in a box that changes.
+
+    >>> spins = np.array([[1, 1, 1, -1], [1, -1, 1, -1]])
+    >>> data = xr.Dataset({"x": (("frame", "site"), spins)}, attrs={"beta": 1.0})
+    >>> float(observe(data, ["magnetization"])["magnetization"])
+    0.25
     """
     io.check(data)
     sweep = io.each_temperature(data)

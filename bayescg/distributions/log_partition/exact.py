@@ -27,9 +27,16 @@ class Enumeration:
         return enumeration.log_partition(potential, beta)
 
     def in_field(self, potential: SpinPotential, beta: Array, field: Array) -> Array:
+        r"""Log Z in fields of single sites.
+
+        :param potential: of the lattice; :math:`\beta` in the inverse of its unit of energy.
+        :param field: h of :math:`\log\sum_X \exp\{-\beta U(X) + \sum_i h_i X_i\}`, ``(frame, site)``.
+        :return: ``(frame,)``.
+        """
         return enumeration.log_partition_in_field(potential, beta, field)
 
     def sample(self, key: Array, potential: SpinPotential, beta: Array, samples: int) -> Array:
+        """Independent exact configurations, ``(sample, site)``, drawn from the table of states."""
         return enumeration.draw_states(key, potential, beta, None, samples).T
 
 
@@ -42,17 +49,33 @@ class TransferMatrix:
         return transfer_matrix.log_partition(potential, beta)
 
     def in_field(self, potential: SpinPotential, beta: Array, field: Array) -> Array:
+        r"""Log Z in fields of single sites.
+
+        :param potential: of the ring; :math:`\beta` in the inverse of its unit of energy.
+        :param field: h of :math:`\log\sum_X \exp\{-\beta U(X) + \sum_i h_i X_i\}`, ``(frame, site)``.
+        :return: ``(frame,)``.
+        """
         return transfer_matrix.log_partition_in_field(potential, beta, field)
 
     def sample(self, key: Array, potential: SpinPotential, beta: Array, samples: int) -> Array:
+        """Independent exact configurations, ``(sample, site)``, drawn site by site."""
         return transfer_matrix.sample_ring(key, potential, beta, samples).T
 
 
 def exact_for(basis: SpinBasis, max_range: int = 6) -> Enumeration | TransferMatrix | None:
     """The cheapest exact strategy for a basis, or None where there is none.
 
+    :param basis: features of the lattice.
     :param max_range: longest range for which a transfer matrix is worth its cost when every
         frame's latent spins are to be summed out (it grows as ``4**range``).
+
+    >>> from bayescg.potentials.lattice import pair_features
+    >>> exact_for(SpinBasis(8, tuple(pair_features([1, 2, 3, 4]))))
+    Enumeration()
+    >>> exact_for(SpinBasis(64, tuple(pair_features([1]))))
+    TransferMatrix()
+    >>> exact_for(SpinBasis(64, tuple(pair_features([20])))) is None
+    True
     """
     short = basis.range <= max_range and basis.sites > basis.range
     # Terms of a frame: all states, or for each site the moves from every start to every state, at which

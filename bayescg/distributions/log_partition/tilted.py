@@ -173,9 +173,13 @@ def tilted(
 ) -> Tilted:
     """log Z relative to ``natural (term,)``, beta times natural parameters.
 
+    :param found: independent directions of the statistics, and which of them are normal.
+    :param natural: beta times the natural parameters of the reference, ``(term,)``.
     :param statistics: of samples ``(sample, term)``.
     :param log_weight: that bring them there, up to a constant, ``(sample,)``.
     :param room: for at least so many samples.
+    :param reach: distances, in standard deviations of the statistics, between which cumulants go
+        over to what lies beyond.
     """
     weight = np.exp(log_weight - log_weight.max())
     weight /= weight.sum()

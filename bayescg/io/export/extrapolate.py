@@ -41,6 +41,7 @@ _LAGRANGE = np.linalg.inv(np.vander(_FIVE, increasing=True))
 class Extended:
     """A potential with its extrapolation; every value is finite.
 
+    :param interaction: the potential, with what was seen of its coordinate.
     :param low: where the potential's own form begins; ``high``: where it ends.
     :param below: coefficients of a polynomial in ``q - low``, lowest power first; ``above``: in
         ``q - high``.
@@ -105,6 +106,7 @@ class Extended:
 def extended(interaction: Interaction, temperature: float) -> Extended:
     """A potential with its extrapolation.
 
+    :param interaction: the potential, with what was seen of its coordinate.
     :param temperature: K.
     :raises ValueError: if the potential is not finite where data were, or no data lie within its range.
     """

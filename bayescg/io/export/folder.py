@@ -15,6 +15,7 @@ __all__ = ["check_folder", "new_folder"]
 def check_folder(path: str | os.PathLike[str]) -> None:
     """Raise at once what :func:`new_folder` would raise after the work.
 
+    :param path: of the folder that will be made.
     :raises FileExistsError: there is something already, other than an empty folder.
     :raises OSError: no folder can be made there; says why.
     """

@@ -66,9 +66,11 @@ class ExportModel:
 
     Pairs of types, and bonded terms, without an interaction feel nothing.
 
+    :param topology: the sites, and which of them are bonded.
     :param box: edges ``(3,)``, angstrom.
     :param temperature: K.
     :param x: a configuration to start from, ``(site, axis)``, angstrom; molecules may be broken by the box.
+    :param interactions: of pairs of types and of bonded terms.
     :param three_body: between all sites, beside the pairs; or None.
     :param title: one line; ``provenance``: where the potentials come from, a line each.
     :raises ValueError: if the parts do not go together.

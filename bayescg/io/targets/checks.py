@@ -20,6 +20,7 @@ _ONE = 1e-3  # that the integral of a density may be off
 def check_targets(data: xr.Dataset) -> xr.Dataset:
     """Check the root group of a file of targets.
 
+    :param data: the root group.
     :return: the same.
     :raises ValueError: the first thing that is wrong, and what is allowed; one line.
     """

@@ -131,6 +131,7 @@ def make_targets(
 ) -> Targets:
     """Targets and what belongs to them, checked.
 
+    :param targets: distributions to match, in the units of :class:`Target`.
     :param box: edges ``(axis,)``, angstrom.
     :param count: number of sites of each bead type.
     :param temperature: K.
@@ -152,19 +153,24 @@ def make_targets(
 def targets_of(data: xr.Dataset) -> tuple[Target, ...]:
     """Every target of the root group, RDFs first, in the units of the code.
 
+    :param data: a data set.
     :raises ValueError: what :func:`check_targets` says.
     """
     return read_group(check_targets(data), "target", count_of(data))
 
 
 def has_targets(data: xr.Dataset) -> bool:
-    """Whether a data set holds targets and no configurations."""
+    """Whether a data set holds targets and no configurations.
+
+    :param data: a data set.
+    """
     return "x" not in data.variables and bool(variables(data, "target"))
 
 
 def load_targets(path: str | os.PathLike[str]) -> Targets:
     """Read a file of targets and check it.
 
+    :param path: of the netCDF file.
     :raises FileNotFoundError: there is none.
     :raises ValueError: it is not netCDF, or something in it is wrong.
     """
@@ -183,6 +189,7 @@ def load_targets(path: str | os.PathLike[str]) -> Targets:
 def load_data(path: str | os.PathLike[str]) -> xr.Dataset:
     """Read a data file, or a file of targets as :meth:`Targets.data` gives them.
 
+    :param path: of the netCDF file.
     :raises FileNotFoundError: there is none.
     :raises ValueError: it is neither, or something in it is wrong.
     """
@@ -198,6 +205,8 @@ def load_data(path: str | os.PathLike[str]) -> xr.Dataset:
 def save_targets(targets: Targets, path: str | os.PathLike[str]) -> None:
     """Check targets and write them, by rename.
 
+    :param targets: what is written.
+    :param path: of the netCDF file.
     :raises ValueError: something is wrong with them.
     :raises OSError: the file cannot be written.
     """

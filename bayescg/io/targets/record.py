@@ -16,6 +16,8 @@ __all__ = ["KINDS", "NORMS", "Kind", "Target", "group_of", "read_group", "types_
 
 @dataclass(frozen=True)
 class Kind:
+    """What files call the distributions of one kind of interaction, and the units of its axis."""
+
     prefix: str  # of the target's variable
     axis: str
     potential: str  # prefix of the potential's variable
@@ -76,6 +78,7 @@ class Target:
 
         :param count: sites of each bead type.
         :param counted: pairs of the two types without the excluded ones; None: none is excluded.
+        :raises ValueError: for a norm other than ``pairs`` and ``n2``.
         """
         if norm not in NORMS:
             raise ValueError(f"rdf norm must be pairs or n2, got {norm!r}.")
@@ -114,7 +117,10 @@ def variables(data: xr.Dataset, role: str) -> dict[str, tuple[str, str]]:
 def types_of(
     data: xr.Dataset, variable: str, name: str, count: Mapping[str, int]
 ) -> tuple[str, str]:
-    """The two bead types of a pair, by the name or, where that is ambiguous, by attributes."""
+    """The two bead types of a pair, by the name or, where that is ambiguous, by attributes.
+
+    :raises ValueError: unless the variable names one pair of bead types.
+    """
     kinds = sorted(count)
     pairs = [(a, b) for i, a in enumerate(kinds) for b in kinds[i:] if pair_name(a, b) == name]
     told = tuple(str(data[variable].attrs.get(f"type{i}", "")) for i in (1, 2))
@@ -130,6 +136,13 @@ def types_of(
 
 
 def read_group(data: xr.Dataset, role: str, count: Mapping[str, int]) -> tuple[Target, ...]:
+    """The targets, or the potentials, of a data set in the units of the code.
+
+    :param data: a group of a file of targets.
+    :param role: ``target`` or ``potential``.
+    :param count: beads of each type.
+    :raises ValueError: if a variable does not say which pair of types it is of.
+    """
     out = []
     for variable, (kind, name) in variables(data, role).items():
         own, table = KINDS[kind], data[variable]
@@ -158,6 +171,7 @@ def group_of(targets: Iterable[Target], role: str, *, apart: bool = False) -> xr
     """Variables of a group; targets of one kind share their axis where all have the same bins.
 
     :param apart: give each an axis of its own.
+    :raises ValueError: if two targets would have one variable, or one has the name of a topology.
     """
     out = xr.Dataset()
     given = list(targets)

@@ -45,6 +45,7 @@ class VotcaMolecule:
 
     :param name: of the mapped molecule.
     :param ident: of the molecule that is mapped, in its topology.
+    :param beads: in the order of the mapped molecule.
     :param terms: kind (``bond``, ...), name of the potential and names of the beads, of each term.
     :param file: where it came from.
     """
@@ -74,6 +75,7 @@ class VotcaMolecule:
 def read_molecule(path: str | os.PathLike[str]) -> VotcaMolecule:
     """Read a map of VOTCA.
 
+    :param path: of the XML file.
     :raises FileNotFoundError: there is none.
     :raises ValueError: it is no map, or says what is not allowed: file and line.
     """
@@ -81,7 +83,10 @@ def read_molecule(path: str | os.PathLike[str]) -> VotcaMolecule:
 
 
 def molecule_of(root: Node) -> VotcaMolecule:
-    """The same of an XML tree that is read already."""
+    """The same of an XML tree that is read already.
+
+    :param root: of the tree.
+    """
     if root.name != "cg_molecule":
         root.fail(f"the root is <{root.name}>; a map of VOTCA begins with <cg_molecule>.")
     maps = {}

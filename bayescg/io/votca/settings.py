@@ -77,6 +77,7 @@ class Settings:
 def read_settings(path: str | os.PathLike[str], say: Notice = lambda text: None) -> Settings:
     """Read a settings file.
 
+    :param path: of the XML file.
     :param say: is told what of it is not carried over.
     :raises FileNotFoundError: there is no such file, or a file that it names is missing.
     :raises ValueError: it is no settings file, or says what is not allowed: file and line.
@@ -85,7 +86,11 @@ def read_settings(path: str | os.PathLike[str], say: Notice = lambda text: None)
 
 
 def settings_of(root: Node, say: Notice = lambda text: None) -> Settings:
-    """The same of an XML tree that is read already."""
+    """The same of an XML tree that is read already.
+
+    :param root: of the tree.
+    :param say: is told what of it is not carried over.
+    """
     if root.name != "cg":
         root.fail(f"the root is <{root.name}>; a settings file of VOTCA begins with <cg>.")
     file = Path(root.file)

@@ -31,6 +31,7 @@ class System:
 
     :param x: ``(site, axis)``, angstrom.
     :param box: edges ``(axis,)``, angstrom.
+    :param topology: its sites, and which of them are bonded.
     :param masses: whether the files give masses; the topology has ones where they do not.
     :param tables: of bonded terms that a map renamed, by kind and name: what the topology called them.
     """
@@ -110,6 +111,7 @@ def molecules_of(path: str | os.PathLike[str], spec: VotcaMolecule) -> list[Atom
     """The atoms of one molecule in the order of a topology or a configuration.
 
     :param path: a ``.top`` or ``.gro`` file of the system that is mapped.
+    :param spec: the map of that molecule.
     :raises ValueError: it has no such molecule.
     """
     if Path(path).suffix.lower() == ".top":

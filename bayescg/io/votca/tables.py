@@ -53,6 +53,7 @@ class Table:
 def read_table(path: str | os.PathLike[str]) -> Table:
     """Read a table.
 
+    :param path: of the table.
     :raises FileNotFoundError: there is none.
     :raises ValueError: a line that is no row, or rows that are not in ascending order.
     """
@@ -112,6 +113,7 @@ def read_target(
     Rows of x are centres of bins, as VOTCA's are; an RDF is normalised by N^2/2, as VOTCA and
     GROMACS do. A histogram of a bonded coordinate is normalised to one here.
 
+    :param path: of the table.
     :param kind: ``pair``, ``bond``, ``angle`` or ``dihedral``; angles are in radians.
     :param name: of a bonded term's potential.
     :param types: of a pair, in any order.
@@ -159,7 +161,10 @@ def read_potential(
 ) -> Target:
     """A potential in kcal/mol on a grid in angstrom or radians; undefined rows at the ends go.
 
+    :param path: of the table.
     :param kind: as of :func:`read_target`.
+    :param name: of a bonded term's potential.
+    :param types: of a pair, in any order.
     :param degrees: angles are in degrees, as in tables of GROMACS, not in radians.
     :param factor: that multiplies the energies.
     :raises ValueError: what :func:`read_table` says; rows that are not evenly spaced, or undefined
@@ -181,6 +186,7 @@ def read_potential(
 def read_pair_table(path: str | os.PathLike[str], types: tuple[str, str]) -> Target:
     """A non-bonded table of GROMACS as VOTCA writes them: the potential in the sixth column; kcal/mol.
 
+    :param path: of the table.
     :param types: the two bead types, in any order.
     :raises FileNotFoundError: there is none.
     :raises ValueError: a line that is no row of seven numbers, r that is not evenly spaced, or a dispersion.

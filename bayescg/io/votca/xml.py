@@ -17,8 +17,12 @@ __all__ = ["Node", "read_xml"]
 class Node:
     """An element: its name, text, attributes and children, and where it stands.
 
+    :param name: of the element.
     :param file: name of the file, for messages.
     :param line: in the file, from 1.
+    :param attributes: as the file has them.
+    :param text: inside, less that of its children.
+    :param children: in their order.
     """
 
     name: str
@@ -98,6 +102,7 @@ class Node:
 def read_xml(path: str | os.PathLike[str]) -> Node:
     """Read an XML file; its root.
 
+    :param path: of the file.
     :raises FileNotFoundError: there is none.
     :raises ValueError: it is no XML, or has a document type: entities that it may define can make
         a small file huge, or read other files, and VOTCA's files have none.
