@@ -227,4 +227,6 @@ def _out_of_memory(text: str) -> str:
 
 
 def _joined(text: str) -> str:
-    return " ".join(text.split())
+    """One line, without what would move the cursor or turn the text of a terminal: files may hold that."""
+    line = " ".join(text.split())
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
