@@ -1,11 +1,11 @@
-"""A command line whose runs are not made: all that is checked before them is."""
+"""A command line whose long computations are not made: all that is checked before them is."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
-REACHED = "the run was reached."
+REACHED = "the computation was reached."
 
 
 class _Stopped:
@@ -18,11 +18,21 @@ class _Stopped:
         raise NotImplementedError(REACHED)
 
 
+def _stop(*_: object, **__: object) -> None:
+    raise NotImplementedError(REACHED)
+
+
 @contextmanager
 def without_runs() -> Iterator[None]:
-    """Let a fit end where its run would begin, with exit code 1 and the words of :data:`REACHED`."""
-    from bayescg.workflow import verbs
+    """Let fits, plans and predictions end where they would begin to compute, by the words of :data:`REACHED`."""
+    from bayescg.workflow import planning, prediction, verbs
 
-    real = verbs.run_of
-    with patch.object(verbs, "run_of", lambda *a: _Stopped(real(*a))):
+    with ExitStack() as patched:
+        for module in (verbs, planning):
+            real = module.run_of
+            patched.enter_context(
+                patch.object(module, "run_of", lambda *a, real=real: _Stopped(real(*a)))
+            )
+        for name in ("lattice_groups", "particle_groups"):
+            patched.enter_context(patch.object(prediction, name, _stop))
         yield

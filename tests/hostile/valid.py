@@ -121,7 +121,8 @@ def write_checkpoint(path: Path) -> None:
 
 def write_model(path: Path) -> None:
     path.write_text(
-        "from bayescg_models.ising import Options, SUMMARY, options_from_data, system\n"
+        "from bayescg_models.ising import Options, SUMMARY, options_from_data\n"
+        "from bayescg_models.ising import reference, system\n"
     )
 
 
