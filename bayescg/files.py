@@ -37,6 +37,7 @@ __all__ = [
 _INT64 = np.iinfo(np.int64)
 _PACKED = 2000  # times its size: what compression can make of a file, and some more
 _SMALL = 1 << 26  # bytes that need no file behind them
+_DEEPEST, _GROUPS = 4, 200  # groups in each other, and all
 _REASON = 300  # characters of what a library complains of
 _unfinished: set[Path] = set()
 
@@ -285,10 +286,15 @@ def _check_declared(path: str | os.PathLike[str]) -> None:
 
     held, largest, most = 0, "", 0
     with netCDF4.Dataset(os.fspath(path)) as file:
-        groups = [file]
-        while groups:
-            group = groups.pop()
-            groups += group.groups.values()
+        groups = [(file, 0)]
+        for group, depth in groups:
+            groups += [(child, depth + 1) for child in group.groups.values()]
+            # xarray opens each by its path, in a time that grows with their square.
+            if depth > _DEEPEST or len(groups) > _GROUPS:
+                raise _Declared(
+                    f"it has more groups, or groups in groups, than any file of this package; allowed "
+                    f"are {_GROUPS}, {_DEEPEST} deep."
+                )
             for name, variable in group.variables.items():
                 if variable.dtype is not str and np.dtype(variable.dtype).kind not in "biufS":
                     raise _Declared(
