@@ -56,6 +56,7 @@ class Faults:
             self.kept.mkdir(exist_ok=True)
             path = self.kept / f"{len(self.found)}{suffix}"
             path.write_bytes(content)
+            path.with_suffix(".said").write_text(f"{outcome}: {text}", errors="backslashreplace")
             self.found[mark] = f"{outcome}: {text[:500]}\n    {path}"
 
     def check(self) -> None:
