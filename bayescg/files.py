@@ -296,7 +296,8 @@ def _check_declared(path: str | os.PathLike[str]) -> None:
                     f"are {_GROUPS}, {_DEEPEST} deep."
                 )
             for name, variable in group.variables.items():
-                if variable.dtype is not str and np.dtype(variable.dtype).kind not in "biufS":
+                own = isinstance(variable.datatype, netCDF4.CompoundType | netCDF4.VLType)
+                if variable.dtype is not str and (own or variable.dtype.kind not in "biufS"):
                     raise _Declared(
                         f"{name!r} is of a type of its own; allowed are numbers and text."
                     )

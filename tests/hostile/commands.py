@@ -71,7 +71,7 @@ TRAJECTORY = (
 LINES = (
     Line("models --quiet", {"--log": ("no/such/log", "spins.nc/log")}, weight=0.2),
     Line("reference ising -s n_f=8 -s L_f=4 -s frames=2 -s mu=0.1 -o new.nc", {"-s": MODEL, "--seed": ()}, weight=0.7),
-    Line("reference model.py -o new.nc", {"-s": MODEL}, ("model.py",), 0.5),
+    Line("reference model.py -s n_f=8 -s L_f=4 -s frames=2 -s mu=0.1 -o new.nc", {"-s": MODEL}, ("model.py",), 0.5),
     Line("observe spins.nc -o new.nc", {"-O": PREDICT["-O"]}, ("spins.nc",)),
     Line("observe water.nc -O rdf -o new.nc", {"-O": PREDICT["-O"]}, ("water.nc",)),
     Line(
@@ -105,7 +105,7 @@ LINES = (
     Line("report spins_fit.nc -o new.html", {}, ("spins_fit.nc",), 2.0, fits=True),
     Line("report molecules_fit.nc water_fit.nc -o new.html", {}, ("molecules_fit.nc",), 1.0, fits=True),
     Line("compare water_fit.nc", {"--reference": ("water.nc", "spins.nc")}, ("water_fit.nc",)),
-    Line("compare spins_fit.nc molecules_fit.nc", {"--reference": ("fields.nc",)}, ("spins_fit.nc",), 2.0, fits=True),
+    Line("compare spins_fit.nc", {"--reference": ("fields.nc",)}, ("spins_fit.nc",), 2.0, fits=True),
     Line(
         "export water_fit.nc --format table -o new",
         {"--draws": (), "--format": ("lammps", "gromacs", "xml")},
@@ -151,7 +151,7 @@ NAMES = (
     "--",
     "$(x)",
     "a\nb",
-    "\ud800",
+    "\udcff",
     "spins.nc",
 )
 
