@@ -36,6 +36,14 @@ _KINDS: tuple[tuple[tuple[str, ...], Callable[[Any], bool], str], ...] = (
 )
 
 
+#: Last dims of variables that reports draw, by group and name; one more, of a sweep, may come before.
+_ENDS = {
+    ("reconstruction", "X"): ("frame", "coarse_site"),
+    ("reconstruction", "x_sample"): ("sample", "frame", "site"),
+    ("reconstruction", "x_mean"): ("frame", "site"),
+}
+
+
 def _is_json(text: str) -> bool:
     try:
         json.loads(text)
@@ -61,11 +69,25 @@ def check_result(tree: xr.DataTree) -> None:
             where = f"{label!r} in the group {name}"
             if variable.dtype.kind not in "biufSUO":
                 raise ValueError(f"{where} holds {variable.dtype}; allowed are numbers and text.")
+            end = _ENDS.get((name, str(label)))
+            if end is not None and (
+                variable.dims[-len(end) :] != end
+                or variable.ndim > len(end) + 1
+                or not variable.size
+            ):
+                raise ValueError(
+                    f"{where} has dims ({', '.join(map(str, variable.dims))}); allowed are ({', '.join(end)}), "
+                    "perhaps after one more, and none of them empty."
+                )
             if sampled and label in node.data_vars:
                 if variable.dims[:2] != SAMPLES or variable.dtype.kind not in "biuf":
                     raise ValueError(
                         f"{where} holds {variable.dtype} with dims ({', '.join(map(str, variable.dims))}); "
                         "allowed are numbers whose first dims are chain and draw."
+                    )
+                if name == "posterior" and not (variable.shape[0] and variable.shape[1]):
+                    raise ValueError(
+                        "it holds no posterior draws; allowed is one with at least one."
                     )
                 if not variable.size:
                     raise ValueError(f"{where} is empty, {dict(variable.sizes)}.")

@@ -6,7 +6,8 @@ import os
 
 SHORT = 400  # in the default lane, all readers and commands together
 LONG = 5600  # with -m slow, unless BAYESCG_MUTATIONS says otherwise
-OUTCOMES = ("accepted", "refused", "bug", "crash", "hang")
+#: The last: answered only by a process that had read nothing before.
+OUTCOMES = ("accepted", "refused", "bug", "crash", "hang", "alone")
 
 _counts: dict[str, Counter[str]] = {}
 _seen: set[tuple[str, str]] = set()
@@ -26,8 +27,14 @@ def is_new(name: str, content: bytes) -> bool:
     return True
 
 
-def count(name: str, outcome: str) -> None:
-    _counts.setdefault(name, Counter())[outcome] += 1
+def count(name: str, outcome: str, alone: bool = False) -> None:
+    """Count an outcome.
+
+    :param alone: it came of a new process only, after an old one had crashed or gone silent.
+    """
+    found = _counts.setdefault(name, Counter())
+    found[outcome] += 1
+    found["alone"] += alone
 
 
 def table() -> list[str]:
@@ -38,8 +45,8 @@ def table() -> list[str]:
     total: Counter[str] = Counter()
     for name, found in sorted(_counts.items()):
         total += found
-        rows.append((name, str(found.total()), *(str(found[o]) for o in OUTCOMES)))
-    rows.append(("all", str(total.total()), *(str(total[o]) for o in OUTCOMES)))
+        rows.append((name, str(found.total() - found["alone"]), *(str(found[o]) for o in OUTCOMES)))
+    rows.append(("all", str(total.total() - total["alone"]), *(str(total[o]) for o in OUTCOMES)))
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     return [
         "  ".join(

@@ -26,10 +26,20 @@ class Worker:
         self.patience = patience
         self.process: subprocess.Popen[str] | None = None
         self.noise = tempfile.TemporaryFile()
-        self.crashes = 0
 
     def ask(self, patience: float | None = None, **question: Any) -> dict[str, Any]:
-        """The answer; ``outcome`` is ``crash`` or ``hang`` where none came."""
+        """The answer; ``outcome`` is ``crash`` or ``hang`` where none came.
+
+        Who does not answer is asked again in a new process, as a command is one: thousands of broken
+        files before it may have left a C library in disorder. What it says then counts, and the
+        first try is kept under ``at_first``.
+        """
+        answer = self._ask(patience, question)
+        if answer.get("outcome") not in ("crash", "hang"):
+            return answer
+        return self._ask(patience, question) | {"at_first": answer["text"]}
+
+    def _ask(self, patience: float | None, question: dict[str, Any]) -> dict[str, Any]:
         if self.process is None:
             self._start()
         assert self.process is not None and self.process.stdin is not None
@@ -58,7 +68,7 @@ class Worker:
     def _answer(self, patience: float) -> dict[str, Any]:
         assert self.process is not None and self.process.stdout is not None
         if not select.select([self.process.stdout], [], [], patience)[0]:
-            self.close()
+            self._kill()
             return {"outcome": "hang", "text": f"no answer in {patience:g} s", "code": -1}
         line = self.process.stdout.readline()
         return json.loads(line) if line.endswith("\n") else self._ended()
@@ -66,8 +76,10 @@ class Worker:
     def _ended(self) -> dict[str, Any]:
         assert self.process is not None
         code = self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            with suppress(BrokenPipeError):
+                pipe.close()  # type: ignore[union-attr]
         self.process = None
-        self.crashes += 1
         name = str(-code)
         with suppress(ValueError):
             name = signal.Signals(-code).name
@@ -75,7 +87,10 @@ class Worker:
 
     def close(self) -> None:
         """End the process."""
+        self._kill()
+        self.noise.close()
+
+    def _kill(self) -> None:
         if self.process is not None:
             self.process.kill()
-            self.process.communicate()
-            self.process = None
+            self._ended()

@@ -166,7 +166,7 @@ def test_commands(
             return
         done = run(words, broken, old, as_json)
         outcome = "bug" if done["fault"] and not done.get("outcome") else outcome_of(done)
-        counting.count(name, outcome)
+        counting.count(name, outcome, "at_first" in done)
         if done["fault"]:
             text = f"{words} {'' if broken is None else broken[0]}: {done['fault']}"
             faults.add(
