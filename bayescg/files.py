@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 import json
+import math
 import os
 from pathlib import Path
 import secrets
 import shutil
 from typing import TYPE_CHECKING, Any
+import warnings
 
 import numpy as np
 
@@ -33,6 +35,10 @@ __all__ = [
 ]
 
 _INT64 = np.iinfo(np.int64)
+_PACKED = 2000  # times its size: what compression can make of a file, and some more
+_SMALL = 1 << 26  # bytes that need no file behind them
+_DEEPEST, _GROUPS = 4, 200  # groups in each other, and all
+_REASON = 300  # characters of what a library complains of
 _unfinished: set[Path] = set()
 
 
@@ -245,13 +251,67 @@ def read_netcdf(path: str | os.PathLike[str]) -> xr.DataTree:
     if not os.access(path, os.R_OK):
         raise PermissionError(f"cannot read {path}: permission denied.")
     try:
-        # Units such as "seconds" must not turn numbers into dates or time differences.
-        with xr.open_datatree(
-            path, engine="netcdf4", decode_times=False, decode_timedelta=False
-        ) as tree:
+        _check_declared(path)
+        # Units such as "seconds" must not turn numbers into dates or time differences. What
+        # xarray warns of is found by the checks of those who read.
+        with (
+            warnings.catch_warnings(action="ignore"),
+            xr.open_datatree(
+                path, engine="netcdf4", decode_times=False, decode_timedelta=False
+            ) as tree,
+        ):
             return tree.load()
-    except (OSError, RuntimeError, ValueError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+    except MemoryError:
+        raise ValueError(f"{path} does not fit into memory; allowed are files that do.") from None
+    except _Declared as error:
+        raise ValueError(f"{path}: {error}") from None
+    except Exception as error:  # of many kinds, where attributes contradict what they are of
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(
-            f"{path} cannot be read as netCDF, the only format allowed here ({reason})."
+            f"{path} cannot be read as netCDF, the only format allowed here ({reason[:_REASON]})."
         ) from None
+
+
+class _Declared(ValueError):
+    """A file declares what no reader here takes."""
+
+
+def _check_declared(path: str | os.PathLike[str]) -> None:
+    """Look at what a netCDF file says of itself before any of it is read.
+
+    :raises _Declared: a variable is of a type other than numbers and text, or has an axis twice, or
+        there is far more in all than a file of this size can hold.
+    """
+    import netCDF4
+
+    held, largest, most = 0, "", 0
+    with netCDF4.Dataset(os.fspath(path)) as file:
+        groups = [(file, 0)]
+        for group, depth in groups:
+            groups += [(child, depth + 1) for child in group.groups.values()]
+            # xarray opens each by its path, in a time that grows with their square.
+            if depth > _DEEPEST or len(groups) > _GROUPS:
+                raise _Declared(
+                    f"it has more groups, or groups in groups, than any file of this package; allowed "
+                    f"are {_GROUPS}, {_DEEPEST} deep."
+                )
+            for name, variable in group.variables.items():
+                own = isinstance(variable.datatype, netCDF4.CompoundType | netCDF4.VLType)
+                if variable.dtype is not str and (own or variable.dtype.kind not in "biufS"):
+                    raise _Declared(
+                        f"{name!r} is of a type of its own; allowed are numbers and text."
+                    )
+                if len(set(variable.dimensions)) < variable.ndim:
+                    dims = ", ".join(variable.dimensions)
+                    raise _Declared(f"{name!r} has an axis twice, ({dims}); allowed is each once.")
+                width = 8 if variable.dtype is str else np.dtype(variable.dtype).itemsize
+                # Python's integers: those of NumPy would go round.
+                size = math.prod(map(int, variable.shape)) * width
+                held += size
+                if size > most:
+                    largest, most = name, size
+    if held > max(_PACKED * os.path.getsize(path), _SMALL):
+        raise _Declared(
+            f"it declares {held / 1e9:.3g} GB of arrays, {largest!r} most of them, and is itself of "
+            f"{os.path.getsize(path)} bytes; the file is damaged or holds nothing."
+        )

@@ -19,6 +19,7 @@ import warnings
 import numpy as np
 import xarray as xr
 
+from bayescg.contract import check_result
 from bayescg.files import labelled, read_netcdf, storable, write_netcdf
 
 if TYPE_CHECKING:
@@ -239,6 +240,10 @@ def load(path: str | os.PathLike[str]) -> InferenceData:
                 f"{path} is not a result of bayescg: {what} is missing; allowed is a file that "
                 "`bayescg fit` or `bayescg predict` wrote."
             )
+    try:
+        check_result(tree)
+    except ValueError as error:
+        raise ValueError(f"{path} is not a whole result of bayescg: {error}") from None
     return _packed(tree)
 
 

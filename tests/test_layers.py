@@ -29,6 +29,7 @@ ROOMS = (
     "critics",
     "divergences",
     "system",
+    "contract",
     "results",
     "infer",
     "limits",

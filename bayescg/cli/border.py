@@ -78,6 +78,8 @@ class Group(click.Group):
             code = super().main(*args, **extra | {"standalone_mode": False})
         except click.Abort:
             code = fail("interrupted; nothing was written.", FAILED, as_json)
+        except ValueError as error:  # of a path with a null byte, which click looks up
+            code = fail(_joined(str(error)), BAD, as_json)
         except click.ClickException as error:
             code = error.code if isinstance(error, Failure) else BAD
             fail(_joined(error.format_message()), code, as_json)
@@ -255,4 +257,6 @@ def _out_of_memory(text: str) -> str:
 
 
 def _joined(text: str) -> str:
-    return " ".join(text.split())
+    """One line, without what would move the cursor or turn the text of a terminal: files may hold that."""
+    line = " ".join(text.split())
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)

@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 import json
-import os
 from pathlib import Path
-import traceback
 from typing import Any
 
 __all__ = ["load_result", "model_file", "named_files", "read_model", "said"]
@@ -34,30 +32,8 @@ def read_model(model: str) -> None:
 
     if model_file(model) is None:
         return
-    try:
+    with workflow.mended_by_author(model, runs=True):
         workflow.load_model(model)
-    except (Exception, SystemExit) as error:
-        line = _line(error, model)
-        if line is None:
-            raise
-        text = error.msg if isinstance(error, SyntaxError) and _is(error, model) else str(error)
-        raise ValueError(f"{model}, line {line}: {type(error).__name__}: {text}") from error
-
-
-def _is(error: SyntaxError, path: str) -> bool:
-    return error.filename is not None and _same(error.filename, path)
-
-
-def _same(one: str, other: str) -> bool:
-    return os.path.realpath(one) == os.path.realpath(other)
-
-
-def _line(error: BaseException, path: str) -> int | None:
-    """The line of a file that an error comes from; None if from elsewhere."""
-    if isinstance(error, SyntaxError) and _is(error, path):
-        return error.lineno
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if _same(f.filename, path)]
-    return lines[-1] if lines else None
 
 
 def load_result(path: Path) -> Any:

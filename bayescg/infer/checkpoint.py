@@ -19,7 +19,6 @@ import os
 from pathlib import Path
 import time
 from typing import Any
-import zipfile
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +32,7 @@ __all__ = ["NOWHERE", "CheckpointError", "Place", "interrupted", "keeping", "pla
 EVERY = 120.0  # s between two writes; BAYESCG_CHECKPOINT in the environment is another number
 FORMAT = 1
 KEY = "prng key"
+_REASON = 200  # characters of what is wrong with a file
 
 
 class CheckpointError(ValueError):
@@ -65,11 +65,14 @@ class _File:
                 arrays = [held[f"a{i}"] for i in range(about["arrays"])]
             if about["format"] != FORMAT:
                 raise ValueError(f"format {about['format']}")
-            identity = about["identity"]
+            identity = {str(k): str(v) for k, v in about["identity"].items()}
             self.places = {k: _decoded(v, arrays) for k, v in about["places"].items()}
-        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        except (
+            Exception
+        ) as error:  # of many kinds: archives, compression, JSON and arrays may be broken
+            reason = " ".join(str(error).split())[:_REASON] or type(error).__name__
             raise CheckpointError(
-                f"{self.path} is no checkpoint that can be read ({error}); leave --resume out to start anew."
+                f"{self.path} is no checkpoint that can be read ({reason}); leave --resume out to start anew."
             ) from None
         for name in sorted({*identity, *self.identity}):
             there, here = identity.get(name, "none"), self.identity.get(name, "none")

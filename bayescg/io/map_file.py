@@ -20,7 +20,7 @@ _MAP = ("temperature", "masses", "ignore", "molecules")
 _MOLECULE = ("select", "split", "beads", *TERMS, "exclusions", "unmapped", "shared")
 _BEAD = ("type", "atoms", "numbers", "weights", "force_weights", "mass")
 _RANGE = re.compile(r"(\d+)(?:\s*-\s*(\d+))?")
-_MOST = 10_000_000  # atoms of one molecule
+_MOST = 1_000_000  # places of atoms that one file may list, ranges written out
 _DEEPEST = 16  # levels; only a file that contains itself has more
 
 
@@ -49,6 +49,8 @@ def parse_map(text: str, source: str = "map") -> MapSpec:
     try:
         # Nothing but text comes of it: an atom called NO is no truth value.
         node = yaml.compose(text, Loader=yaml.BaseLoader)
+    except RecursionError:
+        raise ValueError(f"{source}: this is nested too deeply for a map.") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
@@ -102,6 +104,7 @@ class _Reader:
 
     def __init__(self, source: str) -> None:
         self.source = source
+        self.placed = 0
 
     def fail(self, node: _Node, message: str) -> NoReturn:
         raise ValueError(f"{self.source}, line {node.line}: {message}") from None
@@ -227,8 +230,13 @@ class _Reader:
             if not match:
                 self.fail(part, f"{what} names {part.value!r}; allowed are 1, 2, ... and 5-8.")
             first, last = int(match[1]), int(match[2] or match[1])
-            if not first <= last < _MOST:
+            if not first <= last:
                 self.fail(part, f"{what} names {part.value!r}; allowed are ranges that go up.")
+            self.placed += last + 1 - first
+            if self.placed > _MOST:
+                self.fail(
+                    part, f"{what}: {self.placed} places by here; allowed are {_MOST} in a map."
+                )
             out.extend(range(first, last + 1))
         return tuple(out)
 

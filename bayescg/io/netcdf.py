@@ -102,6 +102,7 @@ def _check_attr(ds: xr.Dataset, name: str, unit: str, positive: bool) -> None:
 def _check_axis(ds: xr.Dataset, dim: str) -> None:
     """Values along an axis by which it is selected: one that came twice would be ambiguous."""
     values = ds.variables[dim].values
+    _check_dims(ds, dim, [(dim,)])
     if values.dtype.kind in "biuf":
         _check_finite(ds, dim)
     _, first, group = np.unique(values, return_index=True, return_inverse=True)
@@ -128,6 +129,7 @@ def _check_spins(ds: xr.Dataset) -> xr.Dataset:
     if "mu" in spins.dims:
         if "mu" not in ds.coords:
             raise ValueError("x has the dim mu; needed is the coordinate mu, a field for each.")
+        _check_finite(ds, "mu")
         _check_axis(ds, "mu")
     elif "mu" in ds.attrs:
         _check_attr(ds, "mu", "external field", positive=False)
@@ -157,6 +159,7 @@ def _check_sites(ds: xr.Dataset) -> None:
 def _check_temperatures(ds: xr.Dataset) -> None:
     if "temperature" not in ds.coords:
         raise ValueError("x has the dim temperature; needed is the coordinate temperature, in K.")
+    _check_finite(ds, "temperature")
     _check_axis(ds, "temperature")
     values = ds.variables["temperature"].values
     if not (values > 0.0).all():

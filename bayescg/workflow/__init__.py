@@ -11,6 +11,7 @@ from bayescg.workflow.referencing import reference_frames
 from bayescg.workflow.registry import (
     load_model,
     make_system,
+    mended_by_author,
     method_names,
     method_options,
     model_options,
@@ -35,6 +36,7 @@ __all__ = [
     "make_reference",
     "make_system",
     "map_trajectory",
+    "mended_by_author",
     "method_names",
     "method_options",
     "model_options",

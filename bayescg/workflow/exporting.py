@@ -16,6 +16,7 @@ import numpy as np
 import xarray as xr
 
 from bayescg import io, results
+from bayescg.contract import check_parameters
 from bayescg.infer.begin import program_of
 from bayescg.infer.program import warn_of_single_precision
 from bayescg.io.export import ExportModel, Interaction, check_folder, check_format, write_models
@@ -169,11 +170,16 @@ def _potentials(system: System, posterior: xr.Dataset, start: np.ndarray) -> tup
     held = {k: np.full(1, v) for k, v in system.dirac.items() if k not in posterior}
     program = program_of(system, Batch(x[None], {}, None, None), held)
     frames = jnp.asarray(x)
+    check_parameters(posterior, program.shapes)
     values = {}
     for name in program.shapes:
         v = posterior[name].transpose("chain", "draw", ...).values
         values[name] = jnp.asarray(v.reshape(-1, *v.shape[2:]), float)
     u = jax.jit(jax.vmap(program.unconstrain))(values)
+    if np.isnan(u).any():
+        raise ValueError(
+            "a parameter in the result's posterior is outside of the range that its model allows."
+        )
 
     def of_draw(u: Array) -> tuple[Any, Array]:
         boltzmann = program.boltzmann(u, frames, {})

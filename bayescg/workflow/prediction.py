@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from bayescg import io, results
+from bayescg.contract import check_parameters
 from bayescg.infer.begin import program_of
 from bayescg.infer.fit import Fit
 from bayescg.infer.progress import Progress
@@ -186,7 +187,12 @@ def _pick(result: Any, program: Any, batch: Batch, draws: int | None) -> Picked:
 
 def _batch_of(result: Any, system: System) -> Batch:
     """The data of a stored result, as the methods read them."""
-    x = results.group(result, "observed_data")["x"]
+    observed = results.group(result, "observed_data")
+    if "x" not in observed:
+        raise ValueError(
+            "the result's observed_data hold no x; a prediction begins with the data that were fitted."
+        )
+    x = observed["x"]
     values = np.asarray(x.values)
     dim = str(x.dims[0]) if x.dims[0] != "frame" else None
     coords = None if dim is None else np.asarray(x[dim].values)
@@ -196,6 +202,10 @@ def _batch_of(result: Any, system: System) -> Batch:
     values = values if dim is not None else values[None]
     conditions = {}
     for name in system.conditions:
+        if name != dim and name not in constants:
+            raise ValueError(
+                f"the result's constant_data hold no {name}, which {system.name} needs."
+            )
         source = coords if name == dim else np.asarray(constants[name].values)
         conditions[name] = np.broadcast_to(np.asarray(source, float), values.shape[:1]).copy()
     return Batch(values, conditions, dim, coords)
@@ -203,17 +213,22 @@ def _batch_of(result: Any, system: System) -> Batch:
 
 def _unconstrained(posterior: xr.Dataset, program: Any, batch: Batch) -> np.ndarray:
     """Posterior draws as ``u (chain * draw, member, u)``."""
+    lead = [batch.dim] if batch.dim else []
+    posterior = posterior.transpose("chain", "draw", *lead, ..., missing_dims="ignore")
+    check_parameters(posterior, program.shapes, len(lead))
     values = {}
     for name in program.shapes:
-        v = posterior[name].transpose(
-            "chain", "draw", *([batch.dim] if batch.dim else []), ..., missing_dims="ignore"
-        )
+        v = posterior[name]
         by_member = batch.dim in v.dims
         v = v.values
         if not by_member:  # of a single data set, or shared by all members
             v = np.repeat(v[:, :, None], len(batch.x), axis=2)
         values[name] = jnp.asarray(v.reshape(-1, *v.shape[2:]), float)
     u = np.asarray(jax.jit(jax.vmap(jax.vmap(program.unconstrain)))(values))
+    if np.isnan(u).any():
+        raise ValueError(
+            "a parameter in the result's posterior is outside of the range that its model allows."
+        )
     return np.clip(u, -1e3, 1e3)  # a probability of exactly 1 has an infinite logit
 
 

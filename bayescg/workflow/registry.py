@@ -1,15 +1,18 @@
 """Models and methods by name."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, is_dataclass, replace
 from functools import cache
 import importlib
 import importlib.util
 import inspect
 import json
+import os
 from pathlib import Path
 import pkgutil
 import sys
+import traceback
 from types import ModuleType
 from typing import Any
 
@@ -35,8 +38,10 @@ from bayescg.options import parse_options, read_words, with_options
 from bayescg.system import System
 
 __all__ = [
+    "chosen_options",
     "load_model",
     "make_system",
+    "mended_by_author",
     "method_names",
     "method_options",
     "model_options",
@@ -89,12 +94,58 @@ def load_model(model: str) -> ModuleType:
     return module
 
 
+@contextmanager
+def mended_by_author(model: str, *, runs: bool = False) -> Iterator[None]:
+    """Say what is wrong in a model's own file with its line, in place of an error from somewhere.
+
+    :param model: a shipped name, whose errors pass, or the path of a file.
+    :param runs: the file itself is run; else ValueError is its answer to options or data, and passes.
+    :raises ValueError: the file raised what is no answer to bad input, or ended the program.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, NotImplementedError, MemoryError):
+        raise
+    except BaseException as error:
+        worded = isinstance(error, ValueError | OSError) and not isinstance(error, UnicodeError)
+        line = _line(error, model)
+        if not model.endswith(".py") or (worded and (line is None or not runs)):
+            raise
+        text = error.msg if isinstance(error, SyntaxError) and _is(error, model) else str(error)
+        where = model if line is None else f"{model}, line {line}"
+        raise ValueError(f"{where}: {type(error).__name__}{': ' if text else ''}{text}") from error
+
+
+def _is(error: SyntaxError, path: str) -> bool:
+    return error.filename is not None and _same(error.filename, path)
+
+
+def _same(one: str, other: str) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _line(error: BaseException, path: str) -> int | None:
+    """The line of a file that an error comes from; None if from elsewhere."""
+    if isinstance(error, SyntaxError) and _is(error, path):
+        return error.lineno
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if _same(f.filename, path)]
+    return lines[-1] if lines else None
+
+
 def model_options(model: str) -> Any:
     """A model's options at their defaults.
 
     :param model: a shipped name, or a path to a Python file.
     """
-    return load_model(model).Options()
+    return _options(load_model(model), model)
+
+
+def _options(module: ModuleType, model: str) -> Any:
+    with mended_by_author(model):
+        made = module.Options()
+        if not is_dataclass(made):
+            raise ValueError(f"{model}: Options() is no dataclass, which the options are read by.")
+        return made
 
 
 def make_system(
@@ -110,19 +161,39 @@ def make_system(
     :param data: from which the model takes what they decide.
     :param method: one whose own defaults, ``METHOD_DEFAULTS`` of the model, come before the model's.
     """
+    return _made(load_model(model), chosen_options(model, words, data, method), data, model)
+
+
+def chosen_options(
+    model: str,
+    words: Sequence[str] = (),
+    data: xr.Dataset | None = None,
+    method: str | None = None,
+) -> Any:
+    """A model's options under ``key=value`` words: its defaults, those for a method, what data decide, the words.
+
+    :param model: a shipped name, or a path to a Python file; the others as for :func:`make_system`.
+    """
     module = load_model(model)
     suited = getattr(module, "METHOD_DEFAULTS", {}).get(method, {})
-    base = with_options(module.Options(), suited, model)
+    base = with_options(_options(module, model), suited, model)
     options = parse_options(base, words, model)
     if data is not None and hasattr(module, "options_from_data"):
-        options = parse_options(module.options_from_data(options, data), words, model)
-    return _named(_made(module, options, data), model)
+        with mended_by_author(model):
+            found = module.options_from_data(options, data)
+        options = parse_options(found, words, model)
+    return options
 
 
-def _made(module: ModuleType, options: Any, data: xr.Dataset | None) -> System:
+def _made(module: ModuleType, options: Any, data: xr.Dataset | None, model: str) -> System:
     """A model's system; one whose record depends on the data's topology is given the data."""
-    made: System = module.system(options, data) if _takes_data(module) else module.system(options)
-    return made
+    with mended_by_author(model):
+        made = module.system(options, data) if _takes_data(module) else module.system(options)
+        if not isinstance(made, System):
+            raise ValueError(
+                f"{model}: system() gives a {type(made).__name__}; allowed is a bayescg.System."
+            )
+    return replace(made, name=model)
 
 
 def system(model: str, data: xr.Dataset | None = None, **options: Any) -> System:
@@ -160,15 +231,11 @@ def restored_system(result: Any, model: str | None = None, **changes: Any) -> Sy
         observed = results.group(result, "observed_data")
         constants = results.group(result, "constant_data")
         data = data_of(constants, observed, {"temperature": values["temperature"]})
-    return _named(_made(module, with_options(module.Options(), values, name), data), name)
+    return _made(module, with_options(_options(module, name), values, name), data, name)
 
 
 def _takes_data(module: ModuleType) -> bool:
     return "data" in inspect.signature(module.system).parameters
-
-
-def _named(system: System, model: str) -> System:
-    return replace(system, name=model)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from bayescg.io.targets import load_data
 from bayescg.options import in_words, with_options
 from bayescg.samplers import usual_precision
 from bayescg.workflow.assemble import checksum
-from bayescg.workflow.registry import METHODS, load_model, make_system
+from bayescg.workflow.registry import METHODS, chosen_options, make_system
 
 __all__ = ["Recorded", "difference", "recorded"]
 
@@ -57,23 +57,18 @@ def recorded(result: Any, data: str | Path | None = None) -> Recorded:
             f"the result is of the method {method!r}, which is not known; known: {', '.join(METHODS)}."
         )
     path = _data_of(attrs, data)
-    module = load_model(model)
     code = attrs.get("model_sha256")
     if code is not None and code != sha256(Path(model).read_bytes()).hexdigest():
         raise ValueError(
             f"{model} has changed since the fit; allowed is the file that was fitted with."
         )
     loaded = load_data(path)
-    base = with_options(
-        module.Options(), getattr(module, "METHOD_DEFAULTS", {}).get(method, {}), model
-    )
-    if hasattr(module, "options_from_data"):
-        base = module.options_from_data(base, loaded)
-    words = _changed(base, json.loads(str(attrs["model_options"])), model)
+    usual = chosen_options(model, (), loaded, method)
+    words = _changed(usual, json.loads(str(attrs["model_options"])), model)
     system = make_system(model, words, loaded, method)
     _check_data(attrs, system.batch(loaded).x, path)
-    usual = options_for(system, method, METHODS[method].options(system), {})
-    given = _changed(usual, json.loads(str(attrs.get("method_options", "{}"))), method)
+    own = options_for(system, method, METHODS[method].options(system), {})
+    given = _changed(own, json.loads(str(attrs.get("method_options", "{}"))), method)
     seed = int(attrs.get("seed", 0))
     return Recorded(model, path, method, words, given, seed, tuple(_notes(attrs)))
 
