@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from bayescg.plot import AXES, VALUES, band
+from bayescg.plot import AXES, VALUES, band, interval_of, percent
 from bayescg.report.case import ABSENT, Case, alike, number, rmse
 from bayescg.report.curves import EXACT, NEAR, place, symbol
 from bayescg.report.drawing import Figure, canvas, decorate, svg
+from bayescg.report.hover import follow
 
 __all__ = ["bands", "p0"]
 
@@ -95,6 +96,7 @@ def _curve(ax: Any, case: Case, name: str, where: dict[str, Any]) -> None:
     label = _label(case, name)
     if case.banded(name):
         band(case.idata, name, ax=ax, colour=case.colour, label=label, select=where or None)
+        _follow(ax, case, name, where)
         return
     shown = [(case.mean(name), {"color": case.colour, "label": label})]
     if case.has("reference", name):
@@ -103,18 +105,38 @@ def _curve(ax: Any, case: Case, name: str, where: dict[str, Any]) -> None:
         value = value.sel(where, method="nearest") if where else value
         axis = str(value.dims[0])
         ax.plot(value[axis].values, value.values, **style)
+        follow(ax, style["label"], value[axis], value, colour=style["color"])
         ax.set_xlabel(AXES.get(axis, axis))
     ax.set_ylabel(VALUES[name])
+
+
+def _follow(ax: Any, case: Case, name: str, where: dict[str, Any]) -> None:
+    """Tell mean, band and reference at the pointer."""
+
+    def here(value: Any) -> Any:
+        return value.sel(where, method="nearest") if where else value
+
+    mean, low, high = (here(v) for v in (case.mean(name), *case.interval(name)))
+    at = mean[mean.dims[0]].values
+    ends = f"{percent(interval_of(name))} of {case.predicted_draws(name)} draws"
+    band = (low.values, high.values)
+    follow(ax, f"{case.name}: mean", at, mean, interval=band, ends=ends, colour=case.colour)
+    if case.has("reference", name):
+        exact = here(case.get("reference", name))
+        follow(ax, "reference", exact[exact.dims[0]].values, exact)
 
 
 def _difference(ax: Any, case: Case, name: str) -> None:
     exact = case.get("reference", name)
     mean = case.mean(name)
     at = case.foreseen
+    band: dict[str, Any] = {}
     if case.banded(name):
         low, high = case.interval(name)
+        band = {"interval": (low - exact, high - exact), "ends": percent(interval_of(name))}
         ax.fill_between(at, low - exact, high - exact, color=case.colour, alpha=0.3, linewidth=0)
     ax.plot(at, mean - exact, color=case.colour)
+    follow(ax, f"{case.name}: mean minus reference", at, mean - exact, colour=case.colour, **band)
     ax.axhline(0, **EXACT)
     ax.set_xlabel(AXES.get(str(case.dim), str(case.dim)))
     ax.set_ylabel("minus reference")

@@ -11,6 +11,7 @@ from bayescg.plot import COLOURS
 from bayescg.report.case import Case, number, printable
 from bayescg.report.curves import NEAR, SOLID, place, symbol
 from bayescg.report.drawing import GREY, INK, Figure, canvas, decorate, svg
+from bayescg.report.hover import follow, follow_lines
 
 __all__ = [
     "CHAINS",
@@ -48,6 +49,7 @@ def iterations(cases: Sequence[Case]) -> Figure | None:
     if has_p0:
         value = main.at("em_trace", "p0", where)
         axes["p0"].plot(counted(value), value.values, color=COLOURS[0])
+        follow(axes["p0"], "p0", counted(value), value, colour=COLOURS[0])
         axes["p0"].set_xlabel("iteration")
         axes["p0"].set_ylabel("p0")
     if has_theta:
@@ -63,6 +65,7 @@ def iterations(cases: Sequence[Case]) -> Figure | None:
                 zorder=2 if named else 1,
                 label=printable(theta["feature"].values[i], 18) if named else None,
             )
+        follow_lines(axes["theta"])
         axes["theta"].set_xlabel("iteration")
         axes["theta"].set_ylabel("θ")
         axes["theta"].legend(ncols=LINES, loc="best", fontsize=8)
@@ -109,6 +112,7 @@ def remaining(ax: Any, case: Case, where: dict[str, Any]) -> str:
         stop = (
             f" The grey line is at twice the tolerance, {2 * tolerance:g}, where the fit may stop."
         )
+    follow_lines(ax)
     ax.set_xlabel("iteration")
     ax.set_ylabel("posterior sd")
     return stop

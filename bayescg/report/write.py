@@ -8,7 +8,7 @@ import jinja2
 
 from bayescg import __version__
 from bayescg.files import write_atomically
-from bayescg.report import liquid, molecules, repeat, text, trust
+from bayescg.report import hover, liquid, molecules, repeat, text, trust
 from bayescg.report.allowance import two_intervals
 from bayescg.report.bands import bands, p0
 from bayescg.report.case import Case, cases_of
@@ -213,5 +213,6 @@ def _render(cases: Sequence[Case]) -> str:
         settings=text.settings(main),
         commands=lines,
         notes=notes,
+        script=hover.script(),
         version=__version__,
     )
