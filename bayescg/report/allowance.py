@@ -111,7 +111,11 @@ def _panel(ax: Any, case: Case, name: str, where: dict[str, Any]) -> None:
         low, high = _bounds(value, name)
         band = {"color": case.colour, "alpha": alpha, "linewidth": 0, "label": text}
         ax.fill_between(at, low - middle, high - middle, **band)
-        ours = {"interval": (low - middle, high - middle), "ends": ends, "colour": case.colour}
+        ours: dict[str, Any] = {
+            "interval": (low - middle, high - middle),
+            "ends": ends,
+            "colour": case.colour,
+        }
         follow(ax, text.partition(",")[0], at, value.mean(SAMPLES) - middle, **ours)
     ax.plot(
         at, average - middle, ".", color=INK, markersize=4, label="average of the fitted frames"

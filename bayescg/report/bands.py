@@ -42,7 +42,8 @@ def bands(cases: Sequence[Case], name: str, free: str) -> Figure | None:
     """Posterior mean and 5-95 % band, a column for each amount of data or ratio."""
     main = cases[0]
     shown = [c for c in family(cases, free) if c.predicted(name)]
-    if len(shown) < 2 or main not in shown:
+    # One fit alone stands as the figure of its number of data; along ratios there is nothing to see.
+    if main not in shown or len(shown) < (1 if free == "frames" else 2):
         return None
     if name == "magnetization" and main.dim is None:
         return _bars(shown, name, free)
@@ -51,6 +52,7 @@ def bands(cases: Sequence[Case], name: str, free: str) -> Figure | None:
     if name == "correlation" and main.dim is not None:
         chosen = [main.near(v, predicted=True) for v in (0.0, NEAR)]
         chosen = chosen[:1] if chosen[0] == chosen[1] else chosen
+    measured = any(c.has("reference", name) for c in shown)
     against = name == "magnetization" and all(c.has("reference", name) for c in shown)
     rows = len(chosen) + against
     figure = canvas(max(5.0, 2.7 * len(shown)), 2.5 * rows + 0.4)
@@ -75,12 +77,17 @@ def bands(cases: Sequence[Case], name: str, free: str) -> Figure | None:
         f"{row[0]} mean width {row[1]}" for row in table[1:]
     )
     below = " Below, the same minus the reference, so that the width shows." if against else ""
+    alone = (
+        ""
+        if len(shown) > 1
+        else " Give the same fit with other numbers of frames to see them beside."
+    )
     places = " and ".join(place(w).removeprefix(" at ") for w in chosen if w)
     return Figure(
         ident,
         f"{title} ({paper})",
         f"{paper} of the PCG paper remade{f' at {places}' if places else ''}: lines are posterior "
-        f"means, bands 5–95 % credible, dashes the reference.{below} The table is over "
+        f"means, bands 5–95 % credible{', dashes the reference' if measured else ''}.{below}{alone} The table is over "
         f"{'all predicted fields' if main.dim is not None else 'all separations'}.",
         svg(figure, ident, summary),
         table,

@@ -156,9 +156,11 @@ def versus(cases: Sequence[Case]) -> Figure | None:
     return Figure(
         "fig5",
         "Magnetisation against the field (Fig. 5)",
-        "Fig. 5 of the PCG paper remade: the reference, the averages of the fitted data, the "
-        "posterior mean of the main fit, and relative-entropy minimisation (REM) on the same data "
-        f"where given; {at.size} fields that all of them have.",
+        f"Fig. 5 of the PCG paper remade: {'' if exact is None else 'the reference, '}the averages of the fitted "
+        "data, the posterior mean of the main fit"
+        + (", and relative-entropy minimisation (REM) on the same data" if others else "")
+        + f"; {at.size} fields that all of them have."
+        + ("" if exact is not None else " No reference is given."),
         svg(figure, "fig5", summary),
         table,
     )

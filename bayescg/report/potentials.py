@@ -222,9 +222,9 @@ def uncertain(cases: Sequence[Case]) -> Figure | None:
         ax.fill_between(r, low, high, color=main.colour, alpha=0.3, linewidth=0)
         ax.plot(r, mean, color=main.colour, label=f"posterior mean, {percent(ENDS)}")
         ax.plot(r, mode, color=INK, linestyle=":", linewidth=1.2, label="MAP")
-        ends = f"{percent(ENDS)} of {len(draws)} draws"
+        of = f"{percent(ENDS)} of {len(draws)} draws"
         band = (low, high)
-        follow(ax, "posterior mean", r, mean, interval=band, ends=ends, colour=main.colour)
+        follow(ax, "posterior mean", r, mean, interval=band, ends=of, colour=main.colour)
         follow(ax, "MAP", r, mode)
         for ax in axes[row]:
             _dress(ax)

@@ -24,6 +24,7 @@ RANGE = (2.4, 7.2)
 #: Angles count where the reference is at least this share of its largest value.
 SOME = 0.01
 PER_ROW = 3
+FITTED = "average of the fitted frames"
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,13 @@ def distribution(cases: Sequence[Case], name: str) -> Figure | None:
         if len(shown) > 1
         else "one fit"
     )
-    below = ""
+    below, beside = "", ""
+    if measured:
+        beside = ", dashed the reference"
+    elif any(c.has("discrepancy", f"{name}_data") for c in shown):
+        beside = ", dots the average of the fitted frames, as no reference is given"
+    if any(c.has("map_predictive", name) and c.banded(name) for c in shown):
+        beside += ", dotted the prediction at the MAP"
     if measured:
         below = (
             " Below, the same minus the reference. The grey band there is the reference's own error, "
@@ -188,7 +195,7 @@ def distribution(cases: Sequence[Case], name: str) -> Figure | None:
         f"fig{paper}",
         f"{words[0].upper()}{words[1:]} (Fig. {paper})",
         f"Fig. {paper} of the PCG paper remade for {one}: {letter}, posterior mean with the "
-        f"{percent(interval_of(name))} band, dashed the reference, dotted the prediction at the MAP."
+        f"{percent(interval_of(name))} band{beside}."
         f"{below} {_numbers_of(name)}",
         svg(figure, f"fig{paper}", summary),
         table,
@@ -247,6 +254,11 @@ def _panel(ax: Any, case: Case, name: str) -> None:
     if found is not None:
         ax.plot(at, found[0], label="reference", **EXACT)
         follow(ax, "reference", at, found[0], **_of_reference(found[1], found[0]))
+    elif case.has("discrepancy", f"{name}_data"):
+        average = case.get("discrepancy", f"{name}_data").values
+        style: dict[str, Any] = {"color": INK, "markersize": 4, "label": FITTED}
+        ax.plot(at, average, ".", **style)
+        follow(ax, FITTED, at, average)
     ax.set_ylabel(VALUES[name])
     ax.set_xlabel(AXES[NAMES[name][2]])
 

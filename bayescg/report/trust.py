@@ -12,7 +12,7 @@ from bayescg.infer.resampling import BAD_KHAT, FEW_DRAWS
 from bayescg.report import liquid, molecules
 from bayescg.report.case import Case, number
 from bayescg.report.curves import symbol
-from bayescg.report.traces import CHAINS, mixing
+from bayescg.report.sampling import CHAINS, mixing
 
 __all__ = ["grouped", "premise", "status", "terms", "worries"]
 

@@ -196,7 +196,9 @@ class Page:
     def names(self, role: str) -> list[str]:
         """Accessible names of all that has this role, as assistive technology is told them."""
         nodes = self.call("Accessibility.getFullAXTree")["nodes"]
-        those = [n for n in nodes if not n.get("ignored") and n.get("role", {}).get("value") == role]
+        those = [
+            n for n in nodes if not n.get("ignored") and n.get("role", {}).get("value") == role
+        ]
         return [str(n.get("name", {}).get("value", "")) for n in those]
 
     def shot(self, path: Path | None = None, *, whole: bool = False) -> bytes:
