@@ -83,6 +83,8 @@ def bands(cases: Sequence[Case], name: str, free: str) -> Figure | None:
         else " Give the same fit with other numbers of frames to see them beside."
     )
     places = " and ".join(place(w).removeprefix(" at ") for w in chosen if w)
+    if len(shown) == 1:
+        title = f"{VALUES[name][0].upper()}{VALUES[name][1:]} with its credible band"
     return Figure(
         ident,
         f"{title} ({paper})",

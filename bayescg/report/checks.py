@@ -13,7 +13,7 @@ from bayescg.report.curves import NEAR, place, symbol
 from bayescg.report.drawing import GREY, INK, Figure, canvas, decorate, svg
 from bayescg.report.hover import follow
 
-__all__ = ["LEVEL", "checked", "predictive"]
+__all__ = ["LEVEL", "failures", "predictive", "probabilities"]
 
 #: Probability below which a difference is too large for chance.
 LEVEL = 0.01
@@ -78,19 +78,15 @@ def predictive(cases: Sequence[Case]) -> Figure | None:
     )
 
 
-def checked(case: Case) -> str:
-    """The checks in one line: the observables that fail, out of all; empty where none was made."""
-    found = [(name, *_smallest(case, name)) for name in observables(case)]
-    found = [f for f in found if np.isfinite(f[1])]
-    if not found:
-        return ""
-    failed = [name for name, p, _ in found if p < LEVEL]
-    least = min(p for _, p, _ in found)
-    if failed:
-        return (
-            f"{len(failed)} of {len(found)} fail: {', '.join(failed[:4])} (p {_probability(least)})"
-        )
-    return f"{len(found)} of {len(found)} pass (smallest p {_probability(least)})"
+def probabilities(case: Case) -> dict[str, float]:
+    """p of each observable that could be checked."""
+    found = {name: _smallest(case, name)[0] for name in observables(case)}
+    return {name: p for name, p in found.items() if np.isfinite(p)}
+
+
+def failures(case: Case) -> list[str]:
+    """Observables whose checks fail."""
+    return [name for name, p in probabilities(case).items() if p < LEVEL]
 
 
 def _freedom(case: Case) -> int:
@@ -98,7 +94,7 @@ def _freedom(case: Case) -> int:
 
 
 def _curves(case: Case, names: Sequence[str]) -> list[tuple[str, dict[str, Any], Any]]:
-    """z along one coordinate, where a function of a coordinate too is shown at one or two places of a sweep."""
+    """z along one coordinate; what is a function of one already, at one or two places of a sweep."""
     found: list[tuple[str, dict[str, Any], Any]] = []
     for name in names:
         z = case.get("discrepancy", f"{name}_z")
@@ -106,8 +102,11 @@ def _curves(case: Case, names: Sequence[str]) -> list[tuple[str, dict[str, Any],
         if not own and case.dim is not None:
             found.append((name, {}, z))
         elif len(own) == 1:
-            places = [{}] if case.dim is None else [case.near(v) for v in (0.0, NEAR)]
-            for where in places if len(places) < 2 or places[0] != places[1] else places[:1]:
+            places: list[dict[str, Any]] = [{}]
+            if case.dim is not None:  # where others are shown, and where it is worst
+                worst = {case.dim: case.sweep[_smallest(case, name)[1]]}
+                places = [case.near(NEAR)] + ([worst] if worst != case.near(NEAR) else [])
+            for where in places:
                 found.append((name, where, case.at("discrepancy", f"{name}_z", where)))
     return found
 

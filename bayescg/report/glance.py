@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from bayescg.report.case import ABSENT, Case
-from bayescg.report.checks import checked
+from bayescg.report.checks import failures, probabilities
 from bayescg.report.text import NUMBERS, overview, values
 
 __all__ = ["Fact", "facts", "lead"]
@@ -71,10 +71,14 @@ def facts(cases: Sequence[Case], idents: Sequence[str], worries: int) -> list[Fa
     known = {text: key for key, text in NUMBERS.items()}
     own = [name for name in numbers if name not in known][:OWN]
     telling = [NUMBERS[key] for key in TELLING if NUMBERS[key] in numbers]
+    if not cases[0].is_point:  # then that at the MAP says little beside the posterior mean's
+        plain = [name for name in telling if "MAP" not in name]
+        telling = [*plain, *(name for name in telling if name not in plain)]
     found = [Fact(name, numbers[name], "numbers") for name in [*own, *telling][:MOST]]
-    check = checked(cases[0])
-    if check:
-        where = "checks" if "checks" in idents else "numbers"
-        found.insert(0, Fact("predictive checks on the fitted frames", check, where))
+    made, failed = len(probabilities(cases[0])), len(failures(cases[0]))
+    if made:
+        told = f"{failed} of {made} fail" if failed else f"{made} of {made} pass"
+        where = "checks" if "checks" in idents else "worries"
+        found.insert(0, Fact("predictive checks on the fitted frames", told, where))
     many = f"{worries} {'point' if worries == 1 else 'points'}" if worries else "nothing more"
     return [Fact("to worry about", many, "worries"), *found]

@@ -16,6 +16,7 @@ from bayescg.report.structure import NAMES, RANGE, agreement, noise_share
 from bayescg.report.traces import counted, remaining
 
 __all__ = [
+    "NAMES",
     "NUMBERS",
     "bulk",
     "doubts",

@@ -13,7 +13,16 @@ from bayescg.report.drawing import INK, Figure, canvas, decorate, svg
 from bayescg.report.hover import follow
 from bayescg.report.parameters import physical
 
-__all__ = ["CHAINS", "CHEAP", "chains", "divergences", "mixing", "sampled"]
+__all__ = [
+    "CHAINS",
+    "CHEAP",
+    "LOW_BFMI",
+    "chains",
+    "divergences",
+    "information",
+    "mixing",
+    "sampled",
+]
 
 #: Most series of draws whose diagnostics are measured; ArviZ takes about a millisecond for each.
 CHEAP = 300
@@ -101,7 +110,8 @@ def _worst(case: Case, where: dict[str, Any], features: list[str]) -> int | None
     if value.dims != ("parameter",):
         return None
     known = dict(zip((str(n) for n in value["parameter"].values), value.values, strict=True))
-    rhat = [float(known.get(f"theta_c[{f}]", np.nan)) for f in features]
+    called = [(f"theta_c[{i}]", f"theta_c[{f}]") for i, f in enumerate(features)]
+    rhat = [float(known.get(one, known.get(other, np.nan))) for one, other in called]
     return int(np.nanargmax(rhat)) if np.isfinite(rhat).any() else None
 
 
@@ -115,9 +125,7 @@ def sampled(cases: Sequence[Case]) -> Figure | None:
     if not series:
         return None
     figure = canvas(7.5, 1.7 * len(series) + 0.5)
-    axes = figure.subplots(
-        len(series), 2, squeeze=False, sharex="col", sharey="row", width_ratios=(4, 1)
-    )
+    axes = figure.subplots(len(series), 2, squeeze=False, sharey="row", width_ratios=(4, 1))
     count, draws = next(iter(series.values())).shape
     kept = np.unique(np.linspace(0, draws - 1, DRAWN).round().astype(int))
     for (ax, beside), (name, value) in zip(axes, series.items(), strict=True):
@@ -159,6 +167,17 @@ def divergences(case: Case) -> int | None:
     return int(case.get("sample_stats", "diverging").sum())
 
 
+def information(case: Case) -> float | None:
+    """Smallest E-BFMI of a chain (Betancourt 2016, arXiv:1604.00695); None where energies are not known."""
+    if not case.has("sample_stats", "energy"):
+        return None
+    energy = case.get("sample_stats", "energy")
+    if energy.sizes["draw"] < 2:
+        return None
+    moved = (energy.diff("draw") ** 2).mean("draw") / energy.var("draw")
+    return float(moved.min())
+
+
 def _sampler(case: Case) -> list[list[str]]:
     """What the sampler says of itself; empty where it says nothing."""
     rows = []
@@ -180,10 +199,8 @@ def _sampler(case: Case) -> list[list[str]]:
             rows.append(
                 [f"transitions that reached the largest tree, depth {depth}", f"{full:.1%}"]
             )
-    if case.has("sample_stats", "energy"):
-        energy = case.get("sample_stats", "energy")
-        moved = (energy.diff("draw") ** 2).mean("draw") / energy.var("draw")
-        least = float(moved.min())
+    least = information(case)
+    if least is not None:
         doubt = f", below {LOW_BFMI:g}" if least < LOW_BFMI else ""
         rows.append(["smallest E-BFMI of a chain", f"{number(least)}{doubt}"])
     return [["diagnostic", "value"], *rows] if rows else []
