@@ -62,7 +62,7 @@ def predictive(cases: Sequence[Case]) -> Figure | None:
         "and checking on the same frames is accounted for."
         if main.get_group("discrepancy").attrs.get("shared_errors") == "of frames"
         else "What prediction and average share is not known here, and they count as independent: z is then too small "
-        "rather than too large."
+        "rather than too large, and p, Bonferroni's bound, too large."
     )
     fields = "" if main.dim is None else " and allowing for the number of fields"
     return Figure(

@@ -174,8 +174,10 @@ def information(case: Case) -> float | None:
     energy = case.get("sample_stats", "energy")
     if energy.sizes["draw"] < 2:
         return None
-    moved = (energy.diff("draw") ** 2).mean("draw") / energy.var("draw")
-    return float(moved.min())
+    with np.errstate(divide="ignore", invalid="ignore"):
+        moved = (energy.diff("draw") ** 2).mean("draw") / energy.var("draw")
+    least = float(moved.min())
+    return least if np.isfinite(least) else None
 
 
 def _sampler(case: Case) -> list[list[str]]:

@@ -69,9 +69,13 @@ def test_points_are_the_distances_that_the_file_holds() -> None:
     assert float(row[3]) == pytest.approx(np.nanmax(np.abs(z)), abs=0.05)
     group = results.group(liquid, "discrepancy")
     average = told["average of the frames"]
-    np.testing.assert_allclose(average["value"], group["rdf_data"].values, rtol=1e-5)
+    # The panel begins near the first point that is known.
+    at = panel["grids"][average["grid"]]["at"]
+    kept = np.isin(np.round(BINS, 6), np.round(at, 6))
+    assert kept[5:].all()
+    np.testing.assert_allclose(average["value"], group["rdf_data"].values[kept], rtol=1e-5)
     low = group["rdf_data"] - 2.0 * group["rdf_data_se"]
-    np.testing.assert_allclose(average["low"], low.values, rtol=1e-4, atol=1e-8)
+    np.testing.assert_allclose(average["low"], low.values[kept], rtol=1e-4, atol=1e-8)
 
 
 def test_the_grey_band_is_that_of_students_t() -> None:

@@ -120,6 +120,7 @@
       add(this.box, "div", of.filter(Boolean).join(": "), "of");
       this.words = [head, ...of.filter(Boolean)];
       const list = add(this.box, "ul");
+      const dots = [];
       for (const curve of panel.curves) {
         const grid = panel.grids[curve.grid];
         const i = grid === main ? index : nearest(grid.px, px);
@@ -135,8 +136,9 @@
         this.words.push(text);
         if (curve.py[i] === null) continue;
         const fill = curve.colour || "currentColor";
-        mark("circle", { cx: grid.px[i], cy: curve.py[i], r: 3, fill, ...ink });
+        dots.unshift({ cx: grid.px[i], cy: curve.py[i], r: 3, fill, ...ink });
       }
+      for (const dot of dots) mark("circle", dot); // the first curve's above all others
       this.box.hidden = false;
       this.beside(px, left + width / 2, top);
     }
