@@ -23,6 +23,8 @@ from bayescg.report.sampling import LOW_BFMI, information, sampled
 from bayescg.report.text import values
 from bayescg.report.trust import worries
 from bayescg.report.write import FIGURES, figures_of
+from tests.report import test_browser as in_browser
+from tests.report.browser import program, started
 from tests.report.words import Words
 
 NORMAL = ("L2=2", "L3=1", "prior=normal", "prior_scale=1.0")
@@ -184,6 +186,26 @@ def test_nothing_is_loaded_from_elsewhere(everything: str) -> None:
             assert not re.match(r"(?:https?:)?//", attrs.get("href") or "")
     assert not re.search(r"url\(\s*['\"]?(?:https?:)?//", everything)
     assert "@import" not in everything
+
+
+@pytest.mark.skipif(program() is None, reason="there is no Chromium to open a page in")
+def test_a_comparison_of_lattices_holds_in_a_browser(everything: str, tmp_path: Path) -> None:
+    executable = program()
+    assert executable is not None
+    (tmp_path / "all.html").write_text(everything, encoding="utf-8")
+    with started(executable) as browser:
+        page = browser.page()
+        page.open(tmp_path / "all.html")
+        for check, *more in (
+            (in_browser.test_a_page_opens_without_a_word_on_the_console_and_asks_for_nothing_else,),
+            (in_browser.test_every_figure_is_drawn_and_has_a_name,),
+            (in_browser.test_every_link_leads_to_its_part_of_the_page,),
+            (in_browser.test_ids_are_unique_and_headings_go_down_one_level_at_a_time,),
+            (in_browser.test_a_phone_scrolls_in_one_direction_only, 320),
+            (in_browser.test_text_has_the_contrast_that_wcag_asks_for, "dark"),
+            (in_browser.test_it_prints_on_paper_and_nothing_is_cut,),
+        ):
+            check(in_browser.settled(page), *more)
 
 
 def test_what_a_file_says_is_escaped(fits: dict[str, Any], page: Callable[..., str]) -> None:
