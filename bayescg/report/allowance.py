@@ -10,6 +10,7 @@ from bayescg.plot import AXES, VALUES, interval_of, percent
 from bayescg.report.case import ABSENT, SAMPLES, Case, number
 from bayescg.report.curves import EXACT, NEAR, place
 from bayescg.report.drawing import INK, Figure, canvas, decorate, svg
+from bayescg.report.hover import follow
 
 __all__ = ["two_intervals"]
 
@@ -110,11 +111,19 @@ def _panel(ax: Any, case: Case, name: str, where: dict[str, Any]) -> None:
         low, high = _bounds(value, name)
         band = {"color": case.colour, "alpha": alpha, "linewidth": 0, "label": text}
         ax.fill_between(at, low - middle, high - middle, **band)
+        ours: dict[str, Any] = {
+            "interval": (low - middle, high - middle),
+            "ends": ends,
+            "colour": case.colour,
+        }
+        follow(ax, text.partition(",")[0], at, value.mean(SAMPLES) - middle, **ours)
     ax.plot(
         at, average - middle, ".", color=INK, markersize=4, label="average of the fitted frames"
     )
+    follow(ax, "average of the fitted frames", at, average - middle)
     if exact is not None and exact.sizes == middle.sizes:
         ax.plot(at, exact.values - middle.values, label="reference", **EXACT)
+        follow(ax, "reference", at, exact.values - middle.values)
     ax.axhline(0.0, color=INK, linewidth=0.6)
     ax.set_xlabel(AXES.get(dims[0], dims[0]))
     ax.set_ylabel(f"{VALUES.get(name, name)}{place(where)}\nminus prediction")

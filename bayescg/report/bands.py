@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from bayescg.plot import AXES, VALUES, band
+from bayescg.plot import AXES, VALUES, band, interval_of, percent
 from bayescg.report.case import ABSENT, Case, alike, number, rmse
 from bayescg.report.curves import EXACT, NEAR, place, symbol
 from bayescg.report.drawing import Figure, canvas, decorate, svg
+from bayescg.report.hover import follow
 
 __all__ = ["bands", "p0"]
 
@@ -41,7 +42,8 @@ def bands(cases: Sequence[Case], name: str, free: str) -> Figure | None:
     """Posterior mean and 5-95 % band, a column for each amount of data or ratio."""
     main = cases[0]
     shown = [c for c in family(cases, free) if c.predicted(name)]
-    if len(shown) < 2 or main not in shown:
+    # One fit alone stands as the figure of its number of data; along ratios there is nothing to see.
+    if main not in shown or len(shown) < (1 if free == "frames" else 2):
         return None
     if name == "magnetization" and main.dim is None:
         return _bars(shown, name, free)
@@ -50,6 +52,7 @@ def bands(cases: Sequence[Case], name: str, free: str) -> Figure | None:
     if name == "correlation" and main.dim is not None:
         chosen = [main.near(v, predicted=True) for v in (0.0, NEAR)]
         chosen = chosen[:1] if chosen[0] == chosen[1] else chosen
+    measured = any(c.has("reference", name) for c in shown)
     against = name == "magnetization" and all(c.has("reference", name) for c in shown)
     rows = len(chosen) + against
     figure = canvas(max(5.0, 2.7 * len(shown)), 2.5 * rows + 0.4)
@@ -74,12 +77,19 @@ def bands(cases: Sequence[Case], name: str, free: str) -> Figure | None:
         f"{row[0]} mean width {row[1]}" for row in table[1:]
     )
     below = " Below, the same minus the reference, so that the width shows." if against else ""
+    alone = (
+        ""
+        if len(shown) > 1
+        else " Give the same fit with other numbers of frames to see them beside."
+    )
     places = " and ".join(place(w).removeprefix(" at ") for w in chosen if w)
+    if len(shown) == 1:
+        title = f"{VALUES[name][0].upper()}{VALUES[name][1:]} with its credible band"
     return Figure(
         ident,
         f"{title} ({paper})",
         f"{paper} of the PCG paper remade{f' at {places}' if places else ''}: lines are posterior "
-        f"means, bands 5–95 % credible, dashes the reference.{below} The table is over "
+        f"means, bands 5–95 % credible{', dashes the reference' if measured else ''}.{below}{alone} The table is over "
         f"{'all predicted fields' if main.dim is not None else 'all separations'}.",
         svg(figure, ident, summary),
         table,
@@ -95,6 +105,7 @@ def _curve(ax: Any, case: Case, name: str, where: dict[str, Any]) -> None:
     label = _label(case, name)
     if case.banded(name):
         band(case.idata, name, ax=ax, colour=case.colour, label=label, select=where or None)
+        _follow(ax, case, name, where)
         return
     shown = [(case.mean(name), {"color": case.colour, "label": label})]
     if case.has("reference", name):
@@ -103,18 +114,38 @@ def _curve(ax: Any, case: Case, name: str, where: dict[str, Any]) -> None:
         value = value.sel(where, method="nearest") if where else value
         axis = str(value.dims[0])
         ax.plot(value[axis].values, value.values, **style)
+        follow(ax, style["label"], value[axis], value, colour=style["color"])
         ax.set_xlabel(AXES.get(axis, axis))
     ax.set_ylabel(VALUES[name])
+
+
+def _follow(ax: Any, case: Case, name: str, where: dict[str, Any]) -> None:
+    """Tell mean, band and reference at the pointer."""
+
+    def here(value: Any) -> Any:
+        return value.sel(where, method="nearest") if where else value
+
+    mean, low, high = (here(v) for v in (case.mean(name), *case.interval(name)))
+    at = mean[mean.dims[0]].values
+    ends = f"{percent(interval_of(name))} of {case.predicted_draws(name)} draws"
+    band = (low.values, high.values)
+    follow(ax, f"{case.name}: mean", at, mean, interval=band, ends=ends, colour=case.colour)
+    if case.has("reference", name):
+        exact = here(case.get("reference", name))
+        follow(ax, "reference", exact[exact.dims[0]].values, exact)
 
 
 def _difference(ax: Any, case: Case, name: str) -> None:
     exact = case.get("reference", name)
     mean = case.mean(name)
     at = case.foreseen
+    band: dict[str, Any] = {}
     if case.banded(name):
         low, high = case.interval(name)
+        band = {"interval": (low - exact, high - exact), "ends": percent(interval_of(name))}
         ax.fill_between(at, low - exact, high - exact, color=case.colour, alpha=0.3, linewidth=0)
     ax.plot(at, mean - exact, color=case.colour)
+    follow(ax, f"{case.name}: mean minus reference", at, mean - exact, colour=case.colour, **band)
     ax.axhline(0, **EXACT)
     ax.set_xlabel(AXES.get(str(case.dim), str(case.dim)))
     ax.set_ylabel("minus reference")

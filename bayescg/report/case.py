@@ -335,6 +335,11 @@ class Case:
                     bad[i] |= not np.atleast_1d(value)[i] >= FEW_DRAWS
         return bad
 
+    def predicted_draws(self, name: str) -> int:
+        """Draws that a prediction is made of."""
+        sizes = self.get("posterior_predictive", name).sizes
+        return int(np.prod([sizes.get(d, 1) for d in SAMPLES]))
+
     def interval(self, name: str) -> tuple[Any, Any]:
         """Ends of the credible interval of an observable, :func:`bayescg.plot.interval_of`."""
         ends = self.get("posterior_predictive", name).quantile(list(interval_of(name)), SAMPLES)

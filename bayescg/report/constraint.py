@@ -7,6 +7,7 @@ import numpy as np
 
 from bayescg.report.case import ABSENT, SAMPLES, Case, number
 from bayescg.report.drawing import GREY, INK, Figure, decorate, svg
+from bayescg.report.hover import follow
 from bayescg.report.interactions import Interaction
 from bayescg.report.panels import axis_label, grid_of, laid_out
 from bayescg.report.traces import semilog
@@ -154,6 +155,7 @@ def constraints(cases: Sequence[Case]) -> Figure | None:
     for ax, (i, k) in zip(axes, known.items(), strict=False):
         shade(ax, k, label=True)
         semilog(ax, k.at, np.where(k.met, k.error, np.nan), color=main.colour)
+        follow(ax, "standard error", k.at, np.where(k.met, k.error, np.nan), colour=main.colour)
         ax.axhline(WEAK, color=INK, linewidth=1, linestyle=":")
         ax.set_title(i.label)
         ax.set_xlabel(axis_label(i.kind))

@@ -8,6 +8,7 @@ import numpy as np
 from bayescg.plot import AXES, VALUES
 from bayescg.report.case import Case, alike, among, number, rmse, same_data, shared, unread
 from bayescg.report.drawing import GREY, INK, Figure, canvas, decorate, svg
+from bayescg.report.hover import follow
 
 __all__ = [
     "ACTIVE",
@@ -136,13 +137,16 @@ def versus(cases: Sequence[Case]) -> Figure | None:
     axes = figure.subplots(rows, 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
     if exact is not None:
         axes[0].plot(at, exact[-1], label="reference", **EXACT)
+        follow(axes[0], "reference", at, exact[-1])
         axes[1].axhline(0, **EXACT)
         axes[1].set_ylabel("minus reference")
     for i, (text, where, values, colour, line, marker) in enumerate(series):
         style = {"color": colour, "linestyle": line, "marker": marker, "markersize": 4}
         axes[0].plot(where, values, label=text, **style)
+        follow(axes[0], text, where, values, colour=colour)
         if exact is not None:
             axes[1].plot(where, values - exact[i], **style)
+            follow(axes[1], f"{text}, minus reference", where, values - exact[i], colour=colour)
     axes[0].set_ylabel(VALUES[name])
     axes[-1].set_xlabel(AXES.get(str(main.dim), str(main.dim)))
     decorate(figure, [axes[0]], columns=1)
@@ -152,9 +156,11 @@ def versus(cases: Sequence[Case]) -> Figure | None:
     return Figure(
         "fig5",
         "Magnetisation against the field (Fig. 5)",
-        "Fig. 5 of the PCG paper remade: the reference, the averages of the fitted data, the "
-        "posterior mean of the main fit, and relative-entropy minimisation (REM) on the same data "
-        f"where given; {at.size} fields that all of them have.",
+        f"Fig. 5 of the PCG paper remade: {'' if exact is None else 'the reference, '}the averages of the fitted "
+        "data, the posterior mean of the main fit"
+        + (", and relative-entropy minimisation (REM) on the same data" if others else "")
+        + f"; {at.size} fields that all of them have."
+        + ("" if exact is not None else " No reference is given."),
         svg(figure, "fig5", summary),
         table,
     )
@@ -234,6 +240,7 @@ def coefficients(cases: Sequence[Case]) -> Figure | None:
         text = f"{case.name}: prior {case.prior}"
         spot = np.arange(len(names)) + (i + 0.5) * width - 0.4
         axes[0].bar(spot, theta, width, color=case.colour, label=text)
+        follow(axes[0], text, np.arange(len(names)), theta, names=names, colour=case.colour)
         count = active(case)
         here = int((np.abs(theta) > ACTIVE).sum())
         most, mean = int(count.max()), number(float(count.mean()))
@@ -241,6 +248,7 @@ def coefficients(cases: Sequence[Case]) -> Figure | None:
         if rows == 2:
             style = {"color": case.colour, "linestyle": case.line, "marker": "o", "markersize": 3}
             axes[1].plot(case.sweep, count.values, **style)
+            follow(axes[1], text, case.sweep, count, colour=case.colour)
     axes[0].axhline(0, color=INK, linewidth=0.8)
     axes[0].set_xticks(np.arange(len(names)), names, rotation=90, fontsize=8)
     axes[0].set_xlim(-0.7, len(names) - 0.3)
@@ -291,6 +299,7 @@ def priors(cases: Sequence[Case]) -> Figure | None:
     table = [["fit", "prior", "RMSE of the posterior mean", "RMSE of the MAP plug-in"]]
     if exact is not None:
         axes[0].plot(at, exact, label="reference", **EXACT)
+        follow(axes[0], "reference", at, exact)
         axes[1].axhline(0, **EXACT)
         axes[1].set_ylabel("minus reference")
     for case in shown:
@@ -304,8 +313,10 @@ def priors(cases: Sequence[Case]) -> Figure | None:
             style |= {"linestyle": case.line} if i == 0 else {"linestyle": "", "marker": "x"}
             label = f"{case.name}, prior {case.prior}: {text}"
             axes[0].plot(at, values, label=label, markersize=5, **style)
+            follow(axes[0], label, at, values, colour=case.colour)
             if exact is not None:
                 axes[1].plot(at, values - exact, markersize=5, **style)
+                follow(axes[1], f"{label}, minus reference", at, values - exact, colour=case.colour)
                 errors[i] = number(rmse(values, exact))
         table.append([case.label, case.prior, *errors])
     axes[0].set_ylabel(VALUES[name])

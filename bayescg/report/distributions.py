@@ -9,6 +9,7 @@ from bayescg.plot import AXES, percent
 from bayescg.report.case import ABSENT, SAMPLES, Case, number
 from bayescg.report.curves import EXACT
 from bayescg.report.drawing import INK, Figure, decorate, svg
+from bayescg.report.hover import follow
 from bayescg.report.panels import density_label, grid_of, laid_out
 from bayescg.workflow.comparing import Distance, beside, distance, distributions
 
@@ -124,13 +125,17 @@ def _panel(upper: Any, lower: Any, case: Case, name: str, *, main: bool) -> None
         draws = case.get("posterior_predictive", name)
         ends = laid_out(kind, places, draws.quantile([0.1, 0.9], SAMPLES).values)[1]
         upper.fill_between(at, *ends, **band)
-    upper.plot(at, mean, label=f"{case.name}: {case.method}", **style)
+    label = f"{case.name}: {case.method}"
+    upper.plot(at, mean, label=label, **style)
+    told = _band(ends, f"{percent((0.1, 0.9))} of {case.predicted_draws(name)} draws")
+    follow(upper, label, at, mean, colour=case.colour, **told)
     if not case.has("reference", name):
         return
     exact, error = beside(case.get_group("reference"), name, value)
     (exact,) = laid_out(kind, places, exact)[1:]
     if main:
         upper.plot(at, exact, label="reference", **EXACT)
+        follow(upper, "reference", at, exact)
     if lower is None:
         return
     if main and error is not None:
@@ -140,6 +145,15 @@ def _panel(upper: Any, lower: Any, case: Case, name: str, *, main: bool) -> None
     if ends is not None:
         lower.fill_between(at, *(ends - exact), **band)
     lower.plot(at, mean - exact, **style)
+    told = _band(None if ends is None else ends - exact, percent((0.1, 0.9)))
+    follow(lower, f"{label} minus reference", at, mean - exact, colour=case.colour, **told)
+    if main and error is not None:
+        own = _band(np.array([-2 * error, 2 * error]), "two standard errors")
+        follow(lower, "reference", at, 0.0 * exact, **own)
+
+
+def _band(ends: np.ndarray | None, text: str) -> dict[str, Any]:
+    return {} if ends is None else {"interval": tuple(ends), "ends": text}
 
 
 def _range(case: Case, name: str) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """How figures are drawn and put into the page: inline SVG that follows the page's colours."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 import io
@@ -12,7 +12,9 @@ from markupsafe import Markup, escape
 import matplotlib as mpl
 from matplotlib.figure import Figure as Canvas
 
-__all__ = ["GREY", "INK", "Figure", "canvas", "decorate", "drawing_style", "svg"]
+from bayescg.report import hover
+
+__all__ = ["GREY", "INK", "Drawing", "Figure", "canvas", "decorate", "drawing_style", "svg"]
 
 #: Stands for the page's text colour until the SVG is written.
 INK = "#010203"
@@ -47,6 +49,17 @@ _STYLE: dict[Any, Any] = {
 }
 
 
+class Drawing(Markup):
+    """An SVG element, and the values of its curves as :func:`bayescg.report.hover.panels` gives them."""
+
+    panels: Sequence[dict[str, Any]] = ()
+
+    @property
+    def values(self) -> Markup:
+        """The values as the page's script reads them; empty where no curve is followed."""
+        return hover.as_json(self.panels) if self.panels else Markup("")
+
+
 @dataclass(frozen=True)
 class Figure:
     """A figure as it stands in the report.
@@ -58,7 +71,7 @@ class Figure:
     ident: str
     title: str
     caption: str
-    image: Markup
+    image: Drawing
     table: list[list[str]] = field(default_factory=list)
 
     @property
@@ -81,7 +94,7 @@ def canvas(width: float, height: float) -> Any:
     return Canvas(figsize=(width, height), layout="constrained")
 
 
-def svg(figure: Any, ident: str, summary: str) -> Markup:
+def svg(figure: Any, ident: str, summary: str) -> Drawing:
     """The figure as an SVG element with an accessible name, no outside address, ids of its own.
 
     :param summary: what it shows, in words: its accessible name
@@ -100,10 +113,12 @@ def svg(figure: Any, ident: str, summary: str) -> Markup:
     body = body.replace("url(#", f"url(#{ident}-").replace(INK, "currentColor")
     width = float(view.group(1).split()[2]) / 72
     # Everything in it was drawn here; text is outlines, and comments are gone.
-    return Markup(
+    drawing = Drawing(
         f'<svg viewBox="{view.group(1)}" role="img" aria-label="{escape(summary)}" '
         f'style="width: {width:.2f}in">{body}'
     )
+    drawing.panels = hover.panels(figure)
+    return drawing
 
 
 def decorate(figure: Any, axes: Iterable[Any], *, columns: int = 2) -> None:

@@ -10,11 +10,13 @@ from bayescg.plot import COLOURS, interval_of, percent
 from bayescg.report.case import ABSENT, Case, number
 from bayescg.report.curves import ACTIVE
 from bayescg.report.drawing import INK, Figure, canvas, decorate, svg
+from bayescg.report.hover import follow, follow_lines
 from bayescg.report.parameters import UNITS, physical, switched_off
 from bayescg.report.structure import NAMES, RANGE, agreement, noise_share
 from bayescg.report.traces import counted, remaining
 
 __all__ = [
+    "NAMES",
     "NUMBERS",
     "bulk",
     "doubts",
@@ -292,9 +294,12 @@ def search(cases: Sequence[Case]) -> Figure | None:
         ax.plot(trace[1:], gap[1:], "--", color=COLOURS[2], label="mean square of x − X")
         ax.set_ylim(bottom=0)
         ax.set_ylabel("Å²")
+        follow_lines(ax)
         ax.legend(fontsize=8)
     if "accepted" in axes:
-        axes["accepted"].plot(trace, main.get("em_trace", "latent_change").values, color=COLOURS[4])
+        share = main.get("em_trace", "latent_change").values
+        axes["accepted"].plot(trace, share, color=COLOURS[4])
+        follow(axes["accepted"], "accepted", trace, share, colour=COLOURS[4])
         axes["accepted"].set_ylim(0, 1.02)
         axes["accepted"].set_ylabel("acceptance of the E-step")
     if "moving" in axes:
@@ -303,6 +308,7 @@ def search(cases: Sequence[Case]) -> Figure | None:
             axes["moving"].plot(trace, value / value[-1], color=colour, label=name)
         axes["moving"].axhline(1, color=INK, linewidth=0.7)
         axes["moving"].set_ylabel("relative to the last")
+        follow_lines(axes["moving"])
         axes["moving"].legend(fontsize=8)
     for ax in axes.values():
         ax.set_xlabel("iteration")

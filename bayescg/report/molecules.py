@@ -14,6 +14,7 @@ from bayescg.report.case import LINES, Case, give_or_take, number
 from bayescg.report.constraint import WEAK, weakly
 from bayescg.report.distributions import distances, words_of
 from bayescg.report.drawing import GREY, Figure, canvas, svg
+from bayescg.report.hover import follow, follow_lines
 from bayescg.report.joint import joints
 from bayescg.report.traces import counted, plain_logarithms
 
@@ -117,6 +118,7 @@ def search(cases: Sequence[Case]) -> Figure | None:
     figure = canvas(7.5 if parts else 5.0, 3.4)
     axes = figure.subplots(1, 1 + bool(parts), squeeze=False)[0]
     axes[0].plot(at, far.values, color=COLOURS[0], marker="o", markersize=3)
+    follow(axes[0], "distance", at, far.values, colour=COLOURS[0])
     axes[0].set_ylabel("distance / standard errors")
     tolerance = main.method_options.get("tolerance")
     stop = ""
@@ -129,6 +131,7 @@ def search(cases: Sequence[Case]) -> Figure | None:
         axes[1].plot(at, shown[k], label=words_of(name[4:]), **style)
     if parts:
         axes[1].set_ylabel("rms difference")
+        follow_lines(axes[1])
         axes[1].legend(fontsize=8, ncols=1 + (len(parts) > 5))
     for ax, all_of in zip(axes, ([np.asarray(far.values, float)], shown), strict=False):
         ax.set_xlabel("iteration")

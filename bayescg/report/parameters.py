@@ -11,6 +11,7 @@ from bayescg.plot import percent
 from bayescg.report.case import ABSENT, SAMPLES, Case, number, printable
 from bayescg.report.curves import ACTIVE
 from bayescg.report.drawing import GREY, INK, Figure, canvas, decorate, svg
+from bayescg.report.hover import follow
 from bayescg.report.potentials import ENDS
 from bayescg.report.traces import plain_logarithms
 
@@ -89,10 +90,12 @@ def relevant(cases: Sequence[Case]) -> Figure | None:
         counts = []
         for ax, (name, those) in zip(row, columns.items(), strict=True):
             _stems(ax, at[those], value[those], off[those], case)
+            follow(ax, "size at the MAP", at[those], value[those], colour=case.colour)
             if width is not None:
                 style: dict[str, Any] = {"color": INK, "s": 26, "linewidths": 0.9, "marker": "_"}
                 text = "width 1/√⟨τ⟩ of the ARD prior"
                 ax.scatter(at[those], np.maximum(width[those], FLOOR), label=text, **style)
+                follow(ax, text, at[those], width[those])
             ax.axhline(ACTIVE, color=GREY, linewidth=1, linestyle=":")
             ax.set_yscale("log")
             plain_logarithms(ax.yaxis)

@@ -5,12 +5,13 @@ from typing import Any
 
 from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import ListedColormap, LogNorm
+from matplotlib.colors import ListedColormap, LogNorm, to_hex
 import numpy as np
 
 from bayescg.plot import AXES, percent
 from bayescg.report.case import ABSENT, SAMPLES, Case, number, rmse, same_data
 from bayescg.report.drawing import GREY, INK, Figure, canvas, decorate, svg
+from bayescg.report.hover import follow
 from bayescg.report.traces import plain_logarithms
 
 __all__ = ["ENDS", "ITERATIONS", "best", "by_iteration", "compared", "uncertain"]
@@ -79,6 +80,8 @@ def by_iteration(cases: Sequence[Case]) -> Figure | None:
     for i in chosen[:-1]:
         ax.plot(r, u[i], color=colours(scale(i + 1)), linewidth=1.1)
     ax.plot(r, u[-1], color=INK, linewidth=1.8, label=f"iteration {count}, the last")
+    for i in [count - 1, *(k - 1 for k in _spread(chosen)[::-1] if k < count)]:
+        follow(ax, f"iteration {i + 1}", r, u[i], colour=to_hex(colours(scale(i + 1))))
     bar = figure.colorbar(ScalarMappable(scale, colours), ax=ax, label="iteration")
     bar.outline.set_edgecolor(INK)
     bar.ax.set_yticks([i + 1 for i in _spread(chosen)])
@@ -154,6 +157,7 @@ def compared(cases: Sequence[Case]) -> Figure | None:
         value = best(case)
         r, u = value["r"].values, value.values
         ax.plot(r, u, color=case.colour, linestyle=case.line, label=_title(case))
+        follow(ax, _title(case), r, u, colour=case.colour)
         curves.append((r, u))
         low = int(np.nanargmin(u))
         own = ABSENT
@@ -218,6 +222,10 @@ def uncertain(cases: Sequence[Case]) -> Figure | None:
         ax.fill_between(r, low, high, color=main.colour, alpha=0.3, linewidth=0)
         ax.plot(r, mean, color=main.colour, label=f"posterior mean, {percent(ENDS)}")
         ax.plot(r, mode, color=INK, linestyle=":", linewidth=1.2, label="MAP")
+        of = f"{percent(ENDS)} of {len(draws)} draws"
+        band = (low, high)
+        follow(ax, "posterior mean", r, mean, interval=band, ends=of, colour=main.colour)
+        follow(ax, "MAP", r, mode)
         for ax in axes[row]:
             _dress(ax)
         axes[row, 1].set_ylabel("")

@@ -9,6 +9,7 @@ from bayescg.plot import COLOURS, interval_of, percent
 from bayescg.report.case import SAMPLES, Case, number, printable
 from bayescg.report.curves import ACTIVE, NEAR, SOLID, place
 from bayescg.report.drawing import INK, Figure, canvas, decorate, svg
+from bayescg.report.hover import follow
 from bayescg.report.traces import plain_logarithms
 
 __all__ = ["growth", "hidden_states"]
@@ -49,6 +50,9 @@ def hidden_states(cases: Sequence[Case]) -> Figure | None:
         error = [middle[s] - low[s], high[s] - middle[s]]
         style: dict[str, Any] = {"color": COLOURS[s % len(COLOURS)], "fmt": "o", "markersize": 4}
         bottom.errorbar(spot, middle[s], error, label=f"state {s}", **style)
+        band = (low[s], high[s])
+        told: dict[str, Any] = {"names": main.features, "colour": style["color"]}
+        follow(bottom, f"state {s}", spot, middle[s], interval=band, ends=percent(ENDS), **told)
     bottom.axhline(0, color=INK, linewidth=0.8)
     bottom.set_xticks(np.arange(len(main.features)), main.features, fontsize=8)
     if len(main.features) > FEW:

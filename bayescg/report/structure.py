@@ -10,6 +10,7 @@ from bayescg.plot import AXES, VALUES, band, interval_of, percent
 from bayescg.report.case import ABSENT, Case, number, rmse
 from bayescg.report.curves import EXACT
 from bayescg.report.drawing import INK, Figure, canvas, decorate, svg
+from bayescg.report.hover import follow
 
 __all__ = ["NAMES", "RANGE", "Agreement", "agreement", "distribution", "noise_share"]
 
@@ -23,6 +24,7 @@ RANGE = (2.4, 7.2)
 #: Angles count where the reference is at least this share of its largest value.
 SOME = 0.01
 PER_ROW = 3
+FITTED = "average of the fitted frames"
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,13 @@ def distribution(cases: Sequence[Case], name: str) -> Figure | None:
         if len(shown) > 1
         else "one fit"
     )
-    below = ""
+    below, beside = "", ""
+    if measured:
+        beside = ", dashed the reference"
+    elif any(c.has("discrepancy", f"{name}_data") for c in shown):
+        beside = ", dots the average of the fitted frames, as no reference is given"
+    if any(c.has("map_predictive", name) and c.banded(name) for c in shown):
+        beside += ", dotted the prediction at the MAP"
     if measured:
         below = (
             " Below, the same minus the reference. The grey band there is the reference's own error, "
@@ -187,7 +195,7 @@ def distribution(cases: Sequence[Case], name: str) -> Figure | None:
         f"fig{paper}",
         f"{words[0].upper()}{words[1:]} (Fig. {paper})",
         f"Fig. {paper} of the PCG paper remade for {one}: {letter}, posterior mean with the "
-        f"{percent(interval_of(name))} band, dashed the reference, dotted the prediction at the MAP."
+        f"{percent(interval_of(name))} band{beside}."
         f"{below} {_numbers_of(name)}",
         svg(figure, f"fig{paper}", summary),
         table,
@@ -222,17 +230,35 @@ def _panel(ax: Any, case: Case, name: str) -> None:
     """Mean and band, reference, MAP."""
     at, mean = _curve(case, name)
     label = f"{case.name}: "
+    ends = percent(interval_of(name))
     if case.banded(name):
-        label += f"mean, {percent(interval_of(name))}"
+        follow(
+            ax,
+            f"{label}mean",
+            at,
+            mean,
+            interval=case.interval(name),
+            ends=f"{ends} of {case.predicted_draws(name)} draws",
+            colour=case.colour,
+        )
+        label += f"mean, {ends}"
         band(case.idata, name, ax=ax, colour=case.colour, label=label, reference=False)
         if case.has("map_predictive", name):
             mode = case.get("map_predictive", name).values
             ax.plot(at, mode, color=INK, linestyle=":", linewidth=1.3, label="at the MAP")
+            follow(ax, "at the MAP", at, mode)
     else:
         ax.plot(at, mean, color=case.colour, label=label + "no interval")
+        follow(ax, f"{label}no interval", at, mean, colour=case.colour)
     found = _measured(case, name, at)
     if found is not None:
         ax.plot(at, found[0], label="reference", **EXACT)
+        follow(ax, "reference", at, found[0], **_of_reference(found[1], found[0]))
+    elif case.has("discrepancy", f"{name}_data"):
+        average = case.get("discrepancy", f"{name}_data").values
+        style: dict[str, Any] = {"color": INK, "markersize": 4, "label": FITTED}
+        ax.plot(at, average, ".", **style)
+        follow(ax, FITTED, at, average)
     ax.set_ylabel(VALUES[name])
     ax.set_xlabel(AXES[NAMES[name][2]])
 
@@ -250,14 +276,25 @@ def _difference(ax: Any, case: Case, name: str) -> None:
     if error is not None:
         style: dict[str, Any] = {"color": INK, "alpha": 0.25, "linewidth": 0}
         ax.fill_between(at, -2 * error, 2 * error, label="error of the reference", **style)
+    band: dict[str, Any] = {}
     if case.banded(name):
         low, high = (np.asarray(v) for v in case.interval(name))
+        band = {"interval": (low - exact, high - exact), "ends": percent(interval_of(name))}
         ax.fill_between(at, low - exact, high - exact, color=case.colour, alpha=0.3, linewidth=0)
         if case.has("map_predictive", name):
             mode = case.get("map_predictive", name).values
             ax.plot(at, mode - exact, color=INK, linestyle=":", linewidth=1.3)
     ax.plot(at, mean - exact, color=case.colour)
+    follow(ax, f"{case.name}: mean minus reference", at, mean - exact, colour=case.colour, **band)
+    follow(ax, "reference", at, 0.0 * exact, **_of_reference(error, 0.0 * exact))
     ax.axhline(0, **EXACT)
+
+
+def _of_reference(error: np.ndarray | None, at: np.ndarray) -> dict[str, Any]:
+    """The band of the reference's own error, where it is known."""
+    if error is None:
+        return {}
+    return {"interval": (at - 2 * error, at + 2 * error), "ends": "two standard errors"}
 
 
 def _table(shown: Sequence[Case], name: str) -> list[list[str]]:

@@ -11,6 +11,7 @@ from bayescg.report import liquid, molecules
 from bayescg.report.case import ABSENT, Case, among, number, rmse, unread
 from bayescg.report.curves import ACTIVE, symbol
 from bayescg.report.repeat import written
+from bayescg.report.sampling import divergences
 from bayescg.workflow import key_numbers
 
 __all__ = ["aliases", "fits", "meanings", "overview", "settings", "values"]
@@ -34,6 +35,9 @@ NUMBERS = {
     "p0_mean": "posterior mean of p0, averaged over all fields",
     "active_features_max": "active features, most at any field",
     "occupied_states_mean": "hidden states that have a frame, posterior mean",
+    "r_hat": "largest R-hat",
+    "ess": "smallest effective sample size",
+    "diverging": "divergent transitions",
     "khat_max": "largest k-hat",
     "khat_above_0.7": "fields with k-hat above 0.7",
     "elbo": "evidence lower bound (ELBO) / nats",
@@ -170,7 +174,11 @@ def _key_numbers(case: Case) -> dict[str, Any]:
     """Key numbers; where predictions or data are not all there, those that need neither."""
     if not case.has("observed_data", "x") and results.has_group(case.idata, "reference"):
         return {"wall_seconds": case.attrs.get("wall_seconds", ABSENT)}
-    found = key_numbers(case.idata)
+    found: dict[str, Any] = {k: case.attrs[k] for k in ("r_hat", "ess") if k in case.attrs}
+    diverged = divergences(case)
+    if diverged is not None:
+        found["diverging"] = diverged
+    found |= key_numbers(case.idata)
     if case.in_space:
         found.pop("active_features_max", None)  # it is told as how many are switched off
         if case.is_point:
@@ -234,6 +242,7 @@ def settings(case: Case) -> list[tuple[str, list[tuple[str, str]]]]:
     """Options, seed, checksum and versions, in groups."""
     known = [
         "seed",
+        "predict_seed",
         "data_sha256",
         "data_source",
         "data_source_sha256",

@@ -1,4 +1,4 @@
-"""How the inference went: iterations of MC-EM, ARD relevances, chains of NUTS."""
+"""How the search went: iterations of MC-EM, and what ARD left of the prior."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,30 +6,22 @@ from typing import Any
 from matplotlib.ticker import NullFormatter
 import numpy as np
 
-from bayescg import results
 from bayescg.plot import COLOURS
 from bayescg.report.case import Case, number, printable
 from bayescg.report.curves import NEAR, SOLID, place, symbol
 from bayescg.report.drawing import GREY, INK, Figure, canvas, decorate, svg
+from bayescg.report.hover import follow, follow_lines
 
 __all__ = [
-    "CHAINS",
-    "CHEAP",
-    "chains",
     "counted",
     "iterations",
-    "mixing",
     "plain_logarithms",
     "relevances",
     "remaining",
     "semilog",
 ]
 
-#: Most series of draws whose diagnostics are measured; ArviZ takes about a millisecond for each.
-CHEAP = 300
 LINES = 5
-#: Methods whose draws come in chains that can be compared, and what those are.
-CHAINS = {"nuts": "Chains of NUTS", "smc": "Runs of SMC"}
 
 
 def iterations(cases: Sequence[Case]) -> Figure | None:
@@ -48,6 +40,7 @@ def iterations(cases: Sequence[Case]) -> Figure | None:
     if has_p0:
         value = main.at("em_trace", "p0", where)
         axes["p0"].plot(counted(value), value.values, color=COLOURS[0])
+        follow(axes["p0"], "p0", counted(value), value, colour=COLOURS[0])
         axes["p0"].set_xlabel("iteration")
         axes["p0"].set_ylabel("p0")
     if has_theta:
@@ -63,6 +56,7 @@ def iterations(cases: Sequence[Case]) -> Figure | None:
                 zorder=2 if named else 1,
                 label=printable(theta["feature"].values[i], 18) if named else None,
             )
+        follow_lines(axes["theta"])
         axes["theta"].set_xlabel("iteration")
         axes["theta"].set_ylabel("θ")
         axes["theta"].legend(ncols=LINES, loc="best", fontsize=8)
@@ -109,6 +103,7 @@ def remaining(ax: Any, case: Case, where: dict[str, Any]) -> str:
         stop = (
             f" The grey line is at twice the tolerance, {2 * tolerance:g}, where the fit may stop."
         )
+    follow_lines(ax)
     ax.set_xlabel("iteration")
     ax.set_ylabel("posterior sd")
     return stop
@@ -179,91 +174,4 @@ def relevances(cases: Sequence[Case]) -> Figure | None:
         "that the ARD prior (Eqs. 41–44) leaves to each coefficient at the MAP. A narrow prior is a "
         "feature switched off.",
         svg(figure, "ard", summary),
-    )
-
-
-def mixing(case: Case) -> list[list[str]]:
-    """R-hat and effective sample sizes, the worst of each variable, measured where that is cheap."""
-    if case.method not in CHAINS:
-        return []
-    posterior = results.group(case.idata, "posterior")
-    table = [["variable", "largest R-hat", "smallest bulk ESS", "smallest tail ESS", "measured on"]]
-    where = case.near(NEAR)
-    for name in posterior.data_vars:
-        value = posterior[name]
-        if value.dtype.kind not in "iuf" or not {"chain", "draw"} <= set(value.dims):
-            continue
-        series = value.size // (value.sizes["chain"] * value.sizes["draw"])
-        text = "all of it"
-        if series > CHEAP and where:
-            value, text = case.at("posterior", str(name), where), place(where).strip()
-            series = value.size // (value.sizes["chain"] * value.sizes["draw"])
-        if series > CHEAP:
-            table.append([str(name), "not measured", "not measured", "not measured", "too large"])
-            continue
-        found = results.diagnostics(
-            value.drop_vars([c for c in value.coords if c not in value.dims]).to_dataset(name=name)
-        )
-        worst = float(np.nanmax(_or_nan(found["r_hat"][name])))
-        least = [float(np.nanmin(_or_nan(found[k][name]))) for k in ("ess_bulk", "ess_tail")]
-        table.append([str(name), f"{worst:.4f}", f"{least[0]:.0f}", f"{least[1]:.0f}", text])
-    return table
-
-
-def _or_nan(value: Any) -> np.ndarray:
-    """Values, or infinity where none is defined, so that it shows."""
-    array = np.atleast_1d(np.asarray(value, float))
-    return array if np.isfinite(array).any() else np.full(1, np.inf)
-
-
-def _first_state(value: Any) -> Any:
-    """Of parameters that each hidden state has, those of the first: the table tells of all."""
-    return value.isel(state=0) if "state" in value.dims else value
-
-
-def chains(cases: Sequence[Case]) -> Figure | None:
-    """Rank plots of NUTS's chains, or SMC's runs: where they agree, bars are flat."""
-    main = cases[0]
-    if main.method not in CHAINS:
-        return None
-    where = main.near(NEAR)
-    series: dict[str, np.ndarray] = {}
-    if main.has("posterior", "p0"):
-        value = _first_state(main.at("posterior", "p0", where))
-        series["p0"] = value.transpose("chain", "draw").values
-    if main.has("posterior", "theta_c"):
-        theta = _first_state(main.at("posterior", "theta_c", where))
-        theta = theta.transpose("feature", "chain", "draw")
-        order = np.argsort(-np.abs(theta.mean(("chain", "draw")).values))[:3]
-        series |= {
-            f"θ of {printable(theta['feature'].values[i], 18)}": theta.values[i] for i in order
-        }
-    if not series:
-        return None
-    count, draws = next(iter(series.values())).shape
-    bins = max(4, min(20, draws // 10))
-    figure = canvas(7.5, 2.3 * ((len(series) + 1) // 2) + 0.5)
-    axes = figure.subplots((len(series) + 1) // 2, 2, squeeze=False).ravel()
-    for ax in axes[len(series) :]:
-        ax.set_visible(False)
-    for ax, (name, value) in zip(axes, series.items(), strict=False):
-        ranks = np.argsort(np.argsort(value.ravel())).reshape(value.shape)
-        edges = np.linspace(0, value.size, bins + 1)
-        for chain in range(count):
-            height = np.histogram(ranks[chain], edges)[0] / (draws / bins)
-            ax.stairs(height, edges, color=COLOURS[chain % len(COLOURS)], label=f"chain {chain}")
-        ax.axhline(1, color=INK, linestyle="--", linewidth=1)
-        ax.set_title(name)
-        ax.set_ylim(bottom=0)
-        ax.set_xlabel("rank among all draws")
-        ax.set_ylabel("density")
-    decorate(figure, [axes[0]], columns=4)
-    summary = f"Rank plots of {', '.join(series)}{place(where)}, {count} chains of {draws} draws."
-    return Figure(
-        "ranks",
-        CHAINS[main.method],
-        f"No figure of the paper: how the ranks of each chain's draws spread{place(where)}. Chains "
-        "that explore the same posterior stay near the dashed line.",
-        svg(figure, "ranks", summary),
-        mixing(main),
     )

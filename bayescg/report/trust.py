@@ -11,8 +11,9 @@ from bayescg.infer.laplace import SUPPORT
 from bayescg.infer.resampling import BAD_KHAT, FEW_DRAWS
 from bayescg.report import liquid, molecules
 from bayescg.report.case import Case, number
+from bayescg.report.checks import LEVEL, failures
 from bayescg.report.curves import symbol
-from bayescg.report.traces import CHAINS, mixing
+from bayescg.report.sampling import CHAINS, LOW_BFMI, information, mixing
 
 __all__ = ["grouped", "premise", "status", "terms", "worries"]
 
@@ -22,6 +23,8 @@ LINEAR = ("fm", "ybg")
 WORDS = {"magnetization": "magnetisation", "correlation": "correlation"}
 #: Share of a band's variance that Monte Carlo error may make up.
 NOISY = 0.25
+#: Observables named in the first lines.
+MANY = 4
 #: A band is said to miss the reference below this probability.
 UNLIKELY = 0.05
 
@@ -58,7 +61,7 @@ def status(case: Case) -> dict[str, Any]:
         text = (
             f"Did NOT converge (it ended: {ended}).{of} What follows is what it had, not a result."
         )
-    doubt, found = _doubt(case), case.doubts
+    doubt, found = " ".join(v for v in (_doubt(case), _contradicted(case)) if v), case.doubts
     others = [] if case.converged else [m for m in case.messages if m not in found]
     return {
         "label": case.label,
@@ -86,6 +89,19 @@ def _doubt(case: Case) -> str:
     if (bad & (khat <= BAD_KHAT)).any():
         why += f", or fewer than {FEW_DRAWS:g} effective draws"
     return f"Importance weights unreliable{where} ({why}): intervals there are rough."
+
+
+def _contradicted(case: Case) -> str:
+    """What the fitted frames themselves say against the model."""
+    failed = failures(case)
+    if not failed:
+        return ""
+    those = ", ".join(WORDS.get(n, n.upper() if n in liquid.NAMES else n) for n in failed[:MANY])
+    those += f" and {len(failed) - MANY} more" if len(failed) > MANY else ""
+    return (
+        f"The model does not reproduce the fitted frames: predictive checks fail for {those} (p under {LEVEL:g}), so "
+        "intervals within the model are too narrow there."
+    )
 
 
 def _rule(case: Case) -> str:
@@ -197,6 +213,12 @@ def _chains(case: Case) -> list[str]:
             found.append(
                 f"{total} divergent transitions, for {where}: the posterior is not explored."
             )
+    least_moved = information(case)
+    if least_moved is not None and not least_moved >= LOW_BFMI:
+        found.append(
+            f"E-BFMI of a chain is {number(least_moved)}, under {LOW_BFMI:g}: momenta hardly change the energy, and "
+            "tails are explored slowly. A longer warm-up, or other coordinates of the parameters, may help."
+        )
     for name, rhat, bulk, tail, where in mixing(case)[1:]:
         if rhat == "not measured":
             found.append(f"R-hat of {name} was not measured: it has too many elements.")

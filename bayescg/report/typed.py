@@ -5,13 +5,14 @@ from typing import Any
 
 from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import ListedColormap, LogNorm
+from matplotlib.colors import ListedColormap, LogNorm, to_hex
 import numpy as np
 
 from bayescg.plot import percent
 from bayescg.report.case import ABSENT, SAMPLES, Case, number
 from bayescg.report.constraint import WEAK, shade, told
 from bayescg.report.drawing import GREY, INK, Figure, decorate, svg
+from bayescg.report.hover import follow
 from bayescg.report.interactions import Interaction
 from bayescg.report.panels import axis_label, grid_of, laid_out
 from bayescg.report.potentials import ENDS, ITERATIONS
@@ -51,10 +52,14 @@ def potentials(cases: Sequence[Case]) -> Figure | None:
             if not case.has("posterior", i.potential):
                 continue
             q, u = _curve(case, i)
+            band: dict[str, Any] = {}
             if case is main and not case.is_point:
-                low, high = np.quantile(_draws(case, i)[1], ENDS, axis=0)
+                draws = _draws(case, i)[1]
+                low, high = np.quantile(draws, ENDS, axis=0)
+                band = {"interval": (low, high), "ends": f"{percent(ENDS)} of {len(draws)} draws"}
                 ax.fill_between(q, low, high, color=case.colour, alpha=0.3, linewidth=0)
             ax.plot(q, u, color=case.colour, linestyle=case.line, label=_title(case))
+            follow(ax, f"{case.name}: {case.method}", q, u, colour=case.colour, **band)
             curves.append((q, u))
             table.append([i.label, case.label, *_numbers(main, i, q, u, curves[0])])
         _dress(ax, main, i, curves)
@@ -197,6 +202,8 @@ def along(cases: Sequence[Case]) -> Figure | None:
             ax.plot(q, u[k], color=colours(scale(k + 1)), linewidth=1.1)
         label = f"iteration {kept + 1}, which is stored"
         ax.plot(q, u[kept], color=INK, linewidth=1.6, label=label)
+        follow(ax, label, q, u[kept])
+        follow(ax, "iteration 1", q, u[0], colour=to_hex(colours(scale(1))))
         _dress(ax, main, i, [(q, u[kept])])
     bar = figure.colorbar(ScalarMappable(scale, colours), ax=list(axes), label="iteration")
     bar.outline.set_edgecolor(INK)

@@ -8,10 +8,11 @@ import jinja2
 
 from bayescg import __version__
 from bayescg.files import write_atomically
-from bayescg.report import liquid, molecules, repeat, text, trust
+from bayescg.report import glance, hover, liquid, molecules, repeat, text, trust
 from bayescg.report.allowance import two_intervals
 from bayescg.report.bands import bands, p0
 from bayescg.report.case import Case, cases_of
+from bayescg.report.checks import predictive
 from bayescg.report.constraint import constraints
 from bayescg.report.curves import coefficients, priors, reconstruction, versus
 from bayescg.report.distributions import single
@@ -19,15 +20,23 @@ from bayescg.report.drawing import Figure, drawing_style
 from bayescg.report.joint import joint
 from bayescg.report.parameters import relevant, spread
 from bayescg.report.potentials import by_iteration, compared, uncertain
+from bayescg.report.sampling import CHAINS, chains, sampled
 from bayescg.report.states import growth, hidden_states
 from bayescg.report.structure import distribution
-from bayescg.report.traces import chains, iterations, relevances
+from bayescg.report.traces import iterations, relevances
 from bayescg.report.typed import along, potentials
 
 __all__ = ["figures_of", "write_report"]
 
 Maker = Callable[[Sequence[Case]], Figure | None]
 
+#: What to do for what needs draws of a prediction.
+POSTERIOR = "fit with a method that gives a posterior, and predict from 20 draws at least"
+#: Of every system: how well chains mix.
+MIXING: tuple[tuple[str, Maker, str], ...] = (
+    ("traces of the chains", sampled, "fit with -m nuts"),
+    ("ranks of the chains", chains, "fit with -m nuts or smc"),
+)
 #: Every figure of a lattice: its name, who makes it, and what to do if it cannot be made.
 FIGURES: tuple[tuple[str, Maker, str], ...] = (
     ("Fig. 4 (reconstruction)", reconstruction, "predict with `bayescg predict`"),
@@ -59,16 +68,13 @@ FIGURES: tuple[tuple[str, Maker, str], ...] = (
         lambda c: bands(c, "correlation", "ratio"),
         "add the same fit at other ratios (-s ratio=R) and the same N, predicted",
     ),
-    (
-        "the two intervals",
-        two_intervals,
-        "fit with a method that gives a posterior, and predict from 20 draws at least",
-    ),
+    ("predictive checks", predictive, POSTERIOR),
+    ("the two intervals", two_intervals, POSTERIOR),
     ("hidden states", hidden_states, "fit a model that has them, such as ising_mixture"),
     ("features added one by one", growth, "fit with -m grow"),
     ("iterations of MC-EM", iterations, "fit with -m mcem"),
     ("ARD relevances", relevances, "fit with -m mcem and -s prior=ard"),
-    ("chains of NUTS", chains, "fit with -m nuts or smc"),
+    *MIXING,
 )
 #: The same of particles.
 IN_SPACE: tuple[tuple[str, Maker, str], ...] = (
@@ -92,11 +98,8 @@ IN_SPACE: tuple[tuple[str, Maker, str], ...] = (
         lambda c: distribution(c, "adf"),
         "predict with `bayescg predict -O adf --reference`",
     ),
-    (
-        "the two intervals",
-        two_intervals,
-        "fit with a method that gives a posterior, and predict from 20 draws at least",
-    ),
+    ("predictive checks", predictive, POSTERIOR),
+    ("the two intervals", two_intervals, POSTERIOR),
 )
 #: The same of molecules, whose potentials are by bead type and bonded term.
 BY_TYPE: tuple[tuple[str, Maker, str], ...] = (
@@ -108,11 +111,8 @@ BY_TYPE: tuple[tuple[str, Maker, str], ...] = (
         single,
         "predict with `bayescg predict --reference`",
     ),
-    (
-        "the two intervals",
-        two_intervals,
-        "fit with a method that gives a posterior, and predict from 20 draws at least",
-    ),
+    ("predictive checks", predictive, POSTERIOR),
+    ("the two intervals", two_intervals, POSTERIOR),
     ("joint distributions", joint, "predict molecules that have angles"),
     ("what the data hardly constrain", constraints, "fit to frames, or predict --reference"),
     (
@@ -166,9 +166,10 @@ def figures_of(cases: Sequence[Case]) -> tuple[list[Figure], list[tuple[str, str
 
 
 def _makers(main: Case) -> tuple[tuple[str, Maker, str], ...]:
-    if main.is_molecular:
-        return BY_TYPE
-    return IN_SPACE if main.in_space else FIGURES
+    if not main.in_space and not main.is_molecular:
+        return FIGURES
+    own = BY_TYPE if main.is_molecular else IN_SPACE
+    return (*own, *MIXING) if main.method in CHAINS else own
 
 
 def _measure(main: Case) -> str:
@@ -196,6 +197,8 @@ def _render(cases: Sequence[Case]) -> str:
         lstrip_blocks=True,
     )
     return environment.get_template("report.html").render(
+        lead=glance.lead(main),
+        facts=glance.facts(cases, [f.ident for f in figures], len(groups[0][1])),
         title=f"{main.attrs.get('model', 'result')}: {main.label}",
         overview=text.overview(main),
         states=[trust.status(c) for c in cases],
@@ -213,5 +216,6 @@ def _render(cases: Sequence[Case]) -> str:
         settings=text.settings(main),
         commands=lines,
         notes=notes,
+        script=hover.script(),
         version=__version__,
     )

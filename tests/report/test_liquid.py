@@ -76,7 +76,18 @@ def test_all_figures_of_particles_are_there_and_none_of_a_lattice(
     figures: dict[str, Figure], page: str
 ) -> None:
     assert list(figures) == [
-        *("trace", "fig14a", "fig14b", "fig15", "fig16", "fig17", "fig18", "fig19", "two-intervals")
+        *(
+            "trace",
+            "fig14a",
+            "fig14b",
+            "fig15",
+            "fig16",
+            "fig17",
+            "fig18",
+            "fig19",
+            "checks",
+            "two-intervals",
+        )
     ]
     assert page.count("<svg") == len(figures) == len(IN_SPACE)
     text = Words(page).text
@@ -219,7 +230,9 @@ def test_rem_is_named_beside_the_map(several: list[Any], figures: dict[str, Figu
 
 def test_one_fit_alone_says_what_is_missing() -> None:
     _, missing = figures_of(cases_of([made(predicted=False)], ["fit"]))
-    assert [name[:7] for name, _ in missing] == ["Fig. 14", "Fig. 18", "Fig. 19", "the two"]
+    assert [name[:7] for name, _ in missing] == [
+        *("Fig. 14", "Fig. 18", "Fig. 19", "predict", "the two")
+    ]
     assert all("-m rem" in text or "predict" in text for _, text in missing)
 
 

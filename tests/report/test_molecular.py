@@ -76,8 +76,9 @@ def page(
 
     def seen(cases: Sequence[Case]) -> tuple[list[Figure], list[tuple[str, str]]]:
         found, missing = figures_of(cases)
-        # Of point estimates there are neither.
+        # Of point estimates there are none of these.
         assert [name for name, _ in missing] == [
+            "predictive checks",
             "the two intervals",
             "posterior of the parameters beside θ",
         ]
@@ -95,7 +96,7 @@ def test_the_page_is_whole_and_by_itself(page: tuple[str, dict[str, Figure]]) ->
     read = Words(html)
     assert not read.bad and len(set(read.idents)) == len(read.idents)
     assert set(re.findall(r'href="#([^"]+)"', html)) <= set(read.idents)
-    assert list(figures) == OF_A_POINT and html.count("<svg") == len(figures) == len(BY_TYPE) - 2
+    assert list(figures) == OF_A_POINT and html.count("<svg") == len(figures) == len(BY_TYPE) - 3
 
 
 def test_the_words_are_those_of_a_point_method(page: tuple[str, dict[str, Figure]]) -> None:

@@ -15,7 +15,7 @@ from bayescg.infer.svi import Climb, Draws
 from bayescg.infer.svi_run import SVI, SVIOptions, _Best
 from bayescg.report import write_report
 from bayescg.report.case import cases_of
-from bayescg.report.traces import chains
+from bayescg.report.sampling import chains
 from tests import small_posterior
 from tests.report.words import Words
 

@@ -16,10 +16,16 @@ from bayescg import results, workflow
 from bayescg.report import write_report
 from bayescg.report.bands import bands
 from bayescg.report.case import ABSENT, Case, cases_of
+from bayescg.report.curves import NEAR
 from bayescg.report.drawing import drawing_style
 from bayescg.report.repeat import commands
+from bayescg.report.sampling import LOW_BFMI, information, sampled
 from bayescg.report.text import values
+from bayescg.report.trust import worries
 from bayescg.report.write import FIGURES, figures_of
+from tests.report import test_browser as in_browser
+from tests.report.browser import program, started
+from tests.report.words import Words
 
 NORMAL = ("L2=2", "L3=1", "prior=normal", "prior_scale=1.0")
 
@@ -129,15 +135,17 @@ def test_all_figures_are_there_when_all_fits_are_given(
 ) -> None:
     names = ["normal", "ard", "N 6", "ratio 2", "nuts"]
     figures, missing = figures_of(cases_of([fits[n] for n in names], names))
-    # Four figures are of the main fit alone, by a method, a prior or a model that this one has not.
+    # Five figures are of the main fit alone, by a method, a prior or a model that this one has not.
     assert {name for name, _ in missing} == {
         "ARD relevances",
-        "chains of NUTS",
+        "traces of the chains",
+        "ranks of the chains",
         "hidden states",
         "features added one by one",
     }
-    assert everything.count("<svg") == len(figures) == len(FIGURES) - 4
-    for main, name in (("ard", "ARD relevances"), ("nuts", "chains of NUTS")):
+    assert everything.count("<svg") == len(figures) == len(FIGURES) - 5
+    of_nuts = [("nuts", "traces of the chains"), ("nuts", "ranks of the chains")]
+    for main, name in [("ard", "ARD relevances"), *of_nuts]:
         _, missing = figures_of(cases_of([fits[main]], [main]))
         assert name not in {name for name, _ in missing}
 
@@ -169,14 +177,35 @@ def test_links_lead_somewhere_and_ids_are_unique(everything: str) -> None:
 
 
 def test_nothing_is_loaded_from_elsewhere(everything: str) -> None:
+    assert not Words(everything).bad
     for tag, attrs in Page(everything).tags:
-        assert tag not in ("script", "iframe", "object", "embed")
+        assert tag not in ("iframe", "object", "embed")
         for key in ("src", "srcset", "data", "xlink:href"):
             assert not re.match(r"(?:https?:)?//", attrs.get(key) or "")
         if tag == "link":
             assert not re.match(r"(?:https?:)?//", attrs.get("href") or "")
     assert not re.search(r"url\(\s*['\"]?(?:https?:)?//", everything)
     assert "@import" not in everything
+
+
+@pytest.mark.skipif(program() is None, reason="there is no Chromium to open a page in")
+def test_a_comparison_of_lattices_holds_in_a_browser(everything: str, tmp_path: Path) -> None:
+    executable = program()
+    assert executable is not None
+    (tmp_path / "all.html").write_text(everything, encoding="utf-8")
+    with started(executable) as browser:
+        page = browser.page()
+        page.open(tmp_path / "all.html")
+        for check, *more in (
+            (in_browser.test_a_page_opens_without_a_word_on_the_console_and_asks_for_nothing_else,),
+            (in_browser.test_every_figure_is_drawn_and_has_a_name,),
+            (in_browser.test_every_link_leads_to_its_part_of_the_page,),
+            (in_browser.test_ids_are_unique_and_headings_go_down_one_level_at_a_time,),
+            (in_browser.test_a_phone_scrolls_in_one_direction_only, 320),
+            (in_browser.test_text_has_the_contrast_that_wcag_asks_for, "dark"),
+            (in_browser.test_it_prints_on_paper_and_nothing_is_cut,),
+        ):
+            check(in_browser.settled(page), *more)
 
 
 def test_what_a_file_says_is_escaped(fits: dict[str, Any], page: Callable[..., str]) -> None:
@@ -225,6 +254,52 @@ def test_diagnostics_of_nuts_are_shown(fits: dict[str, Any], page: Callable[...,
     assert "R-hat" in text
     # Forty draws of two chains cannot give 400 effective ones, and the report says so.
     assert "Effective sample size" in text
+
+
+def test_chains_are_drawn_with_what_the_sampler_says(fits: dict[str, Any]) -> None:
+    other = copied(fits["nuts"])
+    worst = results.group(other, "health")["r_hat"]
+    worst.values[...] = 1.0
+    worst.values[..., -1] = 1.5
+    with drawing_style():
+        figure = sampled(cases_of([other], ["fit"]))
+    assert figure is not None
+    posterior, stats = (results.group(other, g) for g in ("posterior", "sample_stats"))
+    count, draws = posterior.sizes["chain"], posterior.sizes["draw"]
+    titles = [p["title"] for p in figure.image.panels]
+    assert titles[0] == "p0" and len(titles) == 4
+    last = str(posterior["feature"].values[-1])
+    assert titles[1] == f"θ of {last}, which mixes worst"
+    near = posterior.sel(mu=NEAR, method="nearest")
+    curves = figure.image.panels[1]["curves"]
+    assert [c["label"] for c in curves] == [f"chain {k}" for k in range(count)]
+    for chain, curve in enumerate(curves):
+        expected = near["theta_c"].sel(feature=last).isel(chain=chain).values
+        np.testing.assert_allclose(curve["value"], expected, rtol=1e-5)
+    table = dict(figure.table)
+    assert table["divergent transitions"].endswith(f"of {stats['diverging'].size}")
+    assert float(table["mean acceptance probability"].split()[0]) == pytest.approx(
+        float(stats["accept_prob"].mean()), rel=1e-3
+    )
+    assert stats["num_steps"].size == count * draws * posterior.sizes["mu"]
+
+
+def test_momenta_that_do_not_move_the_energy_are_a_worry(fits: dict[str, Any]) -> None:
+    one = with_attrs(fits["nuts"], messages="[]")
+    energy = one["sample_stats"]["energy"]
+    rng = np.random.default_rng(0)
+    energy.values[...] = rng.normal(size=energy.shape)
+    independent = cases_of([one], ["fit"])[0]
+    # Of independent energies the mean square step is twice the variance.
+    assert information(independent) == pytest.approx(2.0, abs=1.0)
+    assert not any("E-BFMI" in w for w in worries(independent))
+    slow = copied(one)
+    drawn = list(energy.dims).index("draw")
+    slow["sample_stats"]["energy"].values[...] = np.cumsum(energy.values, drawn)
+    walk = cases_of([slow], ["fit"])[0]
+    least = information(walk)
+    assert least is not None and least < LOW_BFMI
+    assert any("E-BFMI" in w for w in worries(walk))
 
 
 def test_divergences_are_counted(fits: dict[str, Any], page: Callable[..., str]) -> None:
