@@ -48,9 +48,11 @@ from bayescg.units import beta_of
 SMALL = os.environ.get("BAYESCG_NOTEBOOK_SIZE") == "small"
 FRAMES = 300 if SMALL else 2000
 NUTS = (
-    {"warmup": 150, "samples": 150, "chains": 2, "max_tree_depth": 6} if SMALL else {}
+    {"warmup": 100, "samples": 100, "chains": 2, "max_tree_depth": 5} if SMALL else {}
 )  # {}: the system's own
-MCEM = {"free_chains": 1024, "tolerance": 0.5, "max_iterations": 40} if SMALL else {}
+MCEM = (
+    {"free_chains": 256, "max_sweeps": 32, "information": 16, "max_iterations": 12} if SMALL else {}
+)
 
 # %% [markdown]
 # ## Data
