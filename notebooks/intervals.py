@@ -43,13 +43,14 @@ from bayescg import workflow
 from bayescg_models import ising
 
 SMALL = os.environ.get("BAYESCG_NOTEBOOK_SIZE") == "small"
-SETS = 10 if SMALL else 60  # data sets, of each experiment
+SETS = 8 if SMALL else 60  # data sets, of each experiment
 RATIO = 16 if SMALL else 8  # fine spins for a coarse one
 NUTS = (
-    {"warmup": 150, "samples": 150, "chains": 2}
+    {"chains": 2, "warmup": 100, "samples": 100}
     if SMALL
-    else {"warmup": 500, "samples": 500, "chains": 2}
+    else {"chains": 2, "warmup": 500, "samples": 500}
 )
+MCEM = {"tolerance": 0.5, "max_iterations": 25} if SMALL else {}  # {}: its own
 DRAWS = 40 if SMALL else 200  # of each posterior, in predictions
 FRAMES, FIELD, LEVEL = 20, 0.5, 0.9
 ENDS = [0.5 - LEVEL / 2, 0.5 + LEVEL / 2]
@@ -264,7 +265,7 @@ truth = np.array([np.append(p["theta_c"], p["p0"]) for p in pairs])
 simulated = sweep(np.stack([np.asarray(p["x"]) for p in pairs]))
 calibrated = {
     "NUTS": cg.nuts(model, simulated, **NUTS).run(jax.random.key(9)),
-    "MC-EM and Laplace": cg.mcem(model, simulated).run(jax.random.key(10)),
+    "MC-EM and Laplace": cg.mcem(model, simulated, **MCEM).run(jax.random.key(10)),
 }
 
 

@@ -33,6 +33,7 @@ import numpy as np
 import numpyro
 from numpyro.handlers import seed, substitute, trace
 import pandas as pd
+import xarray as xr
 
 jax.config.update("jax_enable_x64", True)
 
@@ -79,7 +80,7 @@ PRODUCTION = Production(warmup=20, measurements=15, thin=2) if SMALL else Produc
 
 # %%
 data = cg.io.load("../data/spce_water/frames.nc").isel(frame=slice(FRAMES))
-reference = cg.io.load("../data/spce_water/long_run.nc")
+reference = xr.load_dataset("../data/spce_water/long_run.nc")  # distributions, no frames
 measured = cg.observe(data, [cg.rdf(width=0.1, max=7.2)])
 fig, ax = plt.subplots(figsize=(5.5, 3.4))
 ax.errorbar(
@@ -160,7 +161,14 @@ def program(x=None, *, frames=1):
 
 # %%
 x = jnp.asarray(data["x"].values, float)
-given = {"epsilon": 0.15, "sigma": 3.5, "sigma2": 0.01, "X": x}
+given = {
+    "tau": jnp.ones(FEATURES),
+    "theta_c": jnp.zeros(FEATURES),
+    "epsilon": 0.15,
+    "sigma": 3.5,
+    "sigma2": 0.01,
+    "X": x,
+}
 ran = trace(substitute(seed(program, 0), given)).get_trace(x)
 pd.DataFrame(
     {
@@ -176,7 +184,7 @@ pd.DataFrame(
 
 # %%
 theta = 0.1 * jax.random.normal(jax.random.key(4), (FEATURES,))
-values = {"theta_c": theta, "epsilon": 1.0, "sigma": 3.0, "sigma2": 0.01, "X": x}
+values = {**given, "theta_c": theta, "epsilon": 1.0, "sigma": 3.0, "sigma2": 0.01, "X": x}
 energies = [
     float(trace(substitute(seed(p, 0), values)).get_trace(x)["X"]["fn"].base_dist.potential(x[0]))
     for p in (program, shipped.program)

@@ -48,10 +48,21 @@ from bayescg.units import beta_of
 SMALL = os.environ.get("BAYESCG_NOTEBOOK_SIZE") == "small"
 FRAMES = 300 if SMALL else 2000
 NUTS = (
-    {"warmup": 100, "samples": 100, "chains": 2, "max_tree_depth": 5} if SMALL else {}
-)  # {}: the system's own
+    {"warmup": 80, "samples": 80, "chains": 2, "max_tree_depth": 5}
+    if SMALL
+    else {"warmup": 1000, "samples": 1500}
+)
 MCEM = (
-    {"free_chains": 256, "max_sweeps": 32, "information": 16, "max_iterations": 12} if SMALL else {}
+    {
+        "free_chains": 64,
+        "max_sweeps": 16,
+        "information": 16,
+        "max_iterations": 6,
+        "draws": 100,
+        "weights": False,
+    }
+    if SMALL
+    else {}  # the system's own
 )
 
 # %% [markdown]
@@ -193,7 +204,7 @@ ax.axhline(
     1 / (FRAMES * max(s for _, s in PRIOR.values()) ** 2),
     ls=":",
     color="k",
-    label=f"prior / {FRAMES}",
+    label=f"prior precision / {FRAMES} frames",
 )
 ax.set(
     xticks=range(1, 5),
@@ -329,7 +340,12 @@ axes[0].set(
 )
 axes[0].legend(fontsize=8)
 axes[1].axhline(0, color="k", lw=0.8)
-axes[1].set(xlim=(0, 7), xlabel="distance X-X / Å", title="band less the exact density")
+axes[1].set(
+    xlim=(0, 7),
+    xlabel="distance X-X / Å",
+    ylabel="difference / Å⁻¹",
+    title="band less the exact density",
+)
 fig.tight_layout()
 
 # %% [markdown]

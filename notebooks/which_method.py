@@ -20,7 +20,8 @@
 # The system is a liquid of diatomic molecules, simulated by this notebook and mapped to their centres of
 # mass. It is small, so that everything runs in minutes, and it is truly coarse-grained: no pair potential
 # of centres is the fine liquid. Numbers are of this liquid. On water and hexane the order of methods is
-# another; `docs/molecules.md` and `docs/arcg.md` have those tables. At small size only four of the nine run.
+# another; `docs/molecules.md` and `docs/arcg.md` have those tables. At small size only four of the nine
+# run.
 
 # %%
 import os

@@ -34,6 +34,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from numpyro.handlers import seed, substitute, trace
 import pandas as pd
+import xarray as xr
 
 jax.config.update("jax_enable_x64", True)
 
@@ -49,7 +50,7 @@ KNOTS = (
     ["knots=0.6", "bond_knots=4", "angle_knots=5"] if SMALL else []
 )  # of splines; []: the model's own
 DRAWS = 6 if SMALL else 50
-PRODUCTION = Production(warmup=40, measurements=15, thin=2) if SMALL else Production()
+PRODUCTION = Production(warmup=20, measurements=10, thin=2) if SMALL else Production()
 ATOMS = Path("../data/hexane")
 folder = Path(tempfile.mkdtemp())
 
@@ -76,7 +77,7 @@ print(*mapped.notices, sep="\n")
 # %%
 five = cg.io.load(folder / "hexane.nc")
 data = cg.io.load(ATOMS / "frames.nc").isel(frame=slice(FRAMES))
-reference = cg.io.load(ATOMS / "long_run.nc")
+reference = xr.load_dataset(ATOMS / "long_run.nc")  # distributions, no frames
 same = data["x"].isel(frame=slice(5)).values
 box = data["box"].values
 off = five["x"].values - same
@@ -122,9 +123,10 @@ print(inspect.getsource(molecular.program))
 
 # %%
 model = cg.system("molecular", data, **dict(word.split("=") for word in KNOTS))
-print(f"{len(model.features)} coefficients, the first: {', '.join(model.features[:3])}")
+size = len(model.features)
+print(f"{size} coefficients, the first: {', '.join(model.features[:3])}")
 x = jnp.asarray(data["x"].values[:1], float)
-given = {"theta_c": jnp.zeros(len(model.features)), "sigma2": 0.01, "X": x}
+given = {"tau": jnp.ones(size), "theta_c": jnp.zeros(size), "sigma2": 0.01, "X": x}
 ran = trace(substitute(seed(model.program, 0), given)).get_trace(x)
 {
     name: (type(s["fn"]).__name__, np.shape(s["value"]))
@@ -199,12 +201,10 @@ for ax, name in zip(axes, curves, strict=True):
         )  # a constant means nothing
         ax.fill_between(u[axis], low - shift, high - shift, alpha=0.3, color=colour, lw=0)
         ax.plot(u[axis], middle - shift, color=colour, label=label)
-    unit = "degrees" if "angle" in name else "Å"
-    ax.set(
-        xlabel=f"{name.split('_potential_')[0]} / {unit}",
-        title=name.replace("_potential_", " "),
-        ylim=(-1.5, 4),
-    )
+    xlabel = {"p": "distance / Å", "b": "length / Å", "a": "angle / degrees"}[name[0]]
+    ax.set(xlabel=xlabel, title=name.replace("_potential_", " "), ylim=(-1.5, 4))
+    if name.startswith("angle"):
+        ax.set_xlim(90, 180)
 axes[0].set_ylabel("u / kcal/mol (band: 5–95 %)")
 axes[0].legend()
 fig.tight_layout()
