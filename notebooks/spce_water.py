@@ -241,7 +241,7 @@ fig.tight_layout()
 # beside it for this system, which takes hours: the bands of $u(r)$ agree within 16 %.
 
 # %%
-az.summary(map_draws, var_names=["epsilon", "sigma", "sigma2"], kind="stats")
+az.summary(map_draws, var_names=["epsilon", "sigma", "sigma2"], kind="stats", round_to=5)
 
 # %% [markdown]
 # Single parameters of Lennard-Jones are badly known, since the correction can do what Lennard-Jones does.
