@@ -242,3 +242,18 @@ def test_a_fit_that_does_not_converge_exits_1_and_keeps_what_it_had(
     assert int(results.attrs(results.load(out))["converged"]) == 0
     events = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert any(e["event"] == "progress" for e in events)
+
+
+def test_observables_of_a_box_whose_half_is_just_below_a_tenth() -> None:
+    edge = 4.6 * 3  # 13.799999999999999
+    x = np.random.default_rng(0).uniform(0.0, edge, (3, 8, 3))
+    data = xr.Dataset(
+        {
+            "x": (("frame", "site", "axis"), x),
+            "box": ("axis", np.full(3, edge)),
+            "type": ("site", ["A"] * 8),
+        },
+        attrs={"temperature": 300.0},
+    )
+    measured = workflow.observe(data)
+    assert measured["rdf"].sizes["r"] == 69  # the last bin ends at half the box, and not beyond

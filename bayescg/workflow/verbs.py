@@ -264,7 +264,7 @@ def _typed(data: xr.Dataset, box: np.ndarray) -> dict[str, Any]:
     """Observables of molecules, as the model `molecular` makes them."""
     topology, seen = topology_of(data), known_of(data)
     pairs = [p for p in topology.pairs if ("pair", "_".join(p)) in seen]
-    longest = min(LONGEST, np.floor(5.0 * box.min()) / 10.0)
+    longest = liquid_observables.longest_rdf(box, LONGEST)
     return molecular_observables(classes_of(topology, pairs), seen, box, longest)
 
 
