@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax import Array
@@ -47,6 +47,16 @@ from bayescg.system import Batch, System
 __all__ = ["MCEM", "MCEMOptions", "mcem"]
 
 FALLBACK = 10.0  # scale of the normal prior used instead
+
+
+class _Drawn(NamedTuple):
+    """Draws of a Laplace approximation."""
+
+    draws: np.ndarray  # (chain, draw, member, u)
+    lost: np.ndarray  # (member,), whether they repeat the mode: no normal approximation exists
+    approximation: str  # what they are, in words
+    groups: dict[str, dict[str, Table]]
+    doubts: list[Doubt]
 
 
 @dataclass(frozen=True)
@@ -209,17 +219,21 @@ class MCEM:
                 messages.append("interrupted: draws are not weighted.")
             arguments = (result, batch, key, prior_used, exact, progress)
             try:
-                draws, approximation, groups, doubts = self._laplace(*arguments, weighted, messages)
+                drawn = self._laplace(*arguments, weighted, messages)
             except KeyboardInterrupt:
                 interrupted()
                 messages.append("interrupted while draws were weighted: they are not.")
-                draws, approximation, groups, doubts = self._laplace(*arguments, False, messages)
+                drawn = self._laplace(*arguments, False, messages)
+            draws, lost, approximation, groups, doubts = drawn
             health = of_draws(Posterior(self.system, program, batch, draws), doubts)
             messages += health.messages
             groups["health"], attrs = health.tables, health.attrs
             if health.bad.any():
                 converged = converged & ~health.bad
                 ended = "runaway" if ended == "converged" else f"{ended}, runaway"
+            if lost.any():
+                converged = converged & ~lost
+                ended = "no intervals" if ended == "converged" else f"{ended}, no intervals"
         groups["em_trace"] = trace_group(result, self.system.length)
         return Fit(
             method=self.method,
@@ -254,8 +268,8 @@ class MCEM:
         progress: Progress | None,
         weighable: bool,
         messages: list[str],
-    ) -> tuple[np.ndarray, str, dict[str, dict[str, Table]], list[Doubt]]:
-        """Draws around the mode, what they are, tables that say more, and doubts of weights; adds to ``messages``."""
+    ) -> _Drawn:
+        """Draws around the mode, and what there is to say of them; adds to ``messages``."""
         options, program = self.options, result.program
         names = names_of(program, self.system.features)
         groups: dict[str, dict[str, Table]] = {}
@@ -290,10 +304,12 @@ class MCEM:
         chosen, name = choose(forms, options.laplace)
         khat, effective = np.array([quality(forms[f], m) for m, f in enumerate(chosen)]).T
         draws = np.stack([held(forms[f], m) for m, f in enumerate(chosen)], 1)[None]
-        none = np.flatnonzero(~np.isfinite(draws).all((0, 1, 3)))
-        if none.size:
+        lost = ~np.isfinite(draws).all((0, 1, 3))
+        if lost.any():
+            other = "complete" if options.laplace == "observed" else "auto"
             messages.append(
-                f"there are no usable Laplace draws for {members_in_words(batch, none)}: draws there repeat the mode."
+                f"there are no usable Laplace draws for {members_in_words(batch, np.flatnonzero(lost))}: they "
+                f"repeat the mode, and have no width; lower -M tolerance, or try -M laplace={other}."
             )
         draws = np.where(np.isfinite(draws), draws, result.u[None, None])
         doubts: list[Doubt] = []
@@ -316,7 +332,7 @@ class MCEM:
                 approximation += ", given tau = <tau>"
         groups["map"] = map_group(result, prior_used, chosen, khat)
         groups["sample_stats"] = stats_group(forms, chosen)
-        return draws, approximation, groups, doubts
+        return _Drawn(draws, lost, approximation, groups, doubts)
 
     def _approximate(
         self,

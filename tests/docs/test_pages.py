@@ -191,9 +191,6 @@ def test_a_command_that_is_shown_can_be_typed(
 ) -> None:
     monkeypatch.chdir(ROOT)
     name, *rest = words
-    flags = {flag for p in cli.commands[name].params for flag in p.opts}
-    if "--from" in rest and "--from" not in flags:
-        pytest.skip("this version cannot repeat a fit yet")
     given = cli.commands[name].make_context(name, rest).params
     if (model := given.get("model")) and (given.get("settings") or given.get("method_settings")):
         parse_options(workflow.model_options(model), given["settings"], model)

@@ -1,6 +1,7 @@
 """MC-EM, Laplace and REM against the exact posterior of a lattice that can be enumerated."""
 
 from functools import cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 
+from bayescg.infer import run
 from bayescg.infer.begin import program_of
 from bayescg.infer.estimates import Reader, estimate, likelihood_coordinates, start_chains
 from bayescg.infer.laplace import laplace
@@ -98,6 +100,25 @@ def test_an_unfinished_fit_says_so() -> None:
     assert not fit.converged.any()
     assert fit.ended == "iterations"
     assert any("did not converge" in m for m in fit.messages)
+
+
+def test_draws_without_a_width_are_no_posterior(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no normal approximation exists draws repeat the mode: that member has not converged, and it is said."""
+    real = run.held
+
+    def held(form: Any, member: int) -> np.ndarray:
+        found = np.array(real(form, member))
+        return found * np.nan if member == 1 else found
+
+    monkeypatch.setattr(run, "held", held)
+    system = ising.system(ising.Options(ratio=16, prior="normal", prior_scale=1.0))
+    options = MCEMOptions(draws=20, tolerance=0.3, weights=False)
+    fit = MCEM(system, data(16), options).run(jax.random.key(0))
+    assert fit.converged[0] and not fit.converged[1]
+    assert fit.ended == "no intervals"
+    assert fit.draws[:, :, 0].std() > 0.0
+    np.testing.assert_array_equal(fit.draws[0, :, 1], np.tile(fit.mode[1], (20, 1)))
+    assert any("they repeat the mode, and have no width" in m for m in fit.messages)
 
 
 @pytest.mark.slow
