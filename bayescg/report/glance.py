@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from bayescg.infer.resampling import BAD_KHAT
 from bayescg.report.case import ABSENT, Case
 from bayescg.report.checks import failures, probabilities
+from bayescg.report.curves import ACTIVE
 from bayescg.report.text import NUMBERS, overview, values
 
 __all__ = ["Fact", "facts", "lead"]
@@ -37,6 +39,18 @@ TELLING = (
     "effective_samples_min",
     "wall_seconds",
 )
+#: Names that need no explanation, where those of the table are explained above it.
+PLAIN = {
+    "p0_mean": "p0, probability that a fine spin equals its coarse one, mean over fields",
+    "khat_max": f"tail index of importance weights, unreliable above {BAD_KHAT:g}",
+    "active_features_max": f"terms of the potential with |θ| over {ACTIVE:g}, most at any field",
+    "map_rdf_rmse": "RDF, RMSE at the point of highest posterior density",
+    "map_adf_relative_rmse": "ADF, relative RMSE at the point of highest posterior density",
+    "map_magnetization_rmse": "magnetisation, RMSE at the point of highest posterior density",
+    "map_correlation_rmse": "correlation, RMSE at the point of highest posterior density",
+    "log_evidence": "log evidence of model and prior / nats",
+    "elbo": "lower bound of the log evidence / nats",
+}
 MOST = 6
 #: Of what molecules are measured by, which are many and come first.
 OWN = 4
@@ -70,11 +84,14 @@ def facts(cases: Sequence[Case], idents: Sequence[str], worries: int) -> list[Fa
     numbers = {row[0]: row[1] for row in values(cases[:1])[1:] if row[1] != ABSENT}
     known = {text: key for key, text in NUMBERS.items()}
     own = [name for name in numbers if name not in known][:OWN]
-    telling = [NUMBERS[key] for key in TELLING if NUMBERS[key] in numbers]
-    if not cases[0].is_point:  # then that at the MAP says little beside the posterior mean's
-        plain = [name for name in telling if "MAP" not in name]
-        telling = [*plain, *(name for name in telling if name not in plain)]
-    found = [Fact(name, numbers[name], "numbers") for name in [*own, *telling][:MOST]]
+    telling = [key for key in TELLING if NUMBERS[key] in numbers]
+    if not cases[0].is_point:  # then an error at the MAP says little beside the posterior mean's
+        telling.sort(key=lambda key: key.startswith("map_"))
+    found = [Fact(name, numbers[name], "numbers") for name in own]
+    found += [
+        Fact(PLAIN.get(key, NUMBERS[key]), numbers[NUMBERS[key]], "numbers") for key in telling
+    ]
+    found = found[:MOST]
     made, failed = len(probabilities(cases[0])), len(failures(cases[0]))
     if made:
         told = f"{failed} of {made} fail" if failed else f"{made} of {made} pass"

@@ -1,7 +1,6 @@
 // Values at the pointer, at a finger, or at the arrow keys. The page is whole without this.
 (() => {
   "use strict";
-  const SVG = "http://www.w3.org/2000/svg";
   const PAUSE = 400; // ms that keys rest before a screen reader is told
   const NEAR = 8; // points: a curve with no value so near has none to tell
   const spoken = document.getElementById("spoken");
@@ -36,7 +35,7 @@
       this.panels = panels;
       this.plot = figure.querySelector(".plot");
       this.svg = figure.querySelector("svg");
-      this.cross = this.svg.appendChild(document.createElementNS(SVG, "g"));
+      this.cross = this.svg.appendChild(this.drawn("g"));
       this.box = add(figure, "div", "", "readout");
       this.box.setAttribute("aria-hidden", "true"); // what is told aloud stands elsewhere
       this.box.hidden = true;
@@ -47,6 +46,11 @@
       this.svg.addEventListener("pointerleave", (e) => e.pointerType !== "touch" && this.hide());
       this.plot.addEventListener("keydown", (e) => this.key(e));
       this.plot.addEventListener("blur", () => this.hide());
+    }
+
+    // An element of the drawing, whose namespace is that of the drawing itself.
+    drawn(tag) {
+      return document.createElementNS(this.svg.namespaceURI, tag);
     }
 
     // The main grid of a panel is that of its first curve.
@@ -106,7 +110,7 @@
       const [left, top, width, height] = panel.box;
       this.cross.replaceChildren();
       const mark = (tag, attributes) => {
-        const made = this.cross.appendChild(document.createElementNS(SVG, tag));
+        const made = this.cross.appendChild(this.drawn(tag));
         for (const [k, v] of Object.entries(attributes)) made.setAttribute(k, v);
       };
       const ink = { stroke: "currentColor", "stroke-width": 0.8 };
