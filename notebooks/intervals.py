@@ -43,15 +43,15 @@ from bayescg import workflow
 from bayescg_models import ising
 
 SMALL = os.environ.get("BAYESCG_NOTEBOOK_SIZE") == "small"
-SETS = 8 if SMALL else 60  # data sets, of each experiment
+SETS = 3 if SMALL else 60  # data sets, of each experiment
 RATIO = 16 if SMALL else 8  # fine spins for a coarse one
 NUTS = (
-    {"chains": 2, "warmup": 100, "samples": 100}
+    {"chains": 2, "warmup": 60, "samples": 60, "max_tree_depth": 5}
     if SMALL
     else {"chains": 2, "warmup": 500, "samples": 500}
 )
-MCEM = {"tolerance": 0.5, "max_iterations": 25} if SMALL else {}  # {}: its own
-DRAWS = 40 if SMALL else 200  # of each posterior, in predictions
+MCEM = {"tolerance": 0.5, "max_iterations": 12, "max_sweeps": 64} if SMALL else {}  # {}: its own
+DRAWS = 24 if SMALL else 200  # of each posterior, in predictions
 FRAMES, FIELD, LEVEL = 20, 0.5, 0.9
 ENDS = [0.5 - LEVEL / 2, 0.5 + LEVEL / 2]
 
