@@ -213,10 +213,10 @@ fig.tight_layout()
 # ## Check: simulate it beside the reference
 
 # %%
-for name in results:
-    results[name] = cg.predict(
-        results[name], draws=DRAWS, reference=reference, production=PRODUCTION
-    )
+for name, result in results.items():
+    held = cg.results.group(result, "posterior").sizes
+    draws = min(DRAWS, held["chain"] * held["draw"])  # a point estimate is one
+    results[name] = cg.predict(result, draws=draws, reference=reference, production=PRODUCTION)
     print(name, *cg.results.told(cg.results.attrs(results[name]), "predict_messages"), sep="\n  ")
 
 # %%
