@@ -45,11 +45,11 @@ from bayescg.potentials import SpinPotential, independent_features, polynomial_f
 
 SMALL = os.environ.get("BAYESCG_NOTEBOOK_SIZE") == "small"
 FIELDS = [1.0] if SMALL else [0.2, 0.4, 0.6, 1.0, 1.6, 2.4]
-WARMUP, SAMPLES = (150, 150) if SMALL else (1000, 1000)
+NUTS = {"warmup": 80, "samples": 80, "max_tree_depth": 5} if SMALL else {}  # {}: 1000 of both
 PRIOR_DRAWS = 100 if SMALL else 1000
 DRAWS = 25 if SMALL else 200  # of each posterior, in predictions
 SEARCH = (
-    {"tolerance": 0.5, "max_iterations": 30} if SMALL else {}
+    {"tolerance": 0.5, "max_iterations": 12, "max_sweeps": 64} if SMALL else {}
 )  # of MC-EM and REM; {}: their own
 RATIO, FRAMES = (16 if SMALL else 8), 20
 
@@ -188,7 +188,7 @@ pd.DataFrame({"field": data["mu"].values, "k-hat": fit.groups["map"]["khat"].val
 # over all $X$ is exact too, and the sampler moves in the eleven parameters alone.
 
 # %%
-whole = cg.nuts(ising, data, warmup=WARMUP, samples=SAMPLES).run(jax.random.key(1))
+whole = cg.nuts(ising, data, **NUTS).run(jax.random.key(1))
 print(whole.approximation, f"converged: {whole.converged}", *whole.messages, sep="\n")
 
 # %% [markdown]

@@ -311,10 +311,10 @@ plt.show()
 # Every result is simulated anew, and measured beside the reference.
 
 # %%
-for method in results:
-    results[method] = cg.predict(
-        results[method], draws=DRAWS, reference=reference, production=PRODUCTION
-    )
+for method, result in results.items():
+    held = cg.results.group(result, "posterior").sizes
+    draws = min(DRAWS, held["chain"] * held["draw"])  # a point estimate is one
+    results[method] = cg.predict(result, draws=draws, reference=reference, production=PRODUCTION)
 
 # %%
 fig, axes = plt.subplots(3, 3, figsize=(11, 8), sharex=True, sharey=True)

@@ -44,12 +44,12 @@ from bayescg.predict import Production
 from bayescg_models import molecular
 
 SMALL = os.environ.get("BAYESCG_NOTEBOOK_SIZE") == "small"
-FRAMES = 20 if SMALL else 500
+FRAMES = 100 if SMALL else 500
 MATCH = ["chains=8", "samples=15", "warmup=40", "max_iterations=2"] if SMALL else []
 KNOTS = (
     ["knots=0.6", "bond_knots=4", "angle_knots=5"] if SMALL else []
 )  # of splines; []: the model's own
-DRAWS = 6 if SMALL else 50
+DRAWS = 3 if SMALL else 50
 PRODUCTION = Production(warmup=20, measurements=10, thin=2) if SMALL else Production()
 ATOMS = Path("../data/hexane")
 folder = Path(tempfile.mkdtemp())
@@ -213,14 +213,16 @@ fig.tight_layout()
 # ## Check: simulate it beside the reference
 
 # %%
-for name in results:
+shown = ["rdf_A_A", "rdf_A_B", "rdf_B_B", "bond_AB", "angle_ABA"]
+for name, result in results.items():
+    held = cg.results.group(result, "posterior").sizes
+    draws = min(DRAWS, held["chain"] * held["draw"])  # a point estimate is one
     results[name] = cg.predict(
-        results[name], draws=DRAWS, reference=reference, production=PRODUCTION
+        result, shown, draws=draws, reference=reference, production=PRODUCTION
     )
     print(name, *cg.results.told(cg.results.attrs(results[name]), "predict_messages"), sep="\n  ")
 
 # %%
-shown = ["rdf_A_A", "rdf_A_B", "rdf_B_B", "bond_AB", "angle_ABA"]
 fig, axes = plt.subplots(2, 3, figsize=(11, 6.2))
 for ax, name in zip(axes.ravel(), shown, strict=False):
     cg.plot.band(results["fm"], name, ax=ax, label="fm, 5–95 %", interval=(0.05, 0.95))

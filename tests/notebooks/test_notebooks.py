@@ -11,7 +11,7 @@ import pytest
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.py"))
 ASKED = {"ising", "spce_water", "your_molecule", "which_method", "virtual_sites", "intervals"}
-QUICK = {"virtual_sites"}  # the others take most of a minute each; -m slow runs them
+QUICK = {"spce_water"}  # the others take more than a minute each; -m slow runs them
 TIMEOUT = 600  # seconds of one cell
 #: Warnings that say nothing of a notebook: tqdm misses a widget, ArviZ 0.23 announces version 1 once a day.
 HARMLESS = ("IProgress", "arviz/__init__.py")
