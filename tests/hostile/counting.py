@@ -4,7 +4,7 @@ from collections import Counter
 from hashlib import sha256
 import os
 
-SHORT = 400  # in the default lane, all readers and commands together
+SHORT = 300  # in the default lane, all readers and commands together
 LONG = 5600  # with -m slow, unless BAYESCG_MUTATIONS says otherwise
 #: The last: answered only by a process that had read nothing before.
 OUTCOMES = ("accepted", "refused", "bug", "crash", "hang", "alone")
