@@ -54,7 +54,15 @@ def constants_of(data: xr.Dataset, topology: Topology) -> dict[str, Any]:
 def data_of(
     constants: xr.Dataset, observed: xr.Dataset | None, attrs: dict[str, Any]
 ) -> xr.Dataset:
-    """The data of a stored result; the inverse of :func:`constants_of`."""
+    """The data of a stored result; the inverse of :func:`constants_of`.
+
+    :raises ValueError: the constants lack what every result of molecules has.
+    """
+    missing = [n for n in ("box", "interaction_name", "known", "site_type") if n not in constants]
+    if missing:
+        raise ValueError(
+            f"the result's constant_data hold no {', '.join(missing)}; allowed is a whole result of molecules."
+        )
     names = {v: k for k, v in STORED.items()}
     out = xr.Dataset(attrs=attrs)
     for name in ("box", "known", *names):
