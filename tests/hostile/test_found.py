@@ -18,6 +18,7 @@ from bayescg.infer.checkpoint import CheckpointError, keeping
 from bayescg.io.map_file import parse_map
 from bayescg.io.trajectories import Trajectory
 from bayescg.io.votca.gromacs import read_top
+from bayescg.options import numbers, parse_options
 from bayescg.workflow import load_model
 from tests import trajectories, votca_project
 from tests.hostile import valid
@@ -267,3 +268,16 @@ def test_a_type_of_atom_without_its_letter(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("A  6  29.0  0.0  A  0.0  1.0", "A  6  29.0  0.0"))
     with pytest.raises(ValueError, match=r"is no line of \[ atomtypes \]"):
         read_top(path)
+
+
+def test_long_words_are_cut_short() -> None:
+    """A message repeated thousands of characters of what was typed."""
+    long = "9" * 5000
+    for words in ([f"draws={long}"] * 2, [f"draws={long}"], [f"{long}=1"], [long]):
+        with pytest.raises(ValueError, match="999") as caught:
+            parse_options(workflow.method_options("mcem"), words, "mcem")
+        assert len(str(caught.value)) < 1500
+        assert long not in str(caught.value)
+    with pytest.raises(ValueError, match="must be a number") as caught:
+        numbers(f"{long}x", "mu")
+    assert len(str(caught.value)) < 300
