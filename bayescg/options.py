@@ -21,6 +21,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+_LONGEST = 80  # characters of a word that a message repeats
 
 
 def option(default: Any, text: str) -> Any:
@@ -62,14 +63,19 @@ def read_words(words: Iterable[str], owner: str) -> dict[str, str]:
     for word in words:
         name, sep, text = word.partition("=")
         if not sep:
-            raise ValueError(f"option {word!r} for {owner} is not of the form key=value.")
+            raise ValueError(f"option {_short(word)!r} for {owner} is not of the form key=value.")
         name, text = name.strip(), text.strip()
         if name in values:
             raise ValueError(
-                f"option {name!r} for {owner} is given twice, {values[name]!r} and {text!r}."
+                f"option {_short(name)!r} for {owner} is given twice, {_short(values[name])!r} and "
+                f"{_short(text)!r}."
             )
         values[name] = text
     return values
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def with_options(base: T, values: Mapping[str, Any], owner: str) -> T:
@@ -86,12 +92,12 @@ def with_options(base: T, values: Mapping[str, Any], owner: str) -> T:
             close = get_close_matches(name, known, 1)
             hint = f"; did you mean {close[0]!r}? Known" if close else "; known"
             raise ValueError(
-                f"unknown option {name!r} for {owner}{hint}: {', '.join(sorted(known))}."
+                f"unknown option {_short(name)!r} for {owner}{hint}: {', '.join(sorted(known))}."
             )
         try:
             converted[name] = _convert(value, hints[name])
         except ValueError as error:
-            raise ValueError(f"option {name}={value} for {owner}: {error}") from None
+            raise ValueError(f"option {name}={_short(str(value))} for {owner}: {error}") from None
     return replace(base, **converted)  # type: ignore[type-var]
 
 
@@ -126,7 +132,7 @@ def numbers(text: str, name: str) -> np.ndarray:
     except (ValueError, IndexError):
         pass
     raise ValueError(
-        f"{name} must be a number, different numbers with commas, or first:last:count, got {text!r}."
+        f"{name} must be a number, different numbers with commas, or first:last:count, got {_short(text)!r}."
     )
 
 

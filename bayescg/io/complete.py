@@ -10,7 +10,7 @@ import re
 import struct
 from typing import Any, BinaryIO
 
-__all__ = ["check_complete", "file_format"]
+__all__ = ["check_complete", "check_frames", "file_format"]
 
 _COUNT = re.compile(r"\s*\d+\s+atoms\s*(#.*)?")
 _UNITS = re.compile(r"\bunits = (\w+)")
@@ -90,6 +90,51 @@ def check_complete(path: Path, reader: Any) -> None:
         _check_gro(path)
     elif kind == "PDB":
         _check_line_end(path, len(reader) - 1)
+
+
+def check_frames(path: Path) -> None:
+    """Look at the header of every frame of an XTC or TRR file before its reader does.
+
+    The library that reads them trusts their lengths: a negative one ends the process.
+
+    :raises ValueError: a frame is of another number of atoms, or its header is none.
+    """
+    if path.suffix.lower() not in (".xtc", ".trr"):
+        return
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        start = number = first = 0
+        while start < size:
+            file.seek(start)
+            try:
+                magic, end, atoms = _frame(file, start)
+            except (struct.error, OSError, ValueError):
+                return  # cut within the header of its last frame, which is said elsewhere
+            first = first or atoms
+            if not magic or not start < end or not 0 < atoms == first:
+                raise ValueError(
+                    f"{path}: the header of frame {number} makes no sense; the file is damaged, or no "
+                    f"{path.suffix[1:].upper()}."
+                )
+            start, number = end, number + 1
+
+
+def _frame(file: BinaryIO, start: int) -> tuple[bool, int, int]:
+    """Whether a frame of XTC or TRR begins here, where it ends, and its number of atoms."""
+    magic, atoms = struct.unpack(">ii", file.read(8))
+    if magic in (1995, 2023):
+        file.seek(start + 4)
+        length = _length_of_xtc(file, magic)
+        return atoms <= 9 or length >= 92, start + length, atoms
+    if magic != 1993:
+        return False, start, 0
+    (letters,) = struct.unpack(">i", file.read(4))
+    if not 0 <= letters <= _SOME:
+        return False, start, 0
+    file.seek(-(-letters // 4) * 4, 1)
+    numbers = struct.unpack(">13i", file.read(52))
+    file.seek(start + 4)
+    return min(numbers[:10]) >= 0, _end_of_trr(file), numbers[10]
 
 
 def _cut(path: Path, frame: int) -> ValueError:

@@ -130,10 +130,11 @@ class _Reader:
         return node.value
 
     def number(self, node: _Node, what: str) -> float:
+        word = self.text(node, what)
         try:
-            return float(self.text(node, what))
+            return float(word)
         except ValueError:
-            self.fail(node, f"{what} is {node.value!r}; allowed are numbers.")
+            self.fail(node, f"{what} is {word!r}; allowed are numbers.")
 
     def entries(self, node: _Node, what: str) -> list[_Node]:
         if not isinstance(node.value, list) or not node.value:

@@ -12,7 +12,7 @@ import warnings
 
 import numpy as np
 
-from bayescg.io.complete import file_format
+from bayescg.io.complete import check_frames, file_format
 from bayescg.units import KCAL
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def open_trajectory(path: Path, atoms: int, top: Path) -> Iterator[Any]:
     from MDAnalysis.coordinates.core import get_reader_for
     from MDAnalysis.coordinates.XDR import XDRBaseReader
 
+    check_frames(path)
     kind, options = file_format(path)
     reader, reason = None, ""
     with quiet():

@@ -63,7 +63,13 @@ def data_of(
     :param constants: the group ``constant_data`` of a result.
     :param observed: its group ``observed_data``; None where it holds no frames.
     :param attrs: of the data set that is made.
+    :raises ValueError: the constants lack what every result of molecules has.
     """
+    missing = [n for n in ("box", "interaction_name", "known", "site_type") if n not in constants]
+    if missing:
+        raise ValueError(
+            f"the result's constant_data hold no {', '.join(missing)}; allowed is a whole result of molecules."
+        )
     names = {v: k for k, v in STORED.items()}
     out = xr.Dataset(attrs=attrs)
     for name in ("box", "known", *names):

@@ -94,6 +94,8 @@ def export_models(
             f"{system.name} has a potential at each {', '.join(system.conditions)}, and an export is of one; allowed "
             "are fits of one (pair_potential in the result's posterior holds all)."
         )
+    if "box" not in data:
+        raise ValueError("the result's constant_data hold no box; allowed is a result that does.")
     frames = np.asarray(data["x"].values, float) if "x" in data else None
     start = _start(system, frames)
     stack, temperature = _potentials(system, posterior, start)

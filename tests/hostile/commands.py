@@ -15,6 +15,8 @@ class Line:
     :param options: flags whose values may be anything, each with values to try beside the usual odd ones.
     :param files: files that it reads, of those that are broken.
     :param weight: its share of the mutated inputs.
+    :param fits: it reads results of fits; in the slow lane only.
+    :param compiles: it takes seconds as it is; in the slow lane only.
     """
 
     words: str
@@ -22,6 +24,7 @@ class Line:
     files: tuple[str, ...] = ()
     weight: float = 1.0
     fits: bool = False
+    compiles: bool = False
 
     @property
     def name(self) -> str:
@@ -67,11 +70,12 @@ PREDICT = {
 TRAJECTORY = (
     "trajectories/xtc/traj.xtc --top trajectories/xtc/top.gro --map trajectories/xtc/map.yaml"
 )
+EXACT = "-s n_f=8 -s L_f=4 -s frames=2 -s mu=0.1"
 
 LINES = (
     Line("models --quiet", {"--log": ("no/such/log", "spins.nc/log")}, weight=0.2),
-    Line("reference ising -s n_f=8 -s L_f=4 -s frames=2 -s mu=0.1 -o new.nc", {"-s": MODEL, "--seed": ()}, weight=0.7),
-    Line("reference model.py -s n_f=8 -s L_f=4 -s frames=2 -s mu=0.1 -o new.nc", {"-s": MODEL}, ("model.py",), 0.5),
+    Line(f"reference ising {EXACT} -o new.nc", {"-s": MODEL, "--seed": ()}, weight=0.7, compiles=True),
+    Line(f"reference model.py {EXACT} -o new.nc", {"-s": MODEL}, ("model.py",), 0.5, compiles=True),
     Line("observe spins.nc -o new.nc", {"-O": PREDICT["-O"]}, ("spins.nc",)),
     Line("observe water.nc -O rdf -o new.nc", {"-O": PREDICT["-O"]}, ("water.nc",)),
     Line(
@@ -101,7 +105,7 @@ LINES = (
     Line("plan ising -d spins.nc -s ratio=4", {**ISING, "--draws": (), "--iterations": ()}, ("spins.nc",)),
     Line("predict water_fit.nc -O rdf -o new.nc", PREDICT, ("water_fit.nc",), 2.0),
     Line("predict spins_fit.nc -o new.nc", PREDICT, ("spins_fit.nc",), 3.0, fits=True),
-    Line("report water_fit.nc -o new.html", {}, ("water_fit.nc",), 2.0),
+    Line("report water_fit.nc -o new.html", {}, ("water_fit.nc",), 2.0, compiles=True),
     Line("report spins_fit.nc -o new.html", {}, ("spins_fit.nc",), 2.0, fits=True),
     Line("report molecules_fit.nc water_fit.nc -o new.html", {}, ("molecules_fit.nc",), 1.0, fits=True),
     Line("compare water_fit.nc", {"--reference": ("water.nc", "spins.nc")}, ("water_fit.nc",)),
@@ -110,6 +114,7 @@ LINES = (
         "export water_fit.nc --format table -o new",
         {"--draws": (), "--format": ("lammps", "gromacs", "xml")},
         ("water_fit.nc",),
+        compiles=True,
     ),
     Line("export molecules_fit.nc --format lammps -o new", {"--draws": ()}, ("molecules_fit.nc",), 2.0, fits=True),
     Line("demo ising --quick -o spins.nc/no", {}, weight=0.2),

@@ -4,8 +4,8 @@ from collections import Counter
 from hashlib import sha256
 import os
 
-SHORT = 400  # in the default lane, all readers and commands together
-LONG = 5600  # with -m slow, unless BAYESCG_MUTATIONS says otherwise
+SHORT = 300  # in the default lane, all readers and commands together
+LONG = 7000  # with -m slow, unless BAYESCG_MUTATIONS says otherwise; of them 5,000 and more are different
 #: The last: answered only by a process that had read nothing before.
 OUTCOMES = ("accepted", "refused", "bug", "crash", "hang", "alone")
 

@@ -16,7 +16,11 @@ from bayescg.cli import cli
 from bayescg.files import read_netcdf
 from bayescg.infer.checkpoint import CheckpointError, keeping
 from bayescg.io.map_file import parse_map
+from bayescg.io.trajectories import Trajectory
+from bayescg.io.votca.gromacs import read_top
+from bayescg.options import numbers, parse_options
 from bayescg.workflow import load_model
+from tests import trajectories, votca_project
 from tests.hostile import valid
 
 
@@ -233,3 +237,47 @@ def test_valid_results_are_still_read(folder: Path) -> None:
     results.save(valid.water_result(), "fit.nc")
     workflow.export(results.load("fit.nc"), "table", "out")
     assert isinstance(results.group(results.load("fit.nc"), "posterior"), xr.Dataset)
+
+
+@pytest.mark.parametrize("kind", ["xtc", "trr"])
+def test_a_length_that_ends_the_process(kind: str, tmp_path: Path) -> None:
+    """Read as it stood, a negative length in the second frame of an XTC file was a segmentation fault."""
+    x, _ = trajectories.molecules(3, 2)
+    top, path = trajectories.write(kind, tmp_path, x)
+    assert len(list(Trajectory(top, [path]).frames())) == 3
+    content = path.read_bytes()
+    frame = len(content) // 3 if kind == "trr" else content.index(content[:8], 8)
+    at = frame + (88 if kind == "xtc" else 56)
+    path.write_bytes(content[:at] + (-4096).to_bytes(4, "big", signed=True) + content[at + 4 :])
+    with pytest.raises(
+        ValueError, match="the header of frame 1 makes no sense; the file is damaged"
+    ):
+        Trajectory(top, [path])
+
+
+def test_a_mapping_where_numbers_belong() -> None:
+    """The message held the tree of the file in the program's own words."""
+    text = "molecules: {M: {beads: {A: {atoms: [C, D], weights: [1, {a: b}]}}}}"
+    with pytest.raises(ValueError, match=r"line 1: an entry of bead 'A': weights must be text\.$"):
+        parse_map(text)
+
+
+def test_a_type_of_atom_without_its_letter(tmp_path: Path) -> None:
+    votca_project.write(tmp_path)
+    path = tmp_path / "topol.top"
+    path.write_text(path.read_text().replace("A  6  29.0  0.0  A  0.0  1.0", "A  6  29.0  0.0"))
+    with pytest.raises(ValueError, match=r"is no line of \[ atomtypes \]"):
+        read_top(path)
+
+
+def test_long_words_are_cut_short() -> None:
+    """A message repeated thousands of characters of what was typed."""
+    long = "9" * 5000
+    for words in ([f"draws={long}"] * 2, [f"draws={long}"], [f"{long}=1"], [long]):
+        with pytest.raises(ValueError, match="999") as caught:
+            parse_options(workflow.method_options("mcem"), words, "mcem")
+        assert len(str(caught.value)) < 1500
+        assert long not in str(caught.value)
+    with pytest.raises(ValueError, match="must be a number") as caught:
+        numbers(f"{long}x", "mu")
+    assert len(str(caught.value)) < 300

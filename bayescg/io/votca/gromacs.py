@@ -152,7 +152,7 @@ class _Top:
         words = line.split()
         try:
             self.read(where, words)
-        except (IndexError, ValueError) as error:
+        except (IndexError, StopIteration, ValueError) as error:
             if isinstance(error, ValueError) and str(error).startswith(where):
                 raise
             raise ValueError(f"{where}: {line!r} is no line of [ {self.section} ].") from None
