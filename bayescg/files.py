@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = [
+    "brief",
     "check_apart",
     "check_writable",
     "discard_unfinished",
@@ -38,6 +39,7 @@ _INT64 = np.iinfo(np.int64)
 _PACKED = 2000  # times its size: what compression can make of a file, and some more
 _SMALL = 1 << 26  # bytes that need no file behind them
 _DEEPEST, _GROUPS = 4, 200  # groups in each other, and all
+_MESSAGE = 450  # characters of a message about what a file says
 _REASON = 300  # characters of what a library complains of
 _unfinished: set[Path] = set()
 
@@ -232,6 +234,12 @@ def write_netcdf(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
         }
     with write_atomically(path) as part:
         xr.DataTree.from_dict(groups).to_netcdf(part, engine="netcdf4", encoding=encoding)
+
+
+def brief(error: Exception) -> str:
+    """What an error says, without the length that a file may give it."""
+    text = str(error)
+    return text if len(text) <= _MESSAGE else f"{text[: _MESSAGE - 100]} ... {text[-95:]}"
 
 
 def read_netcdf(path: str | os.PathLike[str]) -> xr.DataTree:

@@ -20,7 +20,7 @@ import numpy as np
 import xarray as xr
 
 from bayescg.contract import check_result
-from bayescg.files import labelled, read_netcdf, storable, write_netcdf
+from bayescg.files import brief, labelled, read_netcdf, storable, write_netcdf
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
@@ -243,7 +243,7 @@ def load(path: str | os.PathLike[str]) -> InferenceData:
     try:
         check_result(tree)
     except ValueError as error:
-        raise ValueError(f"{path} is not a whole result of bayescg: {error}") from None
+        raise ValueError(f"{path} is not a whole result of bayescg: {brief(error)}") from None
     return _packed(tree)
 
 

@@ -28,7 +28,7 @@ import os
 import numpy as np
 import xarray as xr
 
-from bayescg.files import labelled, read_netcdf, write_netcdf
+from bayescg.files import brief, labelled, read_netcdf, write_netcdf
 
 __all__ = ["check", "each_temperature", "load", "load_observables", "ready", "save"]
 
@@ -236,7 +236,7 @@ def load(path: str | os.PathLike[str]) -> xr.Dataset:
     try:
         return check(ds)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{path}: {brief(error)}") from None
 
 
 def load_observables(path: str | os.PathLike[str]) -> xr.Dataset:
@@ -254,7 +254,7 @@ def load_observables(path: str | os.PathLike[str]) -> xr.Dataset:
             if dim in ds.indexes and dim not in _SITES:
                 _check_axis(ds, dim)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{path}: {brief(error)}") from None
     return ds
 
 

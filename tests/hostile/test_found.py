@@ -281,3 +281,14 @@ def test_long_words_are_cut_short() -> None:
     with pytest.raises(ValueError, match="must be a number") as caught:
         numbers(f"{long}x", "mu")
     assert len(str(caught.value)) < 300
+
+
+def test_long_attributes_are_cut_short(tmp_path: Path) -> None:
+    """A message repeated all of an attribute."""
+    io.save(valid.water(), tmp_path / "data.nc")
+    path = changed(tmp_path / "data.nc", lambda f: f.setncattr("temperature", "x" * 5000))
+    with pytest.raises(
+        ValueError, match=r"the attribute 'temperature' is .* \.\.\. .*number"
+    ) as caught:
+        io.load(path)
+    assert len(str(caught.value)) < 600 + len(str(path))

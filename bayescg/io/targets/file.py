@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from bayescg.files import labelled, read_netcdf, write_netcdf
+from bayescg.files import brief, labelled, read_netcdf, write_netcdf
 from bayescg.io.netcdf import check, load, ready
 from bayescg.io.targets.checks import check_potentials, check_targets, count_of
 from bayescg.io.targets.record import Target, group_of, read_group, variables
@@ -183,7 +183,7 @@ def load_targets(path: str | os.PathLike[str]) -> Targets:
     try:
         return _checked(Targets(tree.to_dataset(inherit=False), **groups))
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{path}: {brief(error)}") from None
 
 
 def load_data(path: str | os.PathLike[str]) -> xr.Dataset:
