@@ -1,6 +1,7 @@
 """What the command line shows: progress on stderr, a log file, a summary."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 import json
 import math
 from pathlib import Path
@@ -128,7 +129,8 @@ class Console:
         """End the line and the log."""
         self._end_line()
         if self._log is not None:
-            self._log.close()
+            with suppress(OSError):
+                self._log.close()
             self._log = None
 
     def _end_line(self) -> None:
@@ -139,10 +141,15 @@ class Console:
     def _write_log(self, event: dict[str, Any]) -> None:
         if self._path is None:
             return
-        if self._log is None:
-            self._log = self._path.open("a", encoding="utf-8")
-        self._log.write(json.dumps(plain({"time": time.time(), **event}), allow_nan=False) + "\n")
-        self._log.flush()
+        try:
+            if self._log is None:
+                self._log = self._path.open("a", encoding="utf-8")
+            line = json.dumps(plain({"time": time.time(), **event}), allow_nan=False)
+            self._log.write(line + "\n")
+            self._log.flush()
+        except OSError as error:  # a full disk ends no run
+            path, self._path = self._path, None
+            self.say(f"note: the log {path} cannot be written any more: {error.strerror or error}")
 
 
 def plain(value: Any) -> Any:

@@ -21,6 +21,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+_MOST = 100_000  # numbers that first:last:count may stand for
 _LONGEST = 80  # characters of a word that a message repeats
 
 
@@ -119,20 +120,23 @@ def numbers(text: str, name: str) -> np.ndarray:
     >>> numbers("280,300,340", "temperature").tolist()
     [280.0, 300.0, 340.0]
     """
-    parts = text.split(":")
+    parts, problem = text.split(":"), ""
     try:
         if len(parts) == 1:
             values = np.array([float(v) for v in text.split(",")])
             if np.isfinite(values).all() and len(set(values)) == len(values):
                 return values
             raise ValueError
-        first, last, count = float(parts[0]), float(parts[1]), int(parts[2])
+        first, last, count = float(parts[0]), float(parts[1]), min(int(parts[2]), _MOST + 1)
         if len(parts) == 3 and count > 1 and np.isfinite(first) and np.isfinite(last):
+            if count > _MOST:
+                problem = f" (at most {_MOST} numbers)"
+                raise ValueError
             return np.linspace(first, last, count)
     except (ValueError, IndexError):
         pass
     raise ValueError(
-        f"{name} must be a number, different numbers with commas, or first:last:count, got {_short(text)!r}."
+        f"{name} must be a number, different numbers with commas, or first:last:count{problem}, got {_short(text)!r}."
     )
 
 

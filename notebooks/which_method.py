@@ -351,6 +351,32 @@ print(
 table = pd.DataFrame(rows).T
 table
 
+# %%
+fig, ax = plt.subplots(figsize=(6, 3.6))
+for method, row in rows.items():
+    ax.plot(max(row["seconds"], 1), row["rms error of g(r)"], "o")
+    ax.annotate(
+        method,
+        (max(row["seconds"], 1), row["rms error of g(r)"]),
+        xytext=(4, 4),
+        textcoords="offset points",
+    )
+ax.axhline(
+    compared.rows[0].distances[NAME].reference_error,
+    color="k",
+    ls="--",
+    label="error of the reference",
+)
+ax.set(
+    xscale="log",
+    yscale="log",
+    xlabel="seconds, with compilation",
+    ylabel="rms error of g(r)",
+    title="what a better g(r) costs",
+)
+ax.legend()
+plt.show()
+
 # %% [markdown]
 # Below the error of the reference no difference means anything. Seconds hold compilation. Where a band
 # holds too few of the values, it is that of the parameters only; a method may well be right about its

@@ -17,7 +17,19 @@ import click
 
 from bayescg.console import Console, plain
 
-__all__ = ["BAD", "FAILED", "OK", "Done", "Failure", "Group", "fail", "leave", "plain", "shared"]
+__all__ = [
+    "BAD",
+    "FAILED",
+    "OK",
+    "Done",
+    "Failure",
+    "Group",
+    "fail",
+    "leave",
+    "plain",
+    "shared",
+    "stamp",
+]
 
 OK, FAILED, BAD = 0, 1, 2
 LONGEST = 400  # characters of an error that nobody has worded for the user
@@ -151,7 +163,7 @@ def shared(
                 with redirect_stdout(sys.stderr) if as_json else nullcontext():
                     outputs = [Path(p) for p in writes(options) if p is not None]
                     _check_files([p for p in reads(options) if p is not None], outputs, log)
-                    targets = {path: _stamp(path) for path in outputs}
+                    targets = {path: stamp(path) for path in outputs}
                     done = command(console, **options)
                 code, summary = FAILED if done.failed else OK, dict(done.summary)
                 if done.failed:
@@ -193,7 +205,7 @@ def _failure(error: BaseException, targets: Mapping[Path, object]) -> click.Clic
     if isinstance(error, click.ClickException):
         return error
     if isinstance(error, KeyboardInterrupt):
-        new = [str(path) for path, old in targets.items() if _stamp(path) != old]
+        new = [str(path) for path, old in targets.items() if stamp(path) != old]
         return Failure(f"interrupted; {', '.join(new) or 'nothing'} was written.", FAILED)
     if isinstance(error, Exception):
         return _explained(error)
@@ -208,8 +220,8 @@ def _check_files(inputs: list[Path | str], outputs: list[Path], log: Path | None
     check_apart([*outputs, *([] if log is None else [log])], inputs)
 
 
-def _stamp(path: Path) -> object:
-    """What changes when a file is replaced."""
+def stamp(path: Path) -> object:
+    """What changes when a file is replaced; None where there is none."""
     try:
         found = path.stat()
     except OSError:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from bayescg.cli.border import Done, shared
+from bayescg.cli.border import Done, shared, stamp
 from bayescg.cli.computing import on_devices, start_computing
 from bayescg.cli.ending import ended
 from bayescg.cli.inputs import load_result, model_file, named_files, read_model
@@ -111,13 +111,14 @@ def fit_command(
         job = workflow.recorded(before, data)
         for note in job.notes:
             console.say(f"note: {note}")
-        check_apart([output], [job.data])
-    if checkpoint.exists() and not resume:
-        old = checkpoint.with_name(checkpoint.name + ".old")
-        checkpoint.replace(old)
+        code = model_file(job.model)
+        named = [*named_files(job.method_options), *([] if code is None else [code])]
+        check_apart([output], [job.data, *named])
+    old = stamp(checkpoint)
+    if old is not None and not resume:
         console.say(
-            f"note: there was a checkpoint of a fit that was cut off, with which --resume would have gone on; it is "
-            f"{old} now, and this fit starts anew."
+            f"note: {checkpoint} is of a fit that was cut off, and --resume would go on with it; this fit starts anew, and "
+            f"puts it aside as {checkpoint.name}.old when it writes its own."
         )
     goes_on = f"the same command with --resume goes on from {checkpoint}"
     try:
@@ -143,7 +144,7 @@ def fit_command(
         summary |= _compared(console, before, result, source)
     if "checkpoint" in results.attrs(result):
         console.say(goes_on)
-    elif is_first():
+    elif is_first() and (resume or stamp(checkpoint) != old):
         checkpoint.unlink(missing_ok=True)
     console.say(f"that took {duration(float(results.attrs(result)['wall_seconds']))}")
     return Done(summary, failed=complaint)

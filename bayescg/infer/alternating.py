@@ -382,7 +382,7 @@ class Alternating:
         :param block: turns between two words of progress.
         """
         parts: list[tuple[np.ndarray, ...]] = []
-        done, at_place = 0, place("turns")
+        done, known, at_place = 0, 0, place("turns")
         if (before := at_place.resumed()) is not None:
             done, parts, state = before
             state = jax.tree.map(jnp.asarray, state)
@@ -404,9 +404,13 @@ class Alternating:
                     "divergences": float(parts[-1][2].sum()),
                     "acceptance": float(parts[-1][4].mean()),
                 }
-                if not gain:  # draws that adapt are not worth counting
+                # Draws that adapt are not worth counting, nor others every time.
+                if not gain and (done >= 1.1 * known or done == turns):
+                    known = done
                     so_far = np.concatenate([p[0] for p in parts])
-                    numbers["effective"] = least_effective(np.swapaxes(so_far, 0, 1))
+                    effective = least_effective(np.swapaxes(so_far, 0, 1))
+                if known:
+                    numbers["effective"] = effective
                 tell(done / turns, numbers)
         joined = [np.moveaxis(np.concatenate([p[i] for p in parts]), 0, 1) for i in range(7)]
         return state, Draws(*joined)

@@ -52,6 +52,7 @@ class _File:
         self.written = time.monotonic()
         self.trouble = ""  # what kept the last write from being made
         self.closed = False  # by an interrupt: what comes after it is not kept
+        self.own = False  # whether what is there is of this run
 
     def load(self) -> None:
         """:raises CheckpointError: where there is none, or it is broken, or of another run."""
@@ -96,6 +97,8 @@ class _File:
                 "arrays": len(arrays),
                 "places": places,
             }
+            if not self.own and self.path.is_file():  # of a fit that was cut off
+                self.path.replace(self.path.with_name(self.path.name + ".old"))
             with write_atomically(self.path) as part, open(part, "wb") as out:
                 np.savez(
                     out,
@@ -104,7 +107,7 @@ class _File:
                 )
                 out.flush()
                 os.fsync(out.fileno())
-            self.trouble = ""
+            self.trouble, self.own = "", True
         except (OSError, MemoryError, TypeError) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             self.trouble = f"the checkpoint {self.path} could not be written: {reason}"
@@ -186,6 +189,7 @@ def keeping(
     file = _File(path, identity, float(os.environ.get("BAYESCG_CHECKPOINT") or EVERY))
     if resume:
         file.load()
+        file.own = True
     token = _current.set(file)
     try:
         yield file

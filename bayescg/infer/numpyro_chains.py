@@ -17,12 +17,14 @@ from numpyro.diagnostics import effective_sample_size
 from numpyro.infer.hmc import hmc
 from numpyro.infer.util import initialize_model
 
+from bayescg.devices import over_devices
 from bayescg.infer.checkpoint import Place
 
 __all__ = ["EXTRA", "NumPyroChains", "least_effective", "nothing_told"]
 
 EXTRA = ("diverging", "num_steps", "accept_prob", "potential_energy", "energy")
 BLOCK = 50  # transitions in one call
+TOGETHER = 8  # draws whose sites' values are found together
 FEW = 4  # draws of a chain from which its effective number means something
 
 Tell = Callable[[str, float, dict[str, float]], None]
@@ -50,10 +52,12 @@ class NumPyroChains:
     """Chains of NUTS on a program of continuous sites; compiled once for all data of one shape.
 
     :param function: the program, ``function(*args, **kwargs)``.
+    :param warmup: transitions of each chain in which step size and mass adapt, before those that are kept.
     :param target_accept: acceptance that the step size is adapted to.
     """
 
     function: Callable[..., None]
+    warmup: int
     target_accept: float = 0.9
     max_tree_depth: int = 10
     dense_mass: bool = False
@@ -63,6 +67,7 @@ class NumPyroChains:
         self._restore: Any = None
         self._begin: Any = None
         self._move: Any = None
+        self._draws: Any = None
 
     def run(
         self,
@@ -70,7 +75,6 @@ class NumPyroChains:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         *,
-        warmup: int,
         samples: int,
         begin: dict[str, Array] | None,
         at_place: Place,
@@ -81,20 +85,21 @@ class NumPyroChains:
         :param keys: of each chain, ``(chain,)``.
         :param begin: unconstrained values that chains begin at, ``(chain, ...)``; None: NumPyro's choice.
         :param at_place: where the state is kept (:mod:`bayescg.infer.checkpoint`).
-        :param tell: called with the stage, how much of it is done, and numbers worth showing.
+        :param tell: called with the stage, the part of all transitions that is done, and numbers worth showing.
         :return: values of the sites and the fields of :data:`EXTRA`, ``(chain, draw, ...)``.
         :raises RuntimeError: NumPyro finds no parameters to begin at.
         """
-        state = self._started(keys, args, kwargs, warmup, begin)
-        done, parts = 0, []
+        warmup, all_of_them = self.warmup, self.warmup + samples
+        state = self._started(keys, args, kwargs, begin)
+        done, parts, known = 0, [], 0
         if (kept := at_place.resumed()) is not None:
             done, parts, state = kept
-            state = jax.tree.map(jnp.asarray, state)
+            state = over_devices(jax.tree.map(jnp.asarray, state), axis=0)
         most = min(BLOCK, max(warmup, samples))
-        while done < warmup + samples:
+        while done < all_of_them:
             at_place.keep((done, list(parts), state))
             warming = done < warmup
-            size = min(most, (warmup if warming else warmup + samples) - done)
+            size = min(most, (warmup if warming else all_of_them) - done)
             state, seen = self._move(state, size, most, args, kwargs)
             part = jax.tree.map(lambda a, size=size: np.asarray(a[:size]), seen)
             done += size
@@ -103,23 +108,33 @@ class NumPyroChains:
                 "divergences": float(part["diverging"].sum()),
             }
             if warming:
-                tell("warm-up", done / warmup, numbers)
+                tell("warm-up", done / all_of_them, numbers)
                 continue
             parts.append(part)
-            so_far = np.concatenate([_flat(p["z"]) for p in parts])
             numbers["divergences"] = float(sum(p["diverging"].sum() for p in parts))
-            numbers["effective"] = least_effective(np.swapaxes(so_far, 0, 1))
-            tell("nuts", (done - warmup) / samples, numbers)
+            # Telling must not cost more than sampling: once more when there are a tenth more of them.
+            if tell is not nothing_told and (done - warmup >= 1.1 * known or done == all_of_them):
+                known = done - warmup
+                so_far = np.concatenate([_flat(p["z"]) for p in parts])
+                effective = least_effective(np.swapaxes(so_far, 0, 1))
+            if known:
+                numbers["effective"] = effective
+            tell("nuts", done / all_of_them, numbers)
         joined = jax.tree.map(lambda *a: np.swapaxes(np.concatenate(a), 0, 1), *parts)
-        sites = jax.vmap(jax.vmap(self._restore(*args, **kwargs)))(joined.pop("z"))
-        return sites, joined
+        return self._values(joined.pop("z"), args, kwargs), joined
+
+    def _values(self, z: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Array]:
+        """Constrained values of the sites, ``(chain, draw, ...)``."""
+        lead = jax.tree.leaves(z)[0].shape[:2]
+        flat = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), z)
+        found = self._draws(flat, args, kwargs)
+        return jax.tree.map(lambda a: a.reshape(*lead, *a.shape[1:]), found)
 
     def _started(
         self,
         keys: Array,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        warmup: int,
         begin: dict[str, Array] | None,
     ) -> Any:
         # The keys that numpyro.infer.hmc.HMC.init would use.
@@ -129,10 +144,10 @@ class NumPyroChains:
         )
         if self._begin is None:
             self._potential, self._restore = info.potential_fn, info.postprocess_fn
-            self._compile(warmup, info.param_info if begin is None else begin)
+            self._compile(info.param_info if begin is None else begin)
         return self._begin(pairs[:, 0], info.param_info if begin is None else begin, args, kwargs)
 
-    def _compile(self, warmup: int, first: Any) -> None:
+    def _compile(self, first: Any) -> None:
         start, transition = hmc(potential_fn_gen=self._potential, algo="NUTS")
         names = tuple(sorted(first if isinstance(first, dict) else first.z))
 
@@ -141,7 +156,7 @@ class NumPyroChains:
             def one(values: Any, key: Array) -> Any:
                 return start(
                     values,
-                    num_warmup=warmup,
+                    num_warmup=self.warmup,
                     dense_mass=[names] if self.dense_mass else [],
                     target_accept_prob=self.target_accept,
                     trajectory_length=None,
@@ -165,7 +180,12 @@ class NumPyroChains:
             blank = jax.tree.map(lambda a: jnp.zeros((most, *a.shape), a.dtype), held)
             return jax.lax.fori_loop(0, size, one, (state, blank))
 
-        self._begin, self._move = begin, move
+        @jax.jit
+        def values(z: Any, args: Any, kwargs: Any) -> Any:
+            # A few draws at once: a program's deterministic sites are found by running it.
+            return jax.lax.map(self._restore(*args, **kwargs), z, batch_size=TOGETHER)
+
+        self._begin, self._move, self._draws = begin, move, values
 
 
 def _flat(z: dict[str, np.ndarray]) -> np.ndarray:

@@ -126,7 +126,9 @@ def run_nuts(
     check_divides(chains, "chains of NUTS", "-M chains")
 
     began = time.monotonic()
-    sampler = NumPyroChains(collapsed_program(program), target_accept, max_tree_depth, dense_mass)
+    sampler = NumPyroChains(
+        collapsed_program(program), warmup, target_accept, max_tree_depth, dense_mass
+    )
     unconstrain = jax.jit(jax.vmap(jax.vmap(program.unconstrain)))
     at_place = place("nuts")
     draws, stats = at_place.resumed() or ([], [])
@@ -145,7 +147,6 @@ def run_nuts(
             keys,
             (data,),
             given,
-            warmup=warmup,
             samples=samples,
             begin=begin,
             at_place=within,
@@ -165,6 +166,5 @@ def run_nuts(
 def told(
     progress: Progress, m: int, members: int, stage: str, done: float, numbers: dict[str, float]
 ) -> None:
-    """Tell of a member's chains: warm-up counts as half of its work."""
-    part = 0.5 * done if stage == "warm-up" else 0.5 + 0.5 * done
-    progress.update("nuts", (m + part) / members, {"member": m + 1, **numbers})
+    """Tell of a member's chains."""
+    progress.update("nuts", (m + done) / members, {"member": m + 1, **numbers})

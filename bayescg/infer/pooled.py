@@ -153,12 +153,13 @@ def run_pooled(
     check_shared(program, data, given)
 
     began = time.monotonic()
-    sampler = NumPyroChains(pooled_program(program), target_accept, max_tree_depth, dense_mass)
+    sampler = NumPyroChains(
+        pooled_program(program), warmup, target_accept, max_tree_depth, dense_mass
+    )
     sites, stats = sampler.run(
         jax.random.split(key, chains) if chains > 1 else key[None],
         (data,),
         given,
-        warmup=warmup,
         samples=samples,
         begin=None,
         at_place=place("chains") if jax.process_count() == 1 else NOWHERE,

@@ -306,10 +306,11 @@ class MCEM:
         draws = np.stack([held(forms[f], m) for m, f in enumerate(chosen)], 1)[None]
         lost = ~np.isfinite(draws).all((0, 1, 3))
         if lost.any():
-            other = "complete" if options.laplace == "observed" else "auto"
+            others = [f for f in FORMS if forms[f][0].definite[lost].all()]
+            hint = f"-M laplace={others[0]}" if others else "more frames or a tighter prior"
             messages.append(
                 f"there are no usable Laplace draws for {members_in_words(batch, np.flatnonzero(lost))}: they "
-                f"repeat the mode, and have no width; lower -M tolerance, or try -M laplace={other}."
+                f"repeat the mode, and have no width; lower -M tolerance, or try {hint}."
             )
         draws = np.where(np.isfinite(draws), draws, result.u[None, None])
         doubts: list[Doubt] = []

@@ -62,7 +62,11 @@ def choose(forms: dict[str, Form], wanted: str) -> tuple[list[str], str]:
     if wanted != "auto":
         return [wanted] * members, wanted
     if forms["complete"][1] is None:
-        return ["complete"] * members, "complete"
+        usable = {f: np.asarray(forms[f][0].definite) for f in FORMS}
+        poor = usable["observed"] & ~usable["complete"]
+        best = ["observed" if p else "complete" for p in poor]
+        mixed = "complete, observed where that is indefinite"
+        return best, best[0] if len(set(best)) == 1 else mixed
     best = []
     for m in range(members):
         khats = [quality(forms[f], m)[0] for f in FORMS]

@@ -125,7 +125,13 @@ def _frame(file: BinaryIO, start: int) -> tuple[bool, int, int]:
     if magic in (1995, 2023):
         file.seek(start + 4)
         length = _length_of_xtc(file, magic)
-        return atoms <= 9 or length >= 92, start + length, atoms
+        if atoms <= 9:
+            return True, start + length, atoms
+        file.seek(start + 60)
+        *ranges, index = struct.unpack(">7i", file.read(28))
+        # The index of a table of sizes, which begins at 9 and ends at 72.
+        packs = 9 <= index <= 72 and all(ranges[k] <= ranges[k + 3] for k in range(3))
+        return packs and length >= 92, start + length, atoms
     if magic != 1993:
         return False, start, 0
     (letters,) = struct.unpack(">i", file.read(4))

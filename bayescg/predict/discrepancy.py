@@ -44,6 +44,7 @@ class Joint(NamedTuple):
 
     :param by_frame: what each frame adds to their difference, ``(frame, *component)``; None where it is not known.
     :param told: components in which enough frames differ for the average's error to be known; None: all.
+    :param worth: independent frames that those which follow each other are worth; None: all are independent.
     """
 
     model: np.ndarray
@@ -54,6 +55,13 @@ class Joint(NamedTuple):
     frames: int
     by_frame: np.ndarray | None = None
     told: np.ndarray | None = None
+    worth: np.ndarray | None = None
+
+    @property
+    def freedom(self) -> np.ndarray:
+        """Degrees of freedom of the average's variance, ``(*component)``; at least 1."""
+        worth = float(self.frames) if self.worth is None else self.worth
+        return np.maximum(np.broadcast_to(worth, np.shape(self.model)) - 1.0, 1.0)
 
     @property
     def difference_variance(self) -> np.ndarray:
@@ -121,13 +129,14 @@ def joint_errors(
         spread = np.maximum(spread - noise, 0.0)
     of_data = (frames - data) / n
     scale = inefficiency * n / (n - 1.0)
+    worth = np.broadcast_to(n / np.asarray(inefficiency, float), model.shape)
     data_variance = scale * np.sum(of_data**2, 0)
     told = _differing(frames) >= FEW
     usable = None if log_likelihood is None else np.isfinite(log_likelihood).all(1)
     if log_likelihood is None or usable is None or usable.sum() < 2:
         model_variance = spread + unsure
         covariance = np.minimum(model_variance, data_variance)
-        return Joint(model, data, model_variance, data_variance, covariance, n, None, told)
+        return Joint(model, data, model_variance, data_variance, covariance, n, None, told, worth)
     centred = log_likelihood[usable] - log_likelihood[usable].mean(0)
     flat = (draws[usable] - draws[usable].mean(0)).reshape(usable.sum(), -1)
     influence = (centred.T @ flat / (usable.sum() - 1.0)).reshape(n, *model.shape)
@@ -137,7 +146,7 @@ def joint_errors(
     model_variance = np.maximum(of_model, spread) + unsure
     covariance = scale * np.sum(influence * of_data, 0)
     shares = of_data - influence
-    return Joint(model, data, model_variance, data_variance, covariance, n, shares, told)
+    return Joint(model, data, model_variance, data_variance, covariance, n, shares, told, worth)
 
 
 def _differing(frames: np.ndarray) -> np.ndarray:
@@ -168,8 +177,8 @@ def misfit(joint: Joint, rng: np.random.Generator, level: float = 0.01) -> float
         return float("nan")
     n = joint.frames
     if joint.by_frame is None or 2.0 ** (1 - n) > 0.5 * level:
-        worst = float(np.max(np.abs(z[varies])))
-        return float(min(1.0, 2.0 * varies.sum() * student.sf(worst, n - 1)))
+        each = 2.0 * student.sf(np.abs(z[varies]), np.ravel(joint.freedom)[varies])
+        return float(min(1.0, varies.sum() * each.min()))
     share = joint.by_frame.reshape(n, -1)[:, varies]
     share = share - share.mean(0)
     own = n / (n - 1.0) * np.sum(share**2, 0)
@@ -229,6 +238,7 @@ def truth(joint: Joint, draws: int, *, scale: float = SCALE) -> Truth:
         np.ravel(joint.data_variance),
         np.ravel(joint.covariance),
         joint.frames,
+        worth=None if joint.worth is None else np.ravel(joint.worth),
     )
     mixture = _mixture(flat, scale)
     levels = (np.arange(draws) + 0.5) / draws
@@ -248,9 +258,8 @@ def _mixture(joint: Joint, scale: float) -> _Mixture:
     tau = LEAST * (30.0 * (scale + relative) / LEAST) ** rise
     prior = tau / (1.0 + (tau / scale) ** 2)
     tau2 = (tau**2 * joint.data_variance)[:, None]
-    freedom = joint.frames - 1
     middles = (np.arange(SCALES) + 0.5) / SCALES
-    stretch = (freedom / chi2.ppf(middles, freedom))[None, :, None]
+    stretch = (joint.freedom / chi2.ppf(middles[:, None], joint.freedom))[None]
     vm, va, cov = (
         stretch * v for v in (joint.model_variance, joint.data_variance, joint.covariance)
     )

@@ -98,6 +98,7 @@ def predicted_joint(joint: Joint, ratio: np.ndarray, times: float) -> Joint:
         # What both share shrinks as the one of them that frames teach less.
         joint.covariance * np.minimum(np.sqrt(ratio / times), 1.0),
         round(joint.frames * times),
+        worth=None if joint.worth is None else joint.worth * times,
     )
     distance = np.sign(gap) * np.sqrt(lasting + np.minimum(after.difference_variance, gap**2))
     return after._replace(data=joint.model + distance)

@@ -12,7 +12,7 @@ from bayescg.report.curves import EXACT, NEAR, place
 from bayescg.report.drawing import INK, Figure, canvas, decorate, svg
 from bayescg.report.hover import follow
 
-__all__ = ["two_intervals"]
+__all__ = ["freedom_of", "observables", "two_intervals"]
 
 #: Times the frames for which widths are told.
 MORE = 4.0
@@ -157,7 +157,7 @@ def _table(case: Case, names: Sequence[str]) -> list[list[str]]:
                     share = (exact >= low.values) & (exact <= high.values)
                     inside = f"{np.mean(share):.0%}"
             held.append(inside)
-        freedom = max(int(case.get_group("discrepancy").attrs.get("frames", 2)) - 1, 1)
+        freedom = freedom_of(case)
         z = case.get("discrepancy", f"{name}_z").values
         alone = _alone(case, name, freedom)
         weight = float(case.get("discrepancy", f"{name}_weight").mean())
@@ -174,6 +174,12 @@ def _more(case: Case, name: str) -> str:
         return ABSENT
     found = [case.get("discrepancy", k).sel(times=MORE).mean() for k in keys]
     return " and ".join(number(round(float(v), 2)) for v in found)
+
+
+def freedom_of(case: Case) -> int:
+    """Degrees of freedom of the fitted frames' average; frames that follow each other are worth fewer."""
+    attrs = case.get_group("discrepancy").attrs
+    return max(int(float(attrs.get("frames_independent", attrs.get("frames", 2)))) - 1, 1)
 
 
 def _alone(case: Case, name: str, freedom: int) -> str:

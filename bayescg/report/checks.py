@@ -7,7 +7,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from bayescg.plot import AXES, VALUES
-from bayescg.report.allowance import observables
+from bayescg.report.allowance import freedom_of, observables
 from bayescg.report.case import ABSENT, SAMPLES, Case, number
 from bayescg.report.curves import NEAR, place, symbol
 from bayescg.report.drawing import GREY, INK, Figure, canvas, decorate, svg
@@ -31,7 +31,8 @@ def predictive(cases: Sequence[Case]) -> Figure | None:
     if not names:
         return None
     curves = [c for c in _curves(main, names) if np.isfinite(c[2].values).sum() > 1][:MOST]
-    table = _table(main, names)
+    limit = float(student.ppf(0.5 + 0.5 * INSIDE, freedom_of(main)))
+    table = _table(main, names, limit)
     if not curves:
         return None
     across = min(len(curves), PER_ROW)
@@ -39,7 +40,6 @@ def predictive(cases: Sequence[Case]) -> Figure | None:
     axes = figure.subplots(-(-len(curves) // across), across, squeeze=False).ravel()
     for ax in axes[len(curves) :]:
         ax.set_visible(False)
-    limit = float(student.ppf(0.5 + 0.5 * INSIDE, _freedom(main)))
     for ax, (name, where, z) in zip(axes, curves, strict=False):
         dim = str(z.dims[0])
         at, value = z[dim].values, z.values
@@ -57,10 +57,12 @@ def predictive(cases: Sequence[Case]) -> Figure | None:
     summary = "Predictive checks: " + "; ".join(
         f"{row[0]}, p {row[-4]}, the check {row[-1]}" for row in table[1:]
     )
+    known = main.get_group("discrepancy").attrs.get("shared_errors") == "of frames"
+    chance = f"{min(1.0, LEVEL * len(names)):.0%}"
     shared = (
         "The error of the difference is measured by the influence of each frame on the prediction, so that fitting "
         "and checking on the same frames is accounted for."
-        if main.get_group("discrepancy").attrs.get("shared_errors") == "of frames"
+        if known
         else "What prediction and average share is not known here, and they count as independent: z is then too small "
         "rather than too large, and p, Bonferroni's bound, too large."
     )
@@ -69,9 +71,11 @@ def predictive(cases: Sequence[Case]) -> Figure | None:
         "checks",
         "Predictive checks",
         "Does the fitted model predict what it was fitted to? z is the average over the fitted frames less the "
-        f"posterior predictive mean, in standard errors of that difference. {shared} Were the model right, about "
-        f"{INSIDE:.0%} of the points would lie in the grey band. p is the probability of so large a difference under a "
-        f"right model, all points of an observable at once{fields}; a check fails below {LEVEL:g}. "
+        f"posterior predictive mean, in standard errors of that difference. {shared} Were the model right, "
+        f"{'about' if known else 'at least'} {INSIDE:.0%} of the points would lie in the grey band. p is the "
+        "probability of so large a difference under a right model, all points of an observable at once"
+        f"{fields}; a check fails below {LEVEL:g}, so that one or more of {len(names)} checks of a right model fail "
+        f"with a probability of up to {chance}. "
         "Frames by themselves are not predicted, only what they average to.",
         svg(figure, "checks", summary),
         table,
@@ -87,10 +91,6 @@ def probabilities(case: Case) -> dict[str, float]:
 def failures(case: Case) -> list[str]:
     """Observables whose checks fail."""
     return [name for name, p in probabilities(case).items() if p < LEVEL]
-
-
-def _freedom(case: Case) -> int:
-    return max(int(case.get_group("discrepancy").attrs.get("frames", 2)) - 1, 1)
 
 
 def _curves(case: Case, names: Sequence[str]) -> list[tuple[str, dict[str, Any], Any]]:
@@ -136,15 +136,15 @@ def _probability(p: float) -> str:
     return f"under {LEVEL / 10:g}" if p < LEVEL / 10 else number(float(f"{p:.2g}"))
 
 
-def _table(case: Case, names: Sequence[str]) -> list[list[str]]:
+def _table(case: Case, names: Sequence[str], limit: float) -> list[list[str]]:
     where = ABSENT if case.dim is None else f"{symbol(case.dim)} of the smallest p"
-    table = [["observable", where, "p", "points with |z| < 2", "largest |z|", "the check"]]
+    table = [["observable", where, "p", "points in the band", "largest |z|", "the check"]]
     for name in names:
         z = case.get("discrepancy", f"{name}_z")
         known = np.abs(z.values[np.isfinite(z.values)])
         p, k = _smallest(case, name)
         at = ABSENT if case.dim is None or not np.isfinite(p) else number(float(case.sweep[k]))
-        share = f"{np.mean(known < 2.0):.0%} of {known.size}" if known.size else ABSENT
+        share = f"{np.mean(known < limit):.0%} of {known.size}" if known.size else ABSENT
         largest = number(round(float(known.max()), 1)) if known.size else ABSENT
         verdict = "not possible" if not np.isfinite(p) else "FAILS" if p < LEVEL else "passes"
         told = _probability(p) if np.isfinite(p) else ABSENT

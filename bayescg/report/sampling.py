@@ -168,8 +168,12 @@ def divergences(case: Case) -> int | None:
 
 
 def information(case: Case) -> float | None:
-    """Smallest E-BFMI of a chain (Betancourt 2016, arXiv:1604.00695); None where energies are not known."""
-    if not case.has("sample_stats", "energy"):
+    """Smallest E-BFMI of a chain (Betancourt 2016, arXiv:1604.00695); None where energies are not known.
+
+    Nor where latents move between two transitions: energies of neighbouring ones then differ by that, too.
+    """
+    learned = case.method_options.get("log_partition", "exact") != "exact"
+    if learned or not case.has("sample_stats", "energy"):
         return None
     energy = case.get("sample_stats", "energy")
     if energy.sizes["draw"] < 2:

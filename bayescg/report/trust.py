@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import binom
 
-from bayescg.infer.health import GOOD_RHAT
+from bayescg.infer.health import GOOD_ESS, GOOD_RHAT
 from bayescg.infer.laplace import SUPPORT
 from bayescg.infer.resampling import BAD_KHAT, FEW_DRAWS
 from bayescg.report import liquid, molecules
@@ -17,7 +17,6 @@ from bayescg.report.sampling import CHAINS, LOW_BFMI, information, mixing
 
 __all__ = ["grouped", "premise", "status", "terms", "worries"]
 
-GOOD_ESS = 400.0
 #: Methods that solve linear equations.
 LINEAR = ("fm", "ybg")
 WORDS = {"magnetization": "magnetisation", "correlation": "correlation"}
@@ -114,7 +113,11 @@ def _rule(case: Case) -> str:
             f"in every parameter, and its Monte Carlo error under {tolerance:g}."
         )
     if case.method == "nuts":
-        return f" The rule: every R-hat is under {GOOD_RHAT:g} and no transition diverged."
+        learned = case.method_options.get("log_partition", "exact") != "exact"
+        return (
+            f" The rule: every R-hat is under {GOOD_RHAT:g}, every parameter has at least {GOOD_ESS:.0f} effective "
+            f"draws a chain, and no transition diverged{'; and log Z is known well enough' if learned else ''}."
+        )
     if case.method == "svi" and isinstance(tolerance, int | float):
         return (
             f" The rule: the ELBO of the averaged guide rises by less than {tolerance:g} nats in the last steps, or by "
@@ -226,9 +229,10 @@ def _chains(case: Case) -> list[str]:
         if not float(rhat) <= GOOD_RHAT:
             found.append(f"R-hat of {name} is {rhat} ({where}), above {GOOD_RHAT:g}.")
         least = min(float(bulk), float(tail))
-        if not GOOD_ESS <= least < np.inf:
+        wanted = GOOD_ESS * case.get_group("posterior").sizes["chain"]
+        if not wanted <= least < np.inf:
             found.append(
-                f"Effective sample size of {name} is {least:.0f} ({where}), under {GOOD_ESS:.0f}."
+                f"Effective sample size of {name} is {least:.0f} ({where}), under {wanted:.0f}."
             )
     return found
 

@@ -67,6 +67,7 @@ def discrepancy_group(
     variables: dict[str, Any] = {}
     enough = len(u) >= PER_PARAMETER * u.shape[2] and not program.scales
     priors = _prior_precisions(program, batch, u) if enough else None
+    worth = float(batch.x.shape[1])  # independent frames, of the observable that has the fewest
     for o in chosen:
         values = _per_draw(predicted[o.name].values, batch)
         errors = _per_draw(predicted[f"{o.name}_mcse"].values, batch)
@@ -82,6 +83,7 @@ def discrepancy_group(
                 common_noise=in_space,  # draws of particles share their samples
                 inefficiency=statistical_inefficiency(frames) if ordered else 1.0,
             )
+            worth = min(worth, float(np.median(joint.freedom)) + 1.0)
             misfits.append(misfit(joint, rng, FAMILY / len(batch.x)))
             more = None
             if priors is not None:
@@ -132,7 +134,7 @@ def discrepancy_group(
     names = [str(d) for d in predicted.coords if str(d) in out.dims]
     about = {"shared_errors": "assumed" if likelihood is None else "of frames"}
     return out.assign_coords({d: predicted[d] for d in names}).assign_attrs(
-        about, frames=int(batch.x.shape[1])
+        about, frames=int(batch.x.shape[1]), frames_independent=worth
     )
 
 

@@ -7,6 +7,7 @@ from importlib.metadata import version
 import json
 from pathlib import Path
 from typing import Any
+import warnings
 
 import numpy as np
 import xarray as xr
@@ -17,6 +18,7 @@ from bayescg.io.targets import load_data
 from bayescg.options import in_words, with_options
 from bayescg.samplers import usual_precision
 from bayescg.workflow.assemble import checksum
+from bayescg.workflow.machine import machine
 from bayescg.workflow.registry import METHODS, chosen_options, make_system
 
 __all__ = ["Recorded", "difference", "recorded"]
@@ -80,6 +82,8 @@ def _data_of(attrs: Any, data: str | Path | None) -> Path:
             "the fit was given its data in memory; name a file that holds them with -d."
         )
     path = Path(source)
+    if data is None and not path.is_file():  # named from another folder
+        path = Path(str(attrs.get("data_path", source)))
     if not path.is_file():
         hint = "; name it with -d" if data is None else ""
         raise FileNotFoundError(f"no such data file: {source}{hint}.")
@@ -115,6 +119,10 @@ def _notes(attrs: Any) -> Iterator[str]:
         if theirs is not None and str(theirs) != own:
             known = "bayescg" if name == "inference_library" else name
             yield f"fitted with {known} {theirs}, this is {own}: numbers may differ"
+    for name, own in machine().items():
+        theirs = attrs.get(name)
+        if theirs is not None and str(theirs) != own:
+            yield f"fitted on other {name} ({theirs}; here {own}): numbers may differ"
     precision = attrs.get("precision_of_moves")
     if precision is not None and precision != usual_precision():
         yield (
@@ -126,7 +134,8 @@ def _notes(attrs: Any) -> Iterator[str]:
 def difference(one: Any, other: Any) -> float:
     """The largest difference of posterior draws, in standard deviations of ``one``; 0 is the same to the last bit.
 
-    Of draws that are all equal (a point) it is relative. Infinite where the posteriors have other variables or shapes.
+    Of what does not vary between draws (a point) it is relative, value by value. Infinite where the posteriors have
+    other variables or shapes, or are not finite in other places.
     """
     first, second = results.group(one, "posterior"), results.group(other, "posterior")
     if set(first.data_vars) != set(second.data_vars):
@@ -140,7 +149,14 @@ def _between(a: xr.DataArray, b: xr.DataArray) -> float:
         return float("inf")
     if np.array_equal(x, y, equal_nan=x.dtype.kind == "f"):
         return 0.0
-    spread = x.std((0, 1)) if a.dims[:2] == ("chain", "draw") else np.zeros(())
-    scale = np.where(spread > 0.0, spread, np.maximum(np.abs(x).max(), np.finfo(float).tiny))
-    with np.errstate(invalid="ignore"):
-        return float(np.nanmax(np.abs(x - y) / scale))
+    known = np.isfinite(x)
+    if not np.array_equal(known, np.isfinite(y)) or not np.array_equal(x[~known], y[~known], True):
+        return float("inf")
+    if not known.any():
+        return 0.0
+    drawn = np.where(known, x, np.nan).reshape(-1, *x.shape[2:])
+    with np.errstate(invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # nothing finite there
+        spread = np.broadcast_to(np.nanstd(drawn, 0), x.shape)
+    scale = np.where(spread > 0.0, spread, np.maximum(np.abs(x), np.finfo(float).tiny))
+    return float(np.max(np.abs(x - y)[known] / scale[known]))

@@ -15,8 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from bayescg import compiled, devices, io
-from bayescg.cache import processor
+from bayescg import io
 from bayescg.infer.checkpoint import keeping
 from bayescg.infer.fit import Fit
 from bayescg.infer.progress import Progress
@@ -35,6 +34,7 @@ from bayescg.system import System
 from bayescg.topology import KINDS, topology_of
 from bayescg.workflow.assemble import to_inference_data
 from bayescg.workflow.choices import choose_observables
+from bayescg.workflow.machine import machine
 from bayescg.workflow.registry import (
     load_model,
     make_system,
@@ -124,10 +124,11 @@ def fit(
         done = replace(done, messages=(*done.messages, file.trouble))
     idata = to_inference_data(done)
     if not isinstance(data, xr.Dataset):
-        idata.attrs["data_source"] = str(data)
+        idata.attrs |= {"data_source": str(data), "data_path": str(Path(data).resolve())}
     if model.endswith(".py"):
         path = Path(model).resolve()  # found again from any folder
         idata.attrs |= {"model": str(path), "model_sha256": sha256(path.read_bytes()).hexdigest()}
+    idata.attrs |= machine()
     if "sha256" in loaded.attrs:
         idata.attrs["data_source_sha256"] = loaded.attrs["sha256"]
     if file is not None and file.closed:
@@ -157,8 +158,7 @@ def _identity(
         "seed": str(seed),
         "data": held.hexdigest(),
         "precision": usual_precision(),
-        "devices": f"{devices.count()} of {jax.process_count()} processes, {jax.default_backend()}",
-        "kernels": f"{'compiled' if compiled.available() else 'JAX'}, {processor()}",
+        **machine(),
         **{
             f"version of {name}": version(name)
             for name in ("bayescg", "jax", "jaxlib", "numpy", "numpyro")

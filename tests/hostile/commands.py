@@ -186,10 +186,10 @@ def broken_words(draw: st.DrawFn, line: Line) -> list[str]:
                 words[at] = draw(odd)
         elif what == "drop" and len(words) > 1:
             del words[draw(st.integers(1, len(words) - 1))]
-        elif what == "twice":
+        elif what == "twice" and len(words) > 1:
             at = draw(st.integers(1, len(words) - 1))
             words.insert(at, words[at])
-        elif what == "name":
+        elif what == "name" and len(words) > 1:
             words[draw(st.integers(1, len(words) - 1))] = draw(st.sampled_from(NAMES))
         else:
             words.append(

@@ -64,7 +64,8 @@ def test_points_are_the_distances_that_the_file_holds() -> None:
     shown = [v for v in told["z"]["value"] if v is not None]
     np.testing.assert_allclose(shown, z[5:], rtol=1e-5)
     row = figure.table[1]
-    inside = np.mean(np.abs(z[5:]) < 2.0)
+    limit = student.ppf(0.975, results.group(liquid, "discrepancy").attrs["frames"] - 1)
+    inside = np.mean(np.abs(z[5:]) < limit)
     assert row[2] == f"{inside:.0%} of {BINS.size - 5}"
     assert float(row[3]) == pytest.approx(np.nanmax(np.abs(z)), abs=0.05)
     group = results.group(liquid, "discrepancy")
