@@ -117,8 +117,8 @@ def fit_command(
     old = stamp(checkpoint)
     if old is not None and not resume:
         console.say(
-            f"note: {checkpoint} is of a fit that was cut off, and --resume would go on with it; this fit starts anew, and "
-            f"puts it aside as {checkpoint.name}.old when it writes its own."
+            f"note: {checkpoint} is of a fit that was cut off, and --resume would go on with it; this fit starts anew, "
+            f"and puts it aside as {checkpoint.name}.old when it writes its own."
         )
     goes_on = f"the same command with --resume goes on from {checkpoint}"
     try:

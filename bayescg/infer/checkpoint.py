@@ -97,8 +97,6 @@ class _File:
                 "arrays": len(arrays),
                 "places": places,
             }
-            if not self.own and self.path.is_file():  # of a fit that was cut off
-                self.path.replace(self.path.with_name(self.path.name + ".old"))
             with write_atomically(self.path) as part, open(part, "wb") as out:
                 np.savez(
                     out,
@@ -107,6 +105,8 @@ class _File:
                 )
                 out.flush()
                 os.fsync(out.fileno())
+                if not self.own and self.path.is_file():  # of a fit that was cut off
+                    self.path.replace(self.path.with_name(self.path.name + ".old"))
             self.trouble, self.own = "", True
         except (OSError, MemoryError, TypeError) as error:
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
