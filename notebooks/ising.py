@@ -95,7 +95,7 @@ log_partition = exact_for(basis)
 
 
 def program(x=None, *, mu, frames=1):
-    """p(theta) p_c(X | theta_c) p_cf(x | X, p0): Eqs. 41, 51 and 55 of the PCG paper."""
+    """p(theta) p_c(X | theta_c) p_cf(x | X, p0): Eqs. 51 and 55 of the PCG paper, under a normal prior."""
     theta_c = normal("theta_c", len(basis.features), scale=1.0)
     p0 = half_to_one("p0")  # Eq. 52
     with numpyro.plate("frame", frames if x is None else len(x)):

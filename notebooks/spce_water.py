@@ -238,7 +238,7 @@ fig.tight_layout()
 # ArviZ summarises the draws, of which there is one chain. They are independent draws of a normal
 # distribution in $\log\epsilon$, $\log\sigma$, $\log\sigma^2$ and the coefficients, bent along the ridge of
 # Lennard-Jones. Effective draws say nothing of whether that is the posterior. `docs/intervals.md` has NUTS
-# beside it for this system, which takes hours: the bands of $u(r)$ agree within 16 %.
+# beside it for this system, some twenty minutes: the bands of $u(r)$ agree within 16 %.
 
 # %%
 az.summary(map_draws, var_names=["epsilon", "sigma", "sigma2"], kind="stats", round_to=5)

@@ -219,7 +219,8 @@ plt.show()
 # The first rows of the table are what a distribution of distances is: where it is, how wide, how skewed.
 # The last is a combination that trades one bond for the others and hardly changes $p(r)$. Where its
 # information from all frames falls below the dotted line, the prior decides it. To see it directly, go
-# along the sloppiest direction by half of a factor $e$ either way, and along the stiffest by as much.
+# along the sloppiest direction by 0.5 of its logarithm, a factor of 1.65, either way, and along the stiffest by
+# as much.
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True)

@@ -15,7 +15,8 @@
 #
 # **Question.** You have a trajectory of atoms and want beads. How do you get from one to a potential that
 # runs in your engine, what of the structure does it keep, and what does it lose? Liquid hexane with three
-# beads a molecule goes all the way here; replace the names of four files, and it is your molecule.
+# beads a molecule goes all the way here. With your molecule the files change, and with them the names of beads, bonds
+# and angles in the cells that draw.
 #
 # The trajectory is real: five frames of all-atom molecular dynamics of 64 molecules, as GROMACS writes
 # them, are shipped. Five frames show the mapping; the fits use 500 frames that the same map made of the
@@ -269,7 +270,7 @@ print((folder / "lammps" / "mean" / "in.lammps").read_text()[:600])
 # ### Read it back
 #
 # What an engine reads must have the energy that was fitted. The energy of the last frame, by the posterior
-# mean of the coefficients, is compared with that of the engines, where they are installed (`pip install
+# mean of the coefficients, is compared with that of OpenMM, where it is installed (`pip install
 # 'bayescg[engines]'`).
 
 # %%

@@ -36,8 +36,8 @@ def check_proper(program: Program, method: str = "NUTS") -> None:
     for a0, b0 in program.ard.values():
         if min(a0, b0) < 0.1:
             raise ProgramError(
-                f"ARD with a0={a0:g}, b0={b0:g} has a spike at zero that {method} cannot enter; use prior=horseshoe "
-                "or prior=normal, or a0 and b0 of at least 0.1."
+                f"ARD with a0={a0:g}, b0={b0:g} has a spike at zero that {method} cannot enter; use prior=normal, "
+                "prior=horseshoe where the model has it (lattices), or a0 and b0 of at least 0.1."
             )
     if program.improper:
         raise ProgramError(

@@ -55,3 +55,8 @@ def table() -> list[str]:
         )
         for r in rows
     ]
+
+
+def totals() -> dict[str, Counter[str]]:
+    """Outcomes by reader and command."""
+    return _counts

@@ -107,6 +107,12 @@ class Browser:
             if "method" in found:
                 self.events.append(found)
 
+    def forget(self, method: str, session: str) -> None:
+        """Keep no event of this kind any longer."""
+        self.events = [
+            e for e in self.events if e["method"] != method or e.get("sessionId") != session
+        ]
+
     def _next(self, until: float) -> dict[str, Any]:
         while b"\0" not in self._rest:
             ready, _, _ = select.select([self._from], [], [], max(0.0, until - time.monotonic()))
@@ -160,6 +166,7 @@ class Page:
 
     def open(self, path: Path) -> None:
         """Load a file, and wait until it has loaded."""
+        self.browser.forget("Page.loadEventFired", self.session)  # of the page before
         self.call("Page.navigate", url=path.resolve().as_uri())
         self.browser.wait_for("Page.loadEventFired", self.session)
 

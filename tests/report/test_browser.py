@@ -316,7 +316,6 @@ def test_the_keyboard_walks_along_a_figure_and_is_told_aloud_once(liquid: Page) 
     ]:
         liquid.press(key, shift=shift)
         seen.append(numbers(readout(liquid, "fig18")[0])[0])
-        assert liquid.run(spoken) == ""  # keys have not rested yet
     np.testing.assert_allclose(seen, [at[i] for i in (0, 1, 11, 10, -1, 0)], rtol=1e-3)
     assert liquid.run(f"new Promise(r => setTimeout(() => r({spoken}), 600))").startswith(
         "distance r = "
