@@ -12,7 +12,6 @@ import pytest
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.py"))
 ASKED = {"ising", "spce_water", "your_molecule", "which_method", "virtual_sites", "intervals"}
-QUICK = {"spce_water"}  # the others take more than a minute each; -m slow runs them
 TIMEOUT = 600  # seconds of one cell
 #: Warnings that say nothing of a notebook: tqdm misses a widget, ArviZ 0.23 announces version 1 once a day.
 HARMLESS = ("IProgress", "arviz/__init__.py")
@@ -41,13 +40,8 @@ def test_notebook_is_whole(path: Path) -> None:
     assert f"`{path.name}`" in (FOLDER / "README.md").read_text()
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(p, id=p.stem, marks=[] if p.stem in QUICK else [pytest.mark.slow])
-        for p in NOTEBOOKS
-    ],
-)
+@pytest.mark.slow  # a minute or two each; continuous integration runs them
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs(
     path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
