@@ -48,7 +48,7 @@ STANDARD = ["--top", "top.gro", "--map", "map.yaml", "-o", "data.nc"]
 
 
 def test_a_trajectory_becomes_data(folder: Path) -> None:
-    done = invoke("traj.trr", *STANDARD, "--json")
+    done = invoke("traj.trr", *STANDARD, "--json", "--progress")
     assert done.exit_code == 0, done.output
     answer = json.loads(done.stdout)
     assert answer["files"] == ["data.nc"] and answer["momentum_consistent"] is True

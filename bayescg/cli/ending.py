@@ -29,4 +29,5 @@ def ended(console: Console, result: Any, output: Path) -> tuple[dict[str, Any], 
 
 
 def short(value: Any) -> str:
+    """A value as key numbers show it: four digits of what is no integer."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

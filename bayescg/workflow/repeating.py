@@ -30,6 +30,8 @@ VERSIONS = ("jax", "numpyro", "numpy")  # those that a number may depend on
 class Recorded:
     """What a fit was made of, as :func:`bayescg.workflow.fit` takes it.
 
+    :param model: a shipped name, or a path to a Python file; ``data`` the file of what is fitted.
+    :param method: its name; ``seed`` of the key that it runs with.
     :param options: ``key=value`` words of the model, those that are not its defaults; ``method_options`` the method's.
     :param notes: why the result may be another, in words.
     """
@@ -136,6 +138,8 @@ def difference(one: Any, other: Any) -> float:
 
     Of what does not vary between draws (a point) it is relative, value by value. Infinite where the posteriors have
     other variables or shapes, or are not finite in other places.
+
+    :param one: InferenceData of a fit; ``other`` of the fit that is compared with it.
     """
     first, second = results.group(one, "posterior"), results.group(other, "posterior")
     if set(first.data_vars) != set(second.data_vars):

@@ -75,7 +75,7 @@ def test_learned_log_z_gives_the_exact_posterior() -> None:
 
 
 def test_ards_spike_is_refused_in_words() -> None:
-    with pytest.raises(ProgramError, match="use prior=horseshoe"):
+    with pytest.raises(ProgramError, match="prior=horseshoe where the model has it"):
         NUTS(system(prior="ard"), data()).run(jax.random.key(0))
 
 

@@ -196,7 +196,7 @@ def test_runs_that_differ_are_said(lattice: Fit) -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"prior": "ard"}, "spike at zero that SMC cannot enter; use prior=horseshoe"),
+        ({"prior": "ard"}, "spike at zero that SMC cannot enter; use prior=normal"),
         ({"prior": "flat"}, "SMC needs a proper prior"),
     ],
 )
