@@ -185,6 +185,7 @@ def test_memory_that_is_used_for_a_moment_is_seen() -> None:
     assert after.peak - after.base < 0.5 * size
 
 
+@pytest.mark.slow
 def test_a_fit_of_a_lattice_is_planned(folder: Path) -> None:
     before = sorted(p.name for p in folder.rglob("*"))
     done = invoke(

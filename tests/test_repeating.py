@@ -40,7 +40,7 @@ RUNS: dict[str, tuple[str, Path, list[str], str, list[str]]] = {
         ["max_iterations=2", "free_chains=8", "warmup=2", "information=0"],
     ),
 }
-QUICK = ("mcem", "dbi", "fm")
+QUICK = ("dbi", "fm")
 
 
 def fit(name: str, seed: int = 3) -> Any:

@@ -26,8 +26,10 @@ def program(y: Any, *, scale: Any) -> None:
         numpyro.sample("y", dist.Normal(place.sum(), width), obs=y)
 
 
-@pytest.mark.parametrize("dense", [False, True])
-@pytest.mark.parametrize("chains", [1, 3])
+@pytest.mark.parametrize(
+    ("chains", "dense"),
+    [(3, False), *(pytest.param(*p, marks=pytest.mark.slow) for p in ((1, False), (3, True)))],
+)
 def test_blocks_are_numpyro_s_own_chains(chains: int, dense: bool) -> None:
     """For two data sets one after the other, of which the second finds all compiled."""
     blocks = NumPyroChains(program, FEW, dense_mass=dense)

@@ -130,6 +130,7 @@ def without(result: Any, *groups: str) -> Any:
     return other
 
 
+@pytest.mark.slow
 def test_all_figures_are_there_when_all_fits_are_given(
     fits: dict[str, Any], everything: str
 ) -> None:
