@@ -204,6 +204,30 @@ def test_tethered_sites_are_normal(kind: str) -> None:
         assert 0.95 < np.var(state.v) < 1.0 + 4.0 * np.sqrt(2.0 / z.size)
 
 
+def test_a_rejected_trajectory_turns_round() -> None:
+    """Velocities that are kept, and steps so long that many trajectories are rejected: the joint distribution stays.
+
+    Chains that went on as they were after a rejection would lean against what they could not climb.
+    """
+    sites, chains = 2, 20_000
+    rng = np.random.default_rng(0)
+    centre = rng.normal(scale=5.0, size=(3, sites, chains))
+    x = centre + rng.normal(size=centre.shape) / np.sqrt(20.0)
+    dynamics = Dynamics("hmc", first=0.42, longest=0.42, target=0.01, keep=0.95, steps=3)
+    sampler = particle_sampler(sites, PAIR_BOX, dynamics)
+    tether = Tether(jnp.asarray(centre), jnp.full(chains, 20.0))
+    state, info = run(
+        sampler, at(sampler, x), prepare(sampler, NOTHING), 12, jax.random.key(1), tether
+    )
+    assert 0.2 < float(np.mean(info.changed)) < 0.8  # accepted
+    z, v = np.asarray((state.x - centre) * np.sqrt(20.0)), np.asarray(state.v)
+    check_variance(z.ravel(), 1.0)
+    check_variance(v.ravel(), 1.0)
+    check_mean((z * v).ravel(), 0.0)
+    # Energies that climb and those that fall are as frequent: z^2 and v^2 are independent.
+    check_mean(((z**2 - 1.0) * (v**2 - 1.0)).ravel(), 0.0)
+
+
 # Failure
 
 
