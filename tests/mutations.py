@@ -80,7 +80,7 @@ MUTATIONS = {
         "infer/estimates.py",
         "fisher = frames * beta**2 * slope.T",
         "fisher = frames * beta * slope.T",
-        "tests/infer/test_estimates.py::test_score_and_information",
+        "tests/infer/test_mcem.py::test_the_observed_information_is_the_exact_one",
     ),
     "evidence": Mutation(  # the error of one run for that of the mean
         "infer/evidence.py",
