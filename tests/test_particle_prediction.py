@@ -119,6 +119,7 @@ def test_draws_share_their_samples_and_say_how_many(here: Any) -> None:
     assert any("do not fix" in m for m in np.atleast_1d(attrs["predict_messages"]))
 
 
+@pytest.mark.slow
 def test_a_draw_too_dense_to_measure_leaves_the_others_alone() -> None:
     """A liquid with three-body forces, and a draw under which sites fall into drops: its samples have no three-body
     sum, which is said.
@@ -178,6 +179,7 @@ def test_the_same_model_elsewhere(posterior: Fit) -> None:
         cg.predict(posterior, conditions={"sites": 900})
 
 
+@pytest.mark.slow
 def test_pressure_is_the_slope_of_the_free_energy(posterior: Fit) -> None:
     """Virials, pressure and bulk modulus of a liquid against log Z at two other volumes.
 

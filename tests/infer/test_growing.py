@@ -144,6 +144,7 @@ def made(frames: int = 200, **theta: float) -> xr.Dataset:
     )
 
 
+@pytest.mark.slow
 def test_a_feature_that_made_the_data_is_found(tmp_path: Any) -> None:
     data = made(field=1.5)
     fit = cg.grow(system(), data, draws=50).run(jax.random.key(2))

@@ -258,6 +258,7 @@ def short() -> Fit:
     return NUTS(small_posterior.system(), small_posterior.data(), few).run(jax.random.key(0))
 
 
+@pytest.mark.slow
 def test_short_chains_name_their_parameters() -> None:
     fit = short()
     assert not fit.converged.any()
@@ -285,6 +286,7 @@ def test_it_is_stored(tmp_path: Any) -> None:
     assert set(table["parameter"].values) == {"p0", "theta_c[0]", "theta_c[1]"}
 
 
+@pytest.mark.slow
 def test_nuts_in_a_flat_direction_runs_away() -> None:
     """Under normal(0, 100) two parameters of which the data tell the sum: beta times each spreads far beyond 6."""
     system = system_of(partial(sums, prior="wide"))

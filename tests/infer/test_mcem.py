@@ -102,6 +102,7 @@ def test_an_unfinished_fit_says_so() -> None:
     assert any("did not converge" in m for m in fit.messages)
 
 
+@pytest.mark.slow
 def test_draws_without_a_width_are_no_posterior(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no normal approximation exists draws repeat the mode: that member has not converged, and it is said."""
     real = run.held

@@ -117,6 +117,7 @@ def test_latents_of_two_particles_are_summed_out() -> None:
     np.testing.assert_allclose(flat.std(0), sd, rtol=1 / 5)
 
 
+@pytest.mark.slow
 def test_widths_cross_their_posterior_with_the_latents() -> None:
     """Without forces data say nothing of sigma2, however well X knows it: its posterior is its prior. The mean of its
     logarithm within five standard errors, its spread within five, of 16 chains' means (Student's t: a false failure

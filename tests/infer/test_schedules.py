@@ -84,6 +84,7 @@ def test_the_scaled_schedule_takes_ard_implicitly_and_starts_with_a_newton_step(
         np.testing.assert_allclose(step.u[at], expected, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_scaled_schedule_cuts_its_steps() -> None:
     p = program("normal")
     u = jnp.zeros(p.size)

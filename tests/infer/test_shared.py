@@ -67,6 +67,7 @@ def exact() -> Exact:
     return Exact(u, precision)
 
 
+@pytest.mark.slow
 def test_the_target_of_weights_is_the_joint_density() -> None:
     program, x, given = read()
     u = jnp.linspace(-0.5, 0.5, program.size)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from bayescg.infer.program import Program, read_program
 from bayescg.infer.sheared import curved, sheared
@@ -48,6 +49,7 @@ def test_they_lead_back_and_keep_volumes() -> None:
     np.testing.assert_array_equal(np.asarray(found.back(w))[others], np.asarray(w)[others])
 
 
+@pytest.mark.slow
 def test_what_is_left_of_coefficients_is_independent_of_the_bent_ones() -> None:
     """The curvature of a normal log likelihood has no mixed part in them, here and far away, and the coefficients' own
     is the same."""

@@ -163,6 +163,7 @@ def test_trouble_is_said(fit: Fit) -> None:
     assert told(_fake(fit)).messages == ()
 
 
+@pytest.mark.slow
 def test_it_is_stored() -> None:
     """A sweep, on minibatches, by the family of fewest parameters."""
     made = workflow.make_reference("ising", ["n_f=8", "L_f=4", "mu=0:1:2", "frames=6"], 1)

@@ -64,6 +64,7 @@ def read(take: Callable[[jax.Array], jax.Array], sites: int) -> Program:
     return read_program(partial(mapped_program, take=take), x, {})
 
 
+@pytest.mark.slow
 def test_the_data_hold_the_ends() -> None:
     system, batch, program, x = case(FRAMES)
     assert program.kept is not None and program.kept.tolist() == [0, 2]

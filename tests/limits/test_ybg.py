@@ -146,6 +146,7 @@ def test_the_prior_is_flat_whatever_the_programs() -> None:
     assert any(m.startswith("held-out coverage") for m in fit.messages)
 
 
+@pytest.mark.slow
 def test_bagged_draws_spread_as_the_sandwich() -> None:
     """Where blocks are many: standard deviations within a third."""
     fit = ybg(system(), dataset(), block=PER_CHAIN, errors="bagged").run(jax.random.key(2))

@@ -151,6 +151,7 @@ def test_all_figures_are_there_when_all_fits_are_given(
         assert name not in {name for name, _ in missing}
 
 
+@pytest.mark.slow
 def test_every_figure_has_an_accessible_name(everything: str) -> None:
     drawn = [attrs for tag, attrs in Page(everything).tags if tag == "svg"]
     assert drawn
@@ -163,6 +164,7 @@ def test_every_figure_has_an_accessible_name(everything: str) -> None:
     assert len(set(names)) == len(names)
 
 
+@pytest.mark.slow
 def test_links_lead_somewhere_and_ids_are_unique(everything: str) -> None:
     tags = Page(everything).tags
     ids = [a["id"] for _, a in tags if a.get("id")]
@@ -177,6 +179,7 @@ def test_links_lead_somewhere_and_ids_are_unique(everything: str) -> None:
                 assert ident in ids
 
 
+@pytest.mark.slow
 def test_nothing_is_loaded_from_elsewhere(everything: str) -> None:
     assert not Words(everything).bad
     for tag, attrs in Page(everything).tags:
@@ -189,6 +192,7 @@ def test_nothing_is_loaded_from_elsewhere(everything: str) -> None:
     assert "@import" not in everything
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(program() is None, reason="there is no Chromium to open a page in")
 def test_a_comparison_of_lattices_holds_in_a_browser(everything: str, tmp_path: Path) -> None:
     executable = program()
@@ -333,6 +337,7 @@ def test_bad_weights_are_named(fits: dict[str, Any], page: Callable[..., str]) -
     assert "Importance weights are unreliable (k-hat up to 0.95" in text
 
 
+@pytest.mark.slow
 def test_the_banner_tells_of_weights_beside_convergence(
     fits: dict[str, Any], page: Callable[..., str]
 ) -> None:
