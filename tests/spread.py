@@ -1,4 +1,4 @@
-"""One small job of each kind, laid out over devices: ``python -m tests.spread OUT DEVICES [HOST:PORT COUNT INDEX]``."""
+"""Small jobs laid out over devices: ``python -m tests.spread OUT DEVICES lattice|all [HOST:PORT COUNT INDEX]``."""
 
 import sys
 
@@ -91,12 +91,12 @@ def water() -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
-    out, wanted, *where = sys.argv[1:]
+    out, wanted, which, *where = sys.argv[1:]
     if where:
         devices.join(where[0], int(where[1]), int(where[2]), patience=120)
     devices.use_devices(int(wanted))
     found = lattice()
-    if not where:  # over processes every trajectory waits for messages: minutes
+    if which == "all":
         found |= water() | (kernels() if available() else {})
     if devices.is_first():
         np.savez(out, **found)

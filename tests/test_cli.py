@@ -8,6 +8,7 @@ from pathlib import Path
 import signal
 import subprocess
 import sys
+import threading
 import time
 from typing import Any
 
@@ -336,10 +337,16 @@ def fitting(source: str, *words: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def wait_for(process: subprocess.Popen[str], start: str) -> None:
+    """Read its stderr up to a line that starts so; a process that says nothing for four minutes is ended."""
     assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith(start):
-            return
+    alarm = threading.Timer(240.0, process.kill)
+    alarm.start()
+    try:
+        for line in process.stderr:
+            if line.startswith(start):
+                return
+    finally:
+        alarm.cancel()
     raise AssertionError(f"the process ended without {start!r}.")
 
 
@@ -361,7 +368,7 @@ def test_a_fit_that_is_interrupted_early(number: int, folder: Path) -> None:
 def test_a_fit_that_is_interrupted_in_its_iterations_keeps_what_it_had(folder: Path) -> None:
     endless = ["-M", "tolerance=1e-9", "-M", "max_iterations=1000000"]
     cheap = ["-s", "prior=normal", "-M", "weights=false", "-M", "draws=20"]
-    with fitting(MODEL, *endless, *cheap) as process:
+    with fitting(MODEL, *endless, *cheap, "--progress") as process:
         wait_for(process, "mcem: ")
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=240)

@@ -58,7 +58,7 @@ def test_iterations_of_mcem(lattice: tuple[cg.System, Any]) -> None:
     assert 0 < counts[2] <= counts[1]
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_members_of_nuts(lattice: tuple[cg.System, Any]) -> None:
     """The second member of a sweep runs in what was compiled for the first."""
     system, data = lattice
@@ -73,7 +73,7 @@ def test_members_of_nuts(lattice: tuple[cg.System, Any]) -> None:
     assert counts[2] - counts[1] < 20
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_blocks_of_a_prediction(lattice: tuple[cg.System, Any]) -> None:
     system, data = lattice
     run = cg.mcem(system, data, max_iterations=2, free_chains=16, clamped_chains=4, weights=False)

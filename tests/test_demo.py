@@ -125,7 +125,7 @@ def test_ising_has_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.Monke
     assert seen == {"folder": Path("demo/ising"), "quick": True}
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_the_quick_demo_runs(tmp_path: Path) -> None:
     done = CliRunner().invoke(cli, ["demo", "--quick", "-o", str(tmp_path), "--json"])
     numbers = json.loads(done.stdout)["numbers"]

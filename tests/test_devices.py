@@ -1,6 +1,5 @@
 """Chains over devices and processes: the same results, and errors in words."""
 
-from collections.abc import Iterator
 import json
 import os
 from pathlib import Path
@@ -24,7 +23,7 @@ DATA = ROOT / "data" / "ising" / "sweep.nc"
 def environment(virtual: int) -> dict[str, str]:
     """Of a process that has so many virtual devices and nothing of this one's settings."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "SLURM_"))}
-    flags = f"--xla_force_host_platform_device_count={virtual}"
+    flags = f"--xla_force_host_platform_device_count={virtual} --xla_backend_optimization_level=1"
     return inherited | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
 
 
@@ -142,45 +141,41 @@ def test_chains_that_do_not_divide(tmp_path: Path) -> None:
 # The same results
 
 
-@pytest.fixture(scope="module")
-def one_device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, np.ndarray]]:
-    out = tmp_path_factory.mktemp("one") / "found.npz"
-    job = started("-m", "tests.spread", str(out), "1", virtual=8)
+def spread(out: Path, count: int, which: str) -> Path:
+    """What :mod:`tests.spread` finds with so many of eight devices."""
+    job = started("-m", "tests.spread", str(out), str(count), which, virtual=8)
     _, said = job.communicate(timeout=900)
     assert job.returncode == 0, said
-    with np.load(out) as found:
-        yield dict(found)
+    return out
 
 
-#: Of water, in single precision: rounding of a sum over chains becomes that of forces, and then grows with time.
-LOOSE = {"water": 1e-6}
+#: Where rounding grows with time. Of water, in single precision, that of a sum over chains becomes that of forces. In
+#: NUTS that of gradients over a device's chains passes from trajectory to trajectory, through adaptation and energies:
+#: 1e-14 after the first, 1e-10 after the 25 of this test, and 1e-7 after 80.
+LOOSE = {"water": 1e-6, "nuts": 1e-8}
 
 
-def alike(one: dict[str, np.ndarray], other: Path) -> None:
+def alike(one: Path, other: Path) -> None:
     """To round-off: trajectories and chains are the same, statistics of chains are added up in one order."""
-    with np.load(other) as found:
-        assert {"mode", "nuts", "magnetization"} <= set(found) <= set(one)
-        for name in found:
-            value = one[name]
+    with np.load(one) as right, np.load(other) as found:
+        assert {"mode", "nuts", "magnetization"} <= set(found) == set(right)
+        for name, value in right.items():
             off = LOOSE.get(name, 1e-12)
             np.testing.assert_allclose(found[name], value, rtol=off, atol=off, err_msg=name)
 
 
-@pytest.mark.slow
-def test_eight_devices(one_device: dict[str, np.ndarray], tmp_path: Path) -> None:
+@pytest.mark.by_hand
+def test_eight_devices(tmp_path: Path) -> None:
     """MC-EM, NUTS and a prediction of a lattice, and particles in the compiled kernels."""
-    out = tmp_path / "found.npz"
-    job = started("-m", "tests.spread", str(out), "8", virtual=8)
-    _, said = job.communicate(timeout=900)
-    assert job.returncode == 0, said
-    alike(one_device, out)
+    alike(spread(tmp_path / "one.npz", 1, "all"), spread(tmp_path / "eight.npz", 8, "all"))
 
 
 @pytest.mark.slow
-def test_two_processes_of_four_devices(one_device: dict[str, np.ndarray], tmp_path: Path) -> None:
+def test_two_processes_of_four_devices(tmp_path: Path) -> None:
+    """A lattice; over processes every trajectory of particles waits for messages, minutes of them."""
     out, where = tmp_path / "found.npz", f"localhost:{free_port()}"
     jobs = [
-        started("-m", "tests.spread", str(out), "8", where, "2", str(i), virtual=4)
+        started("-m", "tests.spread", str(out), "8", "lattice", where, "2", str(i), virtual=4)
         for i in range(2)
     ]
     try:
@@ -189,7 +184,7 @@ def test_two_processes_of_four_devices(one_device: dict[str, np.ndarray], tmp_pa
         for job in jobs:
             job.kill()
     assert [job.returncode for job in jobs] == [0, 0], "\n".join(said)
-    alike(one_device, out)
+    alike(spread(tmp_path / "one.npz", 1, "lattice"), out)
 
 
 @pytest.mark.slow

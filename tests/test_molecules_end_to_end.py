@@ -147,6 +147,7 @@ def test_matched_distributions_give_much_of_the_potentials_back(fits: dict[str, 
             assert value < 0.3, (method, label)
 
 
+@pytest.mark.by_hand
 def test_all_are_compared(predicted: dict[str, Done]) -> None:
     """A row each, with numbers; with the true potentials, which FM has, only noise is left.
 
@@ -166,6 +167,7 @@ def test_all_are_compared(predicted: dict[str, Done]) -> None:
             assert all(row["rms"][n] < 3.0 * row["reference_error"][n] for n in SHOWN)
 
 
+@pytest.mark.by_hand
 def test_a_result_runs_in_lammps(fits: dict[str, Done], tmp_path: Path) -> None:
     """Every file that the deck reads is there, and each potential in one."""
     done = invoke(

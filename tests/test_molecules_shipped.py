@@ -18,7 +18,7 @@ def rms(result: Any) -> dict[str, float]:
     return {k: float(v) for k, v in results.attrs(result).items() if k.startswith("rms ")}
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 @pytest.mark.parametrize("method", ["ibi", "rem"])
 def test_hexane(method: str) -> None:
     """Every distribution within 0.03 (rms) of the long run's."""
@@ -27,7 +27,7 @@ def test_hexane(method: str) -> None:
     assert len(found) == 5 and max(found.values()) <= 0.03, found
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 @pytest.mark.parametrize(("method", "most"), [("ibi", 15), ("imc", 8), ("rem", 12)])
 def test_water(method: str, most: int) -> None:
     """RDF within 0.01 (rms) of the frames', in no more iterations than that."""

@@ -119,7 +119,7 @@ def test_draws_share_their_samples_and_say_how_many(here: Any) -> None:
     assert any("do not fix" in m for m in np.atleast_1d(attrs["predict_messages"]))
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_a_draw_too_dense_to_measure_leaves_the_others_alone() -> None:
     """A liquid with three-body forces, and a draw under which sites fall into drops: its samples have no three-body
     sum, which is said.
@@ -162,7 +162,7 @@ def test_lengths_are_stored_in_angstrom(here: Any) -> None:
     assert predicted["bulk_modulus_mcse"].attrs["units"] == "bar"
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_the_same_model_elsewhere(posterior: Fit) -> None:
     """Fewer, warmer sites in a larger box, from random places of a lattice."""
     other = {"sites": 20, "temperature": 450.0, "box": 11.0}

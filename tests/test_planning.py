@@ -185,7 +185,7 @@ def test_memory_that_is_used_for_a_moment_is_seen() -> None:
     assert after.peak - after.base < 0.5 * size
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_a_fit_of_a_lattice_is_planned(folder: Path) -> None:
     before = sorted(p.name for p in folder.rglob("*"))
     done = invoke(
@@ -204,7 +204,7 @@ def test_a_fit_of_a_lattice_is_planned(folder: Path) -> None:
     assert found["search"]["iteration"] + found["search"]["sweep"] > 0.0
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_a_fit_by_nuts_is_planned(folder: Path) -> None:
     """A tenth of the transitions stands for them all, of which the first are the longest."""
     short, longer = (

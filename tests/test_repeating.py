@@ -40,7 +40,7 @@ RUNS: dict[str, tuple[str, Path, list[str], str, list[str]]] = {
         ["max_iterations=2", "free_chains=8", "warmup=2", "information=0"],
     ),
 }
-QUICK = ("dbi", "fm")
+LANE = {"dbi": [], "fm": [], "mcem": [pytest.mark.slow]}
 
 
 def fit(name: str, seed: int = 3) -> Any:
@@ -52,7 +52,7 @@ def fit(name: str, seed: int = 3) -> Any:
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n in RUNS],
+    [pytest.param(n, marks=LANE.get(n, pytest.mark.by_hand)) for n in RUNS],
 )
 def test_what_is_recorded_repeats_the_fit(name: str, tmp_path: Path) -> None:
     first = fit(name)

@@ -44,7 +44,7 @@ def started(*words: str, place: Path, job: Sequence[str] = JOBS["mcem"]) -> subp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", JOBS)
+@pytest.mark.parametrize("method", ["mcem", pytest.param("nuts", marks=pytest.mark.by_hand)])
 def test_killed_at_random_moments(method: str, tmp_path: Path) -> None:
     """With kill -9, again and again; between kills nothing is half written, and no result is there."""
     moments, job_of = random.Random(0), partial(started, place=tmp_path, job=JOBS[method])

@@ -43,7 +43,7 @@ def fit() -> Fit:
     return stand_in(s, batch, program, draws)
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_a_temperature_without_data_is_where_the_lines_lead(fit: Fit) -> None:
     """At 360 K epsilon is twice, the second coefficient 0.1 more; at 300 K slopes change nothing."""
     found = cg.predict(fit, conditions={"temperature": "360,300"}, production=SHORT)

@@ -74,6 +74,7 @@ def test_what_they_say_of_latents_is_their_density() -> None:
         np.testing.assert_allclose(change, direct, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_priors_of_a_mixture_are_proper_and_order_it() -> None:
     """Densities by the change of variables; draws increase, and have the medians that are asked for."""
     around = Around("mixture", BOX, 0.02, components=3, concentration=1.5, spread=0.7, ratio=5.0)

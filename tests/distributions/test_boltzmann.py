@@ -231,6 +231,7 @@ def test_log_density_is_the_sum_of_its_parts() -> None:
     np.testing.assert_allclose(found, prior + log_p.sum() + flips.sum(), rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prior", ["ard", "flat", "horseshoe"])
 def test_other_priors_run_in_the_program(prior: str) -> None:
     values = {"theta_c": jnp.zeros(10)} if prior in ("ard", "flat") else {}

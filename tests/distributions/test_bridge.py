@@ -154,6 +154,7 @@ def by_hmc(values: jax.Array, starts: jax.Array) -> jax.Array:
     return jnp.mean(seen[100:], 0)
 
 
+@pytest.mark.slow
 @both
 def test_samples_are_those_of_hmc(values: tuple[float, ...]) -> None:
     """Means of all three distances, of their squares, and of the products that tie them together.

@@ -46,6 +46,7 @@ def test_the_polynomials_are_chebyshev_s(degree: int) -> None:
         np.testing.assert_allclose(chebyshev(x, degree), expected, atol=1e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("deviation", [0.0, 0.5])
 def test_at_given_scales_functions_are_normal_with_the_stated_variance(deviation: float) -> None:
     curves = Curves(4.0, 3, deviation=deviation)
@@ -62,6 +63,7 @@ def test_at_given_scales_functions_are_normal_with_the_stated_variance(deviation
     check_variance(found, expected)
 
 
+@pytest.mark.slow
 def test_even_functions_are_even_and_odd_ones_odd() -> None:
     curves = Curves(2.0, 6)
     right = sites(curves, 1.3)
@@ -83,6 +85,7 @@ def test_a_probability_without_a_function_is_uniform() -> None:
     check_frequencies(counts, np.full(10, 0.1))
 
 
+@pytest.mark.slow
 def test_probabilities_stay_between_a_half_and_one() -> None:
     p = drawn(Curves(1.0, 8), 1.0, "p", 2000)
     assert p.min() >= 0.5 and p.max() <= 1.0 and p.std() > 0.05

@@ -42,6 +42,7 @@ def pooled(seed: int, samples: int = SAMPLES, **options: Any) -> Multistate:
 ASKED = np.stack([*NATURAL[1:], *(0.5 * (NATURAL[1:] + NATURAL[[2, 3, 1]])), 1.2 * NATURAL[1]])
 
 
+@pytest.mark.slow
 def test_it_is_right_where_references_reach() -> None:
     """Relative to the first reference, whose log Z is 8 log 2; forty sets of exact samples."""
     exact = [log_z(e) - 8 * np.log(2.0) for e in ASKED]
@@ -117,6 +118,7 @@ def test_errors(natural: np.ndarray, statistics: np.ndarray, words: str) -> None
         multistate(natural, statistics)
 
 
+@pytest.mark.slow
 def test_half_the_memory_tells_the_same() -> None:
     """Statistics in single precision, as of sites in space, where all of them stay within reach."""
     wide = (50.0, 60.0)

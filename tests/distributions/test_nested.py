@@ -27,6 +27,7 @@ def test_two_levels_are_the_sum_over_the_middle_one() -> None:
     assert logsumexp(found) == pytest.approx(0.0, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_three_levels_with_other_ratios() -> None:
     """1 top spin, 2, 6, 12 fine ones; the middle two written out."""
     top = jnp.asarray([[-1.0]])

@@ -110,6 +110,7 @@ def test_where_no_samples_are_left_what_is_rare_goes_on_as_a_count() -> None:
         assert abs(np.log(said / (exact(e) - RATES[1] * 6.0))) < 1.0
 
 
+@pytest.mark.slow
 def test_a_count_s_rise_has_no_seam() -> None:
     """Its series about zero meets it to round-off of ``expm1``, and far out its tangent goes on."""
     x = jnp.array([-0.0101, -0.0099, 0.0099, 0.0101])
@@ -121,6 +122,7 @@ def test_a_count_s_rise_has_no_seam() -> None:
     assert np.isfinite(rise(jnp.array([1e4]))[1]).all()
 
 
+@pytest.mark.slow
 def test_its_slope_is_its_derivative() -> None:
     found = fitted(2, 4000)
     e, step = place(11, 2.0), place(12, 1e-3)

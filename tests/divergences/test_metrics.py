@@ -93,6 +93,7 @@ def searched(metric: Penalised, apart: float = APART, calls: int = CALLS) -> Jud
     return said
 
 
+@pytest.mark.slow
 def test_wasserstein_of_two_normals_is_their_shift() -> None:
     """A finite penalty lets the slope be above 1: in one dimension by 1/20 for each unit of shift."""
     np.testing.assert_allclose(searched(WASSERSTEIN).value, APART, rtol=0.1)

@@ -65,7 +65,8 @@ def run(module: str) -> doctest.TestResults:
 
 
 @pytest.mark.parametrize(
-    "module", [pytest.param(m, marks=[pytest.mark.slow] * (m in FITTING)) for m in with_examples()]
+    "module",
+    [pytest.param(m, marks=[pytest.mark.by_hand] * (m in FITTING)) for m in with_examples()],
 )
 def test_examples_give_what_they_say(module: str) -> None:
     done = run(module)

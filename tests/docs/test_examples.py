@@ -90,6 +90,7 @@ def test_the_potential_is_morse_s() -> None:
     assert float(Interaction((morse,), "pair", "A_A").energy(jnp.asarray(8.0))) == 0.0
 
 
+@pytest.mark.slow
 def test_its_forces_are_finite_differences() -> None:
     potential = fluid(example("morse").Morse(DEPTH, LENGTH))
     x = jnp.asarray(spread_out(1)[0])
@@ -208,6 +209,7 @@ def minus_log_posterior(values: np.ndarray, x: np.ndarray) -> float:
     return float(-np.log(likelihood).sum() + 0.5 * (J**2 + h**2))  # prior normal(0, 1)
 
 
+@pytest.mark.slow
 def test_the_method_finds_the_maximum_that_a_sum_over_all_states_has() -> None:
     system, data = tiny()
     fit = example("maximum").maximum(system, data).run(jax.random.key(0))
@@ -252,7 +254,7 @@ def test_the_system_s_data_are_exact_samples() -> None:
         assert abs(seen.mean() - expected) < 5.0 * seen.std() / np.sqrt(len(seen))
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_the_system_fits_by_its_path(tmp_path: Path) -> None:
     path = str(EXAMPLES / "helix_coil.py")
     assert workflow.load_model(path).SUMMARY

@@ -299,7 +299,7 @@ SMALLER_PYTHON = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_the_tour_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,7 +22,7 @@ SMALLER = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_a_fit_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)

@@ -132,6 +132,7 @@ def particles(p: ParticlePotential, x: np.ndarray) -> ExportModel:
     )
 
 
+@pytest.mark.slow
 def test_three_body(tmp_path: Path) -> None:
     """Lennard-Jones, waves, a core, and the Stillinger-Weber term over them."""
     p = water()
@@ -202,7 +203,7 @@ def dumped(path: Path) -> np.ndarray:
 RUNS = 8
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_structure_of_water(tmp_path: Path) -> None:
     """RDF of the exported model in LAMMPS, and of the potential under the package's own sampler."""
     p = water()

@@ -144,6 +144,7 @@ def test_three_body(tmp_path: Path) -> None:
     check(ParticlePotential((LennardJones(0.0, 3.0),), BOX, SW), x, u, f, 1e-9)
 
 
+@pytest.mark.slow
 def test_model_of_the_paper(tmp_path: Path) -> None:
     """Lennard-Jones and a hundred waves from a table, and the three-body term over it."""
     theta = 0.05 * np.random.default_rng(0).normal(size=100)

@@ -25,7 +25,7 @@ from tests.hostile.readers import MODELS
 
 READERS_SHARE = 0.92  # of all mutated inputs; the rest are for whole command lines, of which each takes a second
 WEIGHT = sum(c.weight for c in CASES)
-LANES = [False, pytest.param(True, marks=pytest.mark.slow)]
+LANES = [False, pytest.param(True, marks=pytest.mark.by_hand)]
 
 
 def inputs(case: Case, slow: bool) -> int:

@@ -106,7 +106,7 @@ def calm(plain: Any, tmp_path_factory: pytest.TempPathFactory) -> Page:
 
 
 @pytest.mark.parametrize(
-    "text", [*NASTY[:2], *(pytest.param(t, marks=pytest.mark.slow) for t in NASTY[2:])]
+    "text", [*NASTY[:2], *(pytest.param(t, marks=pytest.mark.by_hand) for t in NASTY[2:])]
 )
 def test_no_text_of_a_file_becomes_an_element(
     text: str, plain: Any, calm: Page, tmp_path: Path

@@ -14,7 +14,7 @@ LEAST = 5000
 ALONE = 0.01
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_there_were_thousands() -> None:
     if "PYTEST_XDIST_WORKER" in os.environ:
         pytest.skip("workers count by themselves")

@@ -76,6 +76,10 @@ RUNS: dict[str, dict[str, Any]] = {
 }
 
 
+#: Of them, those that continuous integration cuts off as well.
+CUT_IN_CI = ("mcem",)
+
+
 class Cut(Exception):
     """What ends a run in these tests."""
 
@@ -96,7 +100,13 @@ def fit(name: str, **more: Any) -> Any:
     return workflow.fit(method=name.split(",")[0], **RUNS[name], **more)
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) for n in RUNS])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=pytest.mark.slow if n in CUT_IN_CI else pytest.mark.by_hand)
+        for n in RUNS
+    ],
+)
 def test_what_was_cut_off_ends_as_if_it_had_not_been(name: str, tmp_path: Path) -> None:
     """At the first word, in the middle and at the last word, one after the other: the second cut is of what went on."""
     words = Words()

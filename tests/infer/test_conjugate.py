@@ -63,6 +63,7 @@ def correlated(
     return e, c
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("memory", "frames"), [(0.0, 100), (0.7, 300)])
 def test_coverage_where_the_correlation_is_known(memory: float, frames: int) -> None:
     """90 % intervals for 4 coefficients in 150 data sets.

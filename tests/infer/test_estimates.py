@@ -127,6 +127,7 @@ def upper(matrix: np.ndarray) -> np.ndarray:
     return matrix[..., *np.triu_indices(matrix.shape[-1])]
 
 
+@pytest.mark.slow
 def test_the_oracle_agrees_with_autodiff() -> None:
     """The sums over states are derivatives of the exact marginal log-likelihood (Louis)."""
     program = reader().program
@@ -141,7 +142,7 @@ def test_the_oracle_agrees_with_autodiff() -> None:
     np.testing.assert_allclose(found[1], -observed, rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_score_and_information() -> None:
     """Runs are so long that the small-sample bias of a covariance, relatively one over the number
     of samples, is far below its Monte Carlo error."""
@@ -156,6 +157,7 @@ def test_score_and_information() -> None:
         assert np.all(np.linalg.eigvalsh(matrices) > -1e-9)
 
 
+@pytest.mark.slow
 def test_noise_is_honest_and_chains_persist() -> None:
     """The stated error of the score is the spread over independent runs, by coordinate and along
     random directions, for runs far shorter than a decorrelated sample would need."""

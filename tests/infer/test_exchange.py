@@ -22,7 +22,7 @@ def told(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return draws.mean((0, 1)), draws.std((0, 1)), ess
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_it_samples_the_exact_posterior() -> None:
     """n_c = 8, five parameters: means within five standard errors (a false failure is rarer than 1e-5), spreads within
     a sixth. Auxiliary configurations are cooled in 100 sweeps, which for eight spins is as good as exact."""

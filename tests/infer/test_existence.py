@@ -45,7 +45,7 @@ def has_an_optimum(program, x, conditions, latent: np.ndarray) -> bool:
     return bool(found.fun > -1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_optima_at_infinity_are_those_that_linear_programming_finds() -> None:
     """REM on eight coarse spins: the exact answer of every field, both kinds among them."""
     system = ising.system(ising.Options(ratio=8, ties="random", fine="flip", prior="normal"))
@@ -70,7 +70,7 @@ def test_optima_at_infinity_are_those_that_linear_programming_finds() -> None:
     np.testing.assert_array_equal(found, exact)
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_a_flat_fit_with_no_optimum_falls_back_and_keeps_its_result() -> None:
     """A sweep of which one member's data are all up: the other stays flat."""
     some = data("0.2:3.0:2")
@@ -86,7 +86,7 @@ def test_a_flat_fit_with_no_optimum_falls_back_and_keeps_its_result() -> None:
     assert np.isfinite(results.group(result, "posterior")["theta_c"].values).all()
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_each_member_is_approximated_under_its_own_prior() -> None:
     """Two members with the same estimates, one flat and one under normal(0, 10): their precisions
     differ by that prior's, and by nothing else."""
@@ -111,7 +111,7 @@ def test_each_member_is_approximated_under_its_own_prior() -> None:
     np.testing.assert_allclose(found.precision[1] - found.precision[0], expected, atol=1e-9)
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_an_interrupted_fit_starts_nothing_new() -> None:
     """Neither the look for infinity, nor a second search, nor weights, once the user asks for an end."""
 
@@ -129,6 +129,7 @@ def test_an_interrupted_fit_starts_nothing_new() -> None:
     assert any("interrupted" in m for m in fit.messages)
 
 
+@pytest.mark.slow
 def test_a_prior_that_is_a_scale_mixture_has_no_mode_worth_finding() -> None:
     system = ising.system(ising.Options(ratio=8, prior="horseshoe"))
     for run in (MCEM(system, data("0.5")), rem(system, data("0.5"))):

@@ -83,7 +83,7 @@ def sums_of_frames() -> tuple[NormalEquations, np.ndarray]:
     return normal_equations(every_kind(), x, forces, blocks=3, curved=True), forces
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_sums_over_blocks_are_those_of_the_frames() -> None:
     _, x = molecules()
     sums, forces = sums_of_frames()
@@ -100,7 +100,7 @@ def test_sums_over_blocks_are_those_of_the_frames() -> None:
     np.testing.assert_array_equal(sums.met, np.any(g != 0.0, 1).sum(0))
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_laplacians_are_divergences_of_the_design() -> None:
     """Of each function in the last block, one frame, by central differences; linear tables have none."""
     one, x = every_kind(), molecules()[1][6]
@@ -118,6 +118,7 @@ def test_laplacians_are_divergences_of_the_design() -> None:
     assert (exact[smooth] != 0.0).sum() > 25
 
 
+@pytest.mark.slow
 def test_lists_that_run_over_are_made_longer() -> None:
     """Frames that become ten times as dense after the first four."""
     topology = Topology(("A",) * 40, np.ones(40), np.arange(40))

@@ -144,7 +144,7 @@ def made(frames: int = 200, **theta: float) -> xr.Dataset:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_a_feature_that_made_the_data_is_found(tmp_path: Any) -> None:
     data = made(field=1.5)
     fit = cg.grow(system(), data, draws=50).run(jax.random.key(2))
@@ -165,6 +165,7 @@ def test_a_feature_that_made_the_data_is_found(tmp_path: Any) -> None:
     assert abs(draws.mean() - 1.5) < 5.0 * draws.std()
 
 
+@pytest.mark.slow
 def test_a_search_ends_at_an_optimum() -> None:
     data = made(field=1.5)
     ours = system()
@@ -200,7 +201,7 @@ def test_what_a_feature_costs() -> None:
     assert price("ebic", 100, 9, 7) == pytest.approx(0.5 * np.log(100))
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_growing_finds_what_made_the_data_and_nothing_else() -> None:
     """Three of eight features at ratio 8 of the paper's lattice, twenty data sets of 400 frames.
 

@@ -111,6 +111,7 @@ def test_chains_that_still_go_outward_run_away() -> None:
 # --- width ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prior", ["normal", "horseshoe"])
 def test_a_posterior_as_wide_as_its_prior_does_not_run_away(prior: str) -> None:
     """Draws of the prior, of four keys: what the data do not tell is held by a proper prior."""
@@ -270,6 +271,7 @@ def test_short_chains_name_their_parameters() -> None:
     assert fit.attrs["ess"] == found.ess.min() and u.shape == (4, 25, 3)
 
 
+@pytest.mark.slow
 def test_it_is_stored(tmp_path: Any) -> None:
     """In the file: words, records and names, and by parameter in the group ``health``."""
     path = tmp_path / "fit.nc"
@@ -286,7 +288,7 @@ def test_it_is_stored(tmp_path: Any) -> None:
     assert set(table["parameter"].values) == {"p0", "theta_c[0]", "theta_c[1]"}
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_nuts_in_a_flat_direction_runs_away() -> None:
     """Under normal(0, 100) two parameters of which the data tell the sum: beta times each spreads far beyond 6."""
     system = system_of(partial(sums, prior="wide"))
@@ -327,7 +329,7 @@ def test_the_weakest_direction_is_in_words() -> None:
     assert weakest(["a", "b", "c"], precision) == "b and c"
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_divergences_of_chains_stuck_in_a_funnel_blame_no_bystander() -> None:
     """Chains worth five draws: a coupling that has nothing to do with it lies elsewhere in them, by chance."""
     options = NUTSOptions(warmup=200, samples=500, target_accept=0.6, max_tree_depth=6)
@@ -339,7 +341,7 @@ def test_divergences_of_chains_stuck_in_a_funnel_blame_no_bystander() -> None:
     assert doubt["parameters"] in ((), ("spread",)) and f"({share:.2%})" in doubt["text"]
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_a_posterior_that_is_sampled_well_says_nothing() -> None:
     """Five keys of NUTS on a posterior that quadrature confirms elsewhere (tests/small_posterior.py)."""
     run = NUTS(

@@ -115,6 +115,7 @@ DYNAMICS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_maps_are_ones_that_latents_can_be_sampled_under(kind: str) -> None:
     p, truth, x = drawn(kind)
@@ -127,7 +128,7 @@ def test_the_maps_are_ones_that_latents_can_be_sampled_under(kind: str) -> None:
     }
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 @pytest.mark.parametrize("kind", KINDS)
 def test_score_and_information(kind: str) -> None:
     """Off the mode, against derivatives of the closed form: the estimates that MC-EM's steps are made of.
@@ -163,7 +164,7 @@ def test_score_and_information(kind: str) -> None:
     assert np.all(noise[0] < 0.8 * noise[1])
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_made_the_data_is_found(kind: str) -> None:
     """By MC-EM from elsewhere: the mode of the closed form, within what the stopping rule lets pass; its curvature;

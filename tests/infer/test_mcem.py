@@ -60,7 +60,7 @@ def exact_mode(result: MCEMResult, batch, m: int) -> tuple[np.ndarray, np.ndarra
     return found.x, np.asarray(hessian(found.x))
 
 
-@pytest.mark.parametrize("ratio", [8, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("ratio", [8, pytest.param(4, marks=pytest.mark.by_hand)])
 @pytest.mark.slow
 def test_the_map_is_the_exact_one(ratio: int) -> None:
     """Within 0.1 posterior sd in every coordinate: five standard errors of the stopping rule."""
@@ -93,7 +93,7 @@ def test_the_observed_information_is_the_exact_one() -> None:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_an_unfinished_fit_says_so() -> None:
     system = ising.system(ising.Options(ratio=8, prior="normal", prior_scale=1.0))
     fit = MCEM(system, data(8), MCEMOptions(max_iterations=2, draws=20)).run(jax.random.key(0))
@@ -122,7 +122,7 @@ def test_draws_without_a_width_are_no_posterior(monkeypatch: pytest.MonkeyPatch)
     assert any("they repeat the mode, and have no width" in m for m in fit.messages)
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_a_subset_of_frames_leads_to_the_same_optimum() -> None:
     """Incremental EM from the origin, several posterior sd away, ends at the same point: within one
     sd, where frames that rest keep 32 old configurations each, which is what limits it."""
@@ -146,7 +146,7 @@ def test_a_subset_of_frames_leads_to_the_same_optimum() -> None:
         run_mcem(system.program, system.sampler, batch, jax.random.key(5), frames_per_step=0)
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_more_data_can_join_a_running_fit() -> None:
     few = ising.system(ising.Options(ratio=8, prior="normal", prior_scale=1.0, frames=5))
     options = MCEMOptions(draws=20, max_iterations=60, weights=False)
@@ -212,7 +212,7 @@ def test_rem_ends_at_its_stationary_point() -> None:
         assert np.abs(step / np.sqrt(np.diag(inverse))).max() < 0.4
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_a_member_that_is_not_finite_is_given_up_alone() -> None:
     system = ising.system(ising.Options(ratio=8, prior="normal", prior_scale=1.0))
     batch = system.batch(data(8))
@@ -230,7 +230,7 @@ def test_a_member_that_is_not_finite_is_given_up_alone() -> None:
     assert list(normal.definite) == [True, False]
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_members_fitted_again_take_their_place() -> None:
     """`replaced`: values, ending, program and trace of the member are those of the second run."""
     system = ising.system(ising.Options(ratio=8, prior="normal", prior_scale=1.0))
@@ -248,7 +248,7 @@ def test_members_fitted_again_take_their_place() -> None:
     assert np.all(np.diff(whole.trace["moves"]) > 0)
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_the_paper_s_schedule_converges() -> None:
     """Eq. 33 scaled, under a rule twice as loose as the default's: where it says that it is done, it is
     within the 0.4 sd that the rule allows and two errors of 0.1 sd."""

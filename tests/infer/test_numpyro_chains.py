@@ -26,9 +26,10 @@ def program(y: Any, *, scale: Any) -> None:
         numpyro.sample("y", dist.Normal(place.sum(), width), obs=y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("chains", "dense"),
-    [(3, False), *(pytest.param(*p, marks=pytest.mark.slow) for p in ((1, False), (3, True)))],
+    [(1, False), (3, False), pytest.param(3, True, marks=pytest.mark.by_hand)],
 )
 def test_blocks_are_numpyro_s_own_chains(chains: int, dense: bool) -> None:
     """For two data sets one after the other, of which the second finds all compiled."""
@@ -54,6 +55,7 @@ def test_blocks_are_numpyro_s_own_chains(chains: int, dense: bool) -> None:
             np.testing.assert_allclose(seen[name], fields[name], rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_what_is_told(tmp_path: Path) -> None:
     """Warm-up first, then draws with what they are worth; a run that was cut off between goes on to the same draws."""
     told: list[tuple[str, float, dict[str, float]]] = []

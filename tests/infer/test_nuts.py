@@ -39,7 +39,7 @@ def test_nuts_samples_the_normal_posterior() -> None:
     summary(NUTS(ours, data(), NUTSOptions(warmup=400, samples=600)).run(jax.random.key(0)))
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 @pytest.mark.parametrize("ratio", [8, 4])
 def test_nuts_agrees_with_a_long_run(ratio: int) -> None:
     """n_c = 8 and 16: means within five standard errors of both runs (16 parameters at most: a false
@@ -53,7 +53,7 @@ def test_nuts_agrees_with_a_long_run(ratio: int) -> None:
     np.testing.assert_allclose(sd, sd_long, rtol=0.25)
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_learned_log_z_gives_the_exact_posterior() -> None:
     """Latents sampled and log Z reweighted, n_c = 8: means within five standard errors of exact NUTS and the bias
     that is asked for, 0.05 standard deviations (9 parameters: a false failure is rarer than 1e-5), spreads within
@@ -90,7 +90,7 @@ def test_an_inexact_program_is_refused_in_words() -> None:
         NUTS(fine, data()).run(jax.random.key(0))
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_the_horseshoe_samples_without_divergences() -> None:
     fit = NUTS(
         system(prior="horseshoe"),

@@ -23,6 +23,7 @@ FRAMES = 100
 PRECISION = 0.1
 
 
+@pytest.mark.slow
 def test_score_matching_solves_the_linear_problem() -> None:
     """Under a flat prior, two parameters and two coefficients: the equations' solution in the distances alone."""
     data = frames(60, 3)
@@ -98,7 +99,7 @@ def test_the_noisy_quadrature_agrees_with_simulated_noise() -> None:
         assert abs(found - wanted) < 5.0 * error + 1e-3
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_latents_of_two_particles_are_summed_out() -> None:
     """Parameters and the width of the noise, sampled with the latents, against quadrature: as above."""
     data = two_particles.noisy_frames(FRAMES, 0)
@@ -117,7 +118,7 @@ def test_latents_of_two_particles_are_summed_out() -> None:
     np.testing.assert_allclose(flat.std(0), sd, rtol=1 / 5)
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_widths_cross_their_posterior_with_the_latents() -> None:
     """Without forces data say nothing of sigma2, however well X knows it: its posterior is its prior. The mean of its
     logarithm within five standard errors, its spread within five, of 16 chains' means (Student's t: a false failure
@@ -177,6 +178,7 @@ def test_what_an_exact_log_z_has_no_use_for_is_refused(option: str, value: objec
     assert NUTSOptions(log_partition="learned", **{option: value}) is not None  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_mixture_about_each_site_is_refused() -> None:
     with xr.open_dataset(Path(__file__).parents[2] / "data" / "spce_water" / "frames.nc") as data:
         data = data.isel(frame=slice(12)).load()

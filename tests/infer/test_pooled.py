@@ -64,6 +64,7 @@ def beta_22(x: float) -> float:
     return float(stats.beta.logpdf(x, 2, 2) + np.log(x * (1.0 - x)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("deviation", [0.0, 0.3])
 def test_the_joint_density_is_a_product_over_members(deviation: float) -> None:
     """Priors by SciPy, each member's likelihood by a sum over the sixteen coarse states."""
@@ -105,6 +106,7 @@ def test_numpyro_sees_the_same_density(deviation: float) -> None:
     np.testing.assert_array_equal(joined(program, u[0, common], u[:, own]), u)
 
 
+@pytest.mark.slow
 def test_flipping_spins_and_fields_changes_nothing() -> None:
     flipped = [read(), read(symmetric=False)]
     found = []
@@ -151,7 +153,7 @@ def example() -> tuple[Program, Array, dict[str, Array]]:
     return read_program(coupled, x[0], {"mu": given["mu"][0]}), x, given
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_nuts_draws_the_posterior_of_all_members() -> None:
     """Mean and variance of the coupling against quadrature over it and both p0."""
     program, x, given = example()

@@ -30,6 +30,7 @@ def found(seed: int, shared: float = 0.0) -> tuple[float, float]:
     return tuple(precision_of(left, draws, draws, FRAMES))  # type: ignore[return-value]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [0.0, 0.3])
 def test_it_is_the_error_of_the_statistics_mean(shared: float) -> None:
     r"""N frames leave a mean known to :math:`1/\sqrt N`; n samples move it by :math:`\sqrt{N/n}` of that, and samples

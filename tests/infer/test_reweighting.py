@@ -41,6 +41,7 @@ def estimates(program: Program, mode: jax.Array, draws: jax.Array) -> Estimate:
     return jax.lax.map(jax.jit(one), jax.random.split(jax.random.key(3), KEYS))
 
 
+@pytest.mark.slow
 def test_estimates_are_right_within_their_stated_errors(
     program: Program, mode: jax.Array, draws: jax.Array, estimates: Estimate
 ) -> None:
@@ -83,7 +84,7 @@ def test_weights_agree_with_the_exact_ones(program: Program, mode: jax.Array) ->
     assert np.all(np.abs(gap) < 6.0 * error[body])
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_two_modes_are_weighed_against_each_other() -> None:
     """A lattice that orders up or down, which single chains never leave: the draws that tilt it still
     get the right weight, within the stated errors (a mean square as above, and z below 6)."""
@@ -112,7 +113,7 @@ def test_two_modes_are_weighed_against_each_other() -> None:
     assert np.all(np.mean(np.square(z), 0) < 3.5)
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_draws_beyond_the_samples_get_no_weight(program: Program, mode: jax.Array) -> None:
     u = np.asarray(mode)[None]
     wide = Laplace(

@@ -6,6 +6,7 @@ import jax
 from jax import Array
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from bayescg.infer.estimates import Estimates
 from bayescg.infer.laplace import Laplace, laplace
@@ -46,6 +47,7 @@ def test_what_bends_is_found() -> None:
     assert ridge(lambda u: 2.0 * u, np.zeros(3), np.eye(3)) is None
 
 
+@pytest.mark.slow
 def test_draws_lie_on_the_ridge() -> None:
     """This posterior is normal across its ridge and along the bent ones, so the draws are exact: their density differs
     from the posterior's by a constant, to round-off. Straight draws are off by hundreds of widths."""

@@ -67,7 +67,7 @@ def test_the_printed_schedule_is_eq_31_with_eq_33() -> None:
     assert not step.rejected
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_the_scaled_schedule_takes_ard_implicitly_and_starts_with_a_newton_step() -> None:
     """theta <- (theta + eta D G) / (1 + eta D tau); D is one over a block's largest eigenvalue."""
     p = program()
@@ -84,7 +84,7 @@ def test_the_scaled_schedule_takes_ard_implicitly_and_starts_with_a_newton_step(
         np.testing.assert_allclose(step.u[at], expected, rtol=1e-9)
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_the_scaled_schedule_cuts_its_steps() -> None:
     p = program("normal")
     u = jnp.zeros(p.size)
@@ -193,6 +193,7 @@ def test_averages_forget_what_the_newest_score_contradicts() -> None:
     assert worth(20.0 * error * across) == pytest.approx(40.0)
 
 
+@pytest.mark.slow
 def test_the_likelihood_s_parameters_go_first_where_they_are_told_to() -> None:
     p = program("normal")
     e = estimates(p.size, error=1e-6)

@@ -76,7 +76,7 @@ def test_the_target_of_weights_is_the_joint_density() -> None:
     np.testing.assert_allclose(value, expected, rtol=1e-12)
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_score_and_information_are_those_of_all_members() -> None:
     """At the exact mode the score balances the prior's slope, and the observed information is the curvature; 64
     independent runs of the chains."""
@@ -111,6 +111,7 @@ def test_score_and_information_are_those_of_all_members() -> None:
     assert np.all((ratio > 0.4) & (ratio < 2.5)), ratio
 
 
+@pytest.mark.slow
 def test_estimates_add_up_over_members() -> None:
     program, x, given = read()
     sampler = ising.system(SMALL).sampler
@@ -129,7 +130,7 @@ def test_estimates_add_up_over_members() -> None:
     np.testing.assert_array_equal(total.features, some.features)
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_a_fit_ends_at_the_mode_of_all_members() -> None:
     """Within its Monte Carlo error, and with the draws of the exact posterior after weighting."""
     members = len(read()[1])
@@ -149,6 +150,7 @@ def test_a_fit_ends_at_the_mode_of_all_members() -> None:
     assert cg.predict(fit, conditions={"mu": "-1:1:3"}, draws=40) is not None
 
 
+@pytest.mark.slow
 def test_what_is_each_member_s_own_is_refused() -> None:
     options = ising.Options(**{**vars(SMALL), "deviation": 0.3})
     with pytest.raises(ProgramError, match="theta_c_deviation of their own; MC-EM fits members"):

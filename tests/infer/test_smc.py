@@ -42,6 +42,7 @@ def linear() -> tuple[Target, Any, float, np.ndarray, np.ndarray]:
     return target, (jnp.asarray(a), jnp.asarray(y)), float(evidence), mean, covariance
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", PATHS)
 def test_a_normal_posterior_and_its_evidence(path: str) -> None:
     """Both from means over independent runs, whose spread is their error."""
@@ -96,6 +97,7 @@ def test_frames_enter_one_after_another() -> None:
     np.testing.assert_allclose(ByTemperature().powers(0.3, 2), [0.3, 0.3])
 
 
+@pytest.mark.slow
 def test_particles_without_a_likelihood_are_left_behind() -> None:
     """A likelihood of zero on half of the prior: the evidence is half of what it would be."""
     target = Target(
@@ -146,6 +148,7 @@ def test_a_lattices_posterior_is_that_by_quadrature(lattice: Fit) -> None:
     assert lattice.exact and "SMC" in lattice.approximation
 
 
+@pytest.mark.slow
 def test_it_is_stored_by_member_and_in_all() -> None:
     """Two members: an evidence of each, and their sum at the root."""
     made = workflow.make_reference("ising", ["n_f=8", "L_f=4", "mu=0:1:2", "frames=6"], 1)
@@ -175,6 +178,7 @@ def test_two_estimates_that_disagree_are_said(lattice: Fit) -> None:
     assert "thermodynamic integration; raise -M particles" in told
 
 
+@pytest.mark.slow
 def test_runs_that_differ_are_said(lattice: Fit) -> None:
     """One run elsewhere: parameters and evidence of the others are not to be trusted."""
     target, data, *_ = linear()
@@ -221,7 +225,7 @@ def test_options_out_of_range_are_refused(words: dict[str, Any], complaint: str)
         smc(small_posterior.system(), small_posterior.data(), **words)
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 @pytest.mark.parametrize("path", PATHS)
 def test_it_agrees_with_nuts_on_eight_coarse_spins(path: str) -> None:
     """Nine parameters: means within five standard errors of both (a false failure is rarer than 1e-5), spreads within a

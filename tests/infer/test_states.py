@@ -45,6 +45,7 @@ MARKOV = {"order": "markov", "flips": "own"}
 STICKS = {"weights": "stick", "states": 3}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [MARKOV, STICKS], ids=["markov", "sticks"])
 def test_states_and_latents_are_summed_out(options: dict) -> None:
     """NumPyro's own density of the program as it is written, summed over every S and X of three frames."""
@@ -155,6 +156,7 @@ def test_one_hidden_state_a_frame() -> None:
         read_program(program, jnp.asarray(FRAMES), {})
 
 
+@pytest.mark.slow
 def test_each_configuration_of_a_batch_has_its_own_potential() -> None:
     basis = SpinBasis(3, tuple(polynomial_features(1, 0)))
     theta = jnp.asarray(np.random.default_rng(5).normal(size=(4, 2)))
@@ -196,6 +198,7 @@ def test_labels_are_found_again() -> None:
     np.testing.assert_array_equal(found, np.broadcast_to(expected, found.shape))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [MARKOV, STICKS], ids=["markov", "sticks"])
 def test_states_change_places(options: dict) -> None:
     _, program, u = mixture(**options)
@@ -223,7 +226,7 @@ def test_states_that_the_program_tells_apart_are_left_alone() -> None:
 # --- results ---------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_a_result_names_the_axes_of_states() -> None:
     """Draws that no method made, labels shuffled: what is stored does not depend on how they were called."""
     options = {"n_f": 4, "ratio": 2, "L2": 1, "L3": 0, "order": "markov", "prior_scale": 1.0}

@@ -28,6 +28,7 @@ def fit() -> Fit:
     return SVI(small_posterior.system(), small_posterior.data(), QUICK).run(jax.random.key(0))
 
 
+@pytest.mark.slow
 def test_a_minibatch_counts_as_all_frames_on_average() -> None:
     """The mean over random choices is the whole, in which the prior of the parameters is counted once."""
     program, x, conditions = small_posterior.read()
@@ -163,7 +164,7 @@ def test_trouble_is_said(fit: Fit) -> None:
     assert told(_fake(fit)).messages == ()
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_it_is_stored() -> None:
     """A sweep, on minibatches, by the family of fewest parameters."""
     made = workflow.make_reference("ising", ["n_f=8", "L_f=4", "mu=0:1:2", "frames=6"], 1)
@@ -226,7 +227,7 @@ def test_more_frames_in_a_step_than_there_are_are_refused() -> None:
         run.run(jax.random.key(0))
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 @pytest.mark.parametrize("guide", ["normal", "lowrank", "multivariate", "flow"])
 def test_every_family_comes_near_the_posterior(guide: Any) -> None:
     """Unweighted: means within a fifth of a standard deviation of the exact ones; the ELBO below the evidence."""
@@ -241,7 +242,7 @@ def test_every_family_comes_near_the_posterior(guide: Any) -> None:
     assert -5.0 * float(found.attrs["elbo_se"]) < gap < 1.0  # type: ignore[arg-type]
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_minibatches_lead_to_the_same_guide() -> None:
     options = SVIOptions(restarts=1, steps=20_000, rate=0.003, weights=False)
     ours, made = small_posterior.system(), small_posterior.data()

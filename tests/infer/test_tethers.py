@@ -202,7 +202,7 @@ def test_a_step_is_straight_in_natural_parameters(frames: np.ndarray) -> None:
     assert there[at] - u[at] == pytest.approx(np.log(1.0 - 0.75), rel=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_noise_of_the_score_does_not_bend_the_posterior(frames: np.ndarray) -> None:
     """What the data have of the statistics beyond the model, r, is known at a mode from the prior.
 
@@ -276,7 +276,7 @@ def test_information_lost_in_noise_is_bounded_not_given_up(frames: np.ndarray) -
     assert np.isfinite(normal.draw(jax.random.key(0), 3)).all()
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_a_chain_that_cannot_be_measured_is_left_out(frames: np.ndarray) -> None:
     """A position that is no number: no sums, no move; the estimate is that of the other chains, and it is told.
 
@@ -299,7 +299,7 @@ def test_a_chain_that_cannot_be_measured_is_left_out(frames: np.ndarray) -> None
     np.testing.assert_array_less(np.abs(part.score - whole.score), 4.5 * error)
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_a_fit_in_which_chains_blow_up_goes_on_and_says_at_which_parameters(
     frames: np.ndarray,
 ) -> None:

@@ -117,6 +117,7 @@ def test_a_map_that_does_not_fit_the_data_is_refused() -> None:
         read(lambda X: X[..., (0, 2), :], 3)
 
 
+@pytest.mark.slow
 def test_data_of_all_sites_are_the_latent() -> None:
     """In the latent's order, whatever that of the data."""
     order = (2, 0, 1)
@@ -138,7 +139,7 @@ def test_data_of_all_sites_are_the_latent() -> None:
     np.testing.assert_allclose(found, -beta * energies - ONE.exact(potential, beta), rtol=1e-10)
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_mcem_on_data_of_all_sites_is_rem() -> None:
     """A tiny Lennard-Jones fluid, whose map is the identity: the same iterations to the last bit."""
     edge = 12.0
@@ -198,6 +199,7 @@ def estimates(values: tuple[float, ...], repeats: int, sweeps: int, thin: int = 
     return jax.tree.map(lambda *a: np.stack(a), *several[1:])
 
 
+@pytest.mark.slow
 def test_the_data_s_frames_are_completed_where_chains_begin() -> None:
     """X-X as the data have them, and Y an angstrom from their middle."""
     _, _, _, x = case(FRAMES)
@@ -210,7 +212,7 @@ def test_the_data_s_frames_are_completed_where_chains_begin() -> None:
     np.testing.assert_allclose(aside, 1.0, atol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_chains_of_p_c_begin_where_the_latents_have_come_to_rest() -> None:
     """The data's ends are held, every middle has moved, and chains of p_c begin in all of them."""
     system, _, program, x = case(6)
@@ -230,12 +232,13 @@ def test_chains_of_p_c_begin_where_the_latents_have_come_to_rest() -> None:
     np.testing.assert_array_equal(after.free.x, after.clamped.x[..., order])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("values", "thin"),
     [
-        pytest.param(TARGET, 1, id="target", marks=pytest.mark.slow),
+        pytest.param(TARGET, 1, id="target"),
         pytest.param(INITIAL, 1, id="initial"),
-        pytest.param(INITIAL, 10, id="initial, seldom measured", marks=pytest.mark.slow),
+        pytest.param(INITIAL, 10, id="initial, seldom measured", marks=pytest.mark.by_hand),
     ],
 )
 def test_score_is_the_gradient_of_the_exact_log_likelihood(
@@ -250,7 +253,7 @@ def test_score_is_the_gradient_of_the_exact_log_likelihood(
     assert found.latent_gap == 0.0 and not found.of_likelihood.any()
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_louis_information_is_the_exact_curvature() -> None:
     """Errors from 24 repeats, of 4 chains for each frame: false failures as in ``check_mean``."""
     found = estimates(TARGET, 24, 100)
@@ -286,7 +289,7 @@ def climbed() -> Fit:
     return replace(mcem(case(FEW).system, data(), **few), point=True).run(jax.random.key(0))
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_mcem_climbs_the_exact_posterior() -> None:
     """Four fifths of the way up, which is 300 nats."""
     system, batch, program, _ = case(FEW)
@@ -297,7 +300,7 @@ def test_mcem_climbs_the_exact_posterior() -> None:
     assert climbed().exact and not climbed().program.sites.latent_observed
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_mcem_converges_to_the_exact_mode() -> None:
     """It stops half a posterior sd or less from it in each of four directions, with errors of half
     as much: less than 3 nats below."""
@@ -306,7 +309,7 @@ def test_mcem_converges_to_the_exact_mode() -> None:
     assert float(exact().log_posterior(result.mode[0])) > exact().highest - 3.0
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_results_hold_the_bonds_and_the_density_of_the_ends() -> None:
     program, mode = case(FEW).program, jnp.asarray(climbed().mode[0])
     idata = to_inference_data(climbed(), prior_draws=20)
@@ -373,7 +376,7 @@ def weighted_draws() -> tuple[np.ndarray, np.ndarray]:
     return np.stack([inner[n] for n in NAMES], 1), weights
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_nuts_agrees_with_importance_sampling() -> None:
     """Posterior means of the mean length of X-X, and of the logarithms of its bond's parameters.
 

@@ -126,6 +126,7 @@ def test_a_file_cut_short(kind: str, share: float, tmp_path: Path) -> None:
     assert set(tmp_path.iterdir()) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["xtc", "trr", "dcd"])
 @pytest.mark.parametrize("count", [1, 3])  # XTC compresses from ten atoms on
 def test_a_cut_anywhere_is_noticed(kind: str, count: int, tmp_path: Path) -> None:

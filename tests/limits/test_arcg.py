@@ -53,12 +53,12 @@ def by_rem(spins: xr.Dataset) -> np.ndarray:
         pytest.param(
             "arcg",
             {"rate": 0.02, "critic": "perceptron", "critic_steps": 20},
-            marks=pytest.mark.slow,
+            marks=pytest.mark.by_hand,
         ),
         ("arcg", {"steps": "natural", "rate": 0.1}),
         ("arcg", {"steps": "newton", "tolerance": 0.2}),
         pytest.param(
-            "arcg", {"rate": 0.02, "polish": "true", "tolerance": 0.2}, marks=pytest.mark.slow
+            "arcg", {"rate": 0.02, "polish": "true", "tolerance": 0.2}, marks=pytest.mark.by_hand
         ),
         ("classifier", {}),
     ],
@@ -122,13 +122,18 @@ def test_newton_s_steps_say_how_well_the_data_know_the_parameters(
     "name",
     [
         "hellinger",
-        "bhattacharyya",
-        "jensen_shannon",
-        "squared",
         "mmd",
-        "energy_distance",
-        pytest.param("wasserstein", marks=pytest.mark.slow),  # networks, a minute each
-        pytest.param("sobolev", marks=pytest.mark.slow),
+        *(
+            pytest.param(name, marks=pytest.mark.by_hand)
+            for name in (
+                "bhattacharyya",
+                "jensen_shannon",
+                "squared",
+                "energy_distance",
+                "wasserstein",  # networks, a minute each
+                "sobolev",
+            )
+        ),
     ],
 )
 @pytest.mark.slow
@@ -146,6 +151,7 @@ def test_every_divergence_leads_there(name: str, spins: xr.Dataset, by_rem: np.n
     assert np.linalg.norm(theta - by_rem) < 0.25 * start, (theta, by_rem)
 
 
+@pytest.mark.slow
 def test_relative_entropy_s_slope_is_rem_s_on_shared_samples_of_lennard_jones() -> None:
     """A complete critic on D1 moments: both slopes from the same samples, their difference within its own error.
 
@@ -232,6 +238,7 @@ def far_off(**options: Any) -> Any:
     )
 
 
+@pytest.mark.slow
 def test_a_critic_that_tells_all_apart_ends_the_search() -> None:
     """Particles of another size are seen at a glance: without noise no guess is wrong."""
     found = far_off(max_iterations=20)
@@ -317,7 +324,7 @@ def test_an_interrupted_search_keeps_what_it_had(spins: xr.Dataset) -> None:
     assert 0 < found.attrs["iterations"] <= 6  # type: ignore[operator]
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_noise_begins_with_what_it_takes() -> None:
     """A model that is nearly right needs none; one that is far off some."""
     effort = words(max_iterations=1)
@@ -415,7 +422,7 @@ def test_a_fit_begins_where_another_ended(
     np.testing.assert_allclose(first, mean, atol=0.01)
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_a_start_that_is_no_result_of_the_model_is_refused(
     spins: xr.Dataset, tmp_path: Path
 ) -> None:

@@ -68,7 +68,7 @@ def measured(statistics: Callable[[Array], Array]) -> Measured:
 @pytest.mark.parametrize(
     "words",
     [
-        pytest.param(("pair=spline",), id="spline", marks=pytest.mark.slow),
+        pytest.param(("pair=spline",), id="spline", marks=pytest.mark.by_hand),
         pytest.param(("pair=lj", "bond=harmonic", "angle=harmonic"), id="lj"),
     ],
 )

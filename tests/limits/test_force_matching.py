@@ -151,6 +151,7 @@ def without_constant(c: np.ndarray) -> np.ndarray:
     return c
 
 
+@pytest.mark.slow
 def test_exact_forces_give_the_coefficients_back() -> None:
     """To round-off, the bond's up to a constant; the known wall is taken off."""
     fit = fitted(noise=0.0)

@@ -85,7 +85,7 @@ def mapped(g: Any, seen: Any, **more: Any) -> tuple[System, xr.Dataset]:
     ("g", "seen"),
     [
         pytest.param(MEAN, replace(moments((1.0, 2.0, 3.0, 4.0)), box=(BOX,) * 3), id="mean"),
-        pytest.param(FeatureMap(ends), Powers(), id="function", marks=pytest.mark.slow),
+        pytest.param(FeatureMap(ends), Powers(), id="function", marks=pytest.mark.by_hand),
     ],
 )
 @pytest.mark.slow
@@ -105,7 +105,7 @@ def test_a_search_finds_what_the_mapped_data_were_made_with(g: Any, seen: Any) -
     assert np.all(before > 0.15) and np.all(off < 0.3 * before), (before, off)
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_a_prediction_of_it_is_measured_on_mapped_configurations() -> None:
     """The mean of the distance, to its Monte Carlo error, at the truth where the fit was not allowed to leave it."""
     seen = replace(moments((1.0,)), box=(BOX,) * 3)
@@ -138,7 +138,7 @@ def test_a_prediction_of_it_is_measured_on_mapped_configurations() -> None:
         (lambda x: x[:, ::-2], "the deterministic map of the program differ"),
     ],
 )
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_a_map_that_is_none_is_refused(g: Any, says: str) -> None:
     """Before anything is simulated, by what it makes of configurations."""
     data = make_reference("virtual_bond", ["frames=20"], 0)

@@ -138,7 +138,7 @@ def test_a_liquids_coefficients_come_back() -> None:
     assert np.abs(fit.mode[0][3:] - TRUTH[3:]).max() < 0.25
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_the_prior_is_flat_whatever_the_programs() -> None:
     fit = fitted()
     assert fit.attrs["prior_used"] == "flat" and fit.program.improper == ("theta_c",)
@@ -146,7 +146,7 @@ def test_the_prior_is_flat_whatever_the_programs() -> None:
     assert any(m.startswith("held-out coverage") for m in fit.messages)
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_bagged_draws_spread_as_the_sandwich() -> None:
     """Where blocks are many: standard deviations within a third."""
     fit = ybg(system(), dataset(), block=PER_CHAIN, errors="bagged").run(jax.random.key(2))
@@ -155,6 +155,7 @@ def test_bagged_draws_spread_as_the_sandwich() -> None:
     assert "bagged" in fit.approximation
 
 
+@pytest.mark.slow
 def test_force_matching_on_the_same_frames_agrees() -> None:
     """Exact forces give the coefficients to round-off, YBG within its errors; both have the same matrix."""
     matched = force_matching(system(prior="flat"), dataset(True)).run(jax.random.key(0))

@@ -22,7 +22,7 @@ def test_the_paper_s_optimum_of_the_virtual_bond() -> None:
     assert 0.0 < exact_divergence(both) < 0.0018
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_a_critic_finds_the_bond_s_distribution() -> None:
     """Relative entropy below 1e-3; of 5000 frames 0.0004 is what four parameters owe to chance."""
     data = make_reference("virtual_bond", [], 0)
@@ -33,7 +33,7 @@ def test_a_critic_finds_the_bond_s_distribution() -> None:
     assert exact_divergence(values) < 1e-3
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 @pytest.mark.parametrize(("name", "options"), [("methanol", ["knots=29"]), ("spce_water", [])])
 def test_a_critic_finds_the_rdf(name: str, options: list[str]) -> None:
     """Within 0.03 + 3 standard errors + 0.002 angstrom times the slope. Methanol's 15 knots are at that bar by REM's

@@ -163,7 +163,7 @@ def test_other_data_are_refused(made: xr.Dataset) -> None:
         system.batch(made.isel(site=slice(30)))
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_a_prediction_of_more_particles_is_of_x_alone(made: xr.Dataset) -> None:
     """Chains begin in the sampler's own places, of which the X are taken and completed again."""
     short = ["max_iterations=1", "chains=8", "samples=2", "warmup=2", "noise=0", "polish=false"]

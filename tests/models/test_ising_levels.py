@@ -63,7 +63,7 @@ def test_other_data_are_refused() -> None:
         system.batch(DATA)
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 @pytest.mark.parametrize("method", ["nuts", "mcem"])
 def test_levels_are_recovered(method: str) -> None:
     """Both flip probabilities and the coefficients lie in their central 99.9% intervals (fixed key)."""

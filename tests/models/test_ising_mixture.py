@@ -57,6 +57,7 @@ def test_reference_observables_are_exact_in_each_state() -> None:
     np.testing.assert_allclose(made["magnetization"], whole, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_an_ordered_reference_stays_in_its_state() -> None:
     made = data(order="markov", stay=0.9, frames=6000)
     assert made.attrs["ordered"] == 1 and "ordered" not in data().attrs
@@ -134,7 +135,7 @@ def test_methods_that_sum_no_states_out_refuse() -> None:
 # --- fits ------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_from_data_to_report(tmp_path: Any) -> None:
     """What the page shows, on a lattice of two coarse spins."""
     io.save(data(order="markov"), tmp_path / "data.nc")
@@ -199,7 +200,7 @@ def from_program(options: ising_mixture.Options, frames: int, **truth: Any) -> x
     return x.assign(state=("frame", np.asarray(made["S"][0])))
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 @pytest.mark.parametrize("flips", ["shared", "own"])
 def test_a_mixture_is_recovered(flips: Any) -> None:
     """Every known parameter lies in its central 99.9% interval: with 10 of them a right program fails once
@@ -216,7 +217,7 @@ def test_a_mixture_is_recovered(flips: Any) -> None:
     assert right.mean() > 0.95
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_a_hidden_markov_model_is_recovered() -> None:
     """The same, with transitions; frames in a state of few clear frames borrow from their neighbours."""
     options = ising_mixture.Options(n_f=32, ratio=4, L2=2, order="markov")
@@ -243,7 +244,7 @@ def test_a_hidden_markov_model_is_recovered() -> None:
     assert path.mean() > 0.85 and path.mean() > best + 0.05
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_a_dirichlet_process_finds_how_many_states_there_are() -> None:
     """Data of two states under sticks cut at five: two hold nearly all frames, and no cut is complained of."""
     options = ising_mixture.Options(n_f=32, ratio=4, L2=1)

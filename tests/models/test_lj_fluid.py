@@ -68,7 +68,7 @@ def test_other_data_are_refused(made: xr.Dataset) -> None:
         system.batch(made.isel(site=slice(30)))
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_a_critic_finds_the_truth() -> None:
     """108 particles, 80 frames: epsilon within 1 % and sigma within 0.3 %, as the paper's 864 reach.
 

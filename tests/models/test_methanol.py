@@ -93,7 +93,7 @@ def test_the_start_is_nearly_wca() -> None:
     assert np.all(steep > 10.0 * kt) and np.all(np.diff(steep) < 0.0)
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_arcg_runs_on_it(made: xr.Dataset) -> None:
     effort = "max_iterations=2 chains=8 samples=3 warmup=5".split()
     found = fit("methanol", made, method="arcg", options=SMALL, method_options=effort)

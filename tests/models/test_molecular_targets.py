@@ -100,7 +100,7 @@ def test_given_potentials_are_felt_and_not_fitted(targets: Path, fitted: Any) ->
     np.testing.assert_allclose(posterior["pair_potential_B_B"][0, 0], expected, atol=1e-9)
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_a_result_knows_what_was_given(tmp_path: Path, targets: Path, fitted: Any) -> None:
     results.save(fitted, tmp_path / "result.nc")
     stored = results.load(tmp_path / "result.nc")
@@ -130,7 +130,7 @@ def test_a_result_knows_what_was_given(tmp_path: Path, targets: Path, fitted: An
     np.testing.assert_allclose(u[at] - u[at].min(), expected - expected.min(), atol=0.02)
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_given_potentials_are_simulated(fitted: Any) -> None:
     predicted = workflow.predict(fitted, ["bond_b1"], production=Production(20, 20, 2))
     bond = results.group(predicted, "posterior_predictive")["bond_b1"][0, 0]

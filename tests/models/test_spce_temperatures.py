@@ -45,6 +45,7 @@ def made(*words: str, data: xr.Dataset | None = None) -> cg.System:
     )
 
 
+@pytest.mark.slow
 def test_the_program_is_that_of_one_temperature_at_each() -> None:
     """Its energy and its width at 330 K are those of spce_water with the values that straight lines give there."""
     system = made()
@@ -98,6 +99,7 @@ def test_data_are_members_with_a_temperature_each() -> None:
     assert any(n.startswith("290 K: ") for n in batch.notices)
 
 
+@pytest.mark.slow
 def test_all_parameters_are_shared_and_begin_in_one_place() -> None:
     data = frames()
     system = made(data=data)
@@ -110,6 +112,7 @@ def test_all_parameters_are_shared_and_begin_in_one_place() -> None:
     assert not np.any(values["theta_c_slope"]) and values["sigma2_reference"] == pytest.approx(0.01)
 
 
+@pytest.mark.slow
 def test_a_slope_in_an_exponent_is_no_coefficient_that_runs_away() -> None:
     """A change of log sigma by one per cent moves Lennard-Jones's natural parameters by thousands: no alarm. A
     coefficient that is a thousand kcal/mol wide raises one."""

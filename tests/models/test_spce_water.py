@@ -89,6 +89,7 @@ def member(data: xr.Dataset, *words: str) -> tuple[cg.System, Any, Any]:
     return system, batch, program_of(system, batch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("unit", "kcal"), [("kcal", 1.0), ("kJ", KCAL)])
 def test_the_energy_is_the_printed_one(unit: str, kcal: float) -> None:
     """Literal edges and periods per angstrom, against loops over pairs and triples."""
@@ -189,7 +190,7 @@ def test_the_core_is_that_of_the_frames_which_thinning_leaves() -> None:
     assert system.options["core"] == pytest.approx(np.floor(100 * closest) / 100)
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_correlated_frames_are_thinned_and_counted() -> None:
     """Shipped frames, each four times: a quarter of them is used; unless that is not wanted."""
     data = water(40)
@@ -304,6 +305,7 @@ def test_schedules_have_the_papers_constants() -> None:
     assert options_for(system, "mcem", MCEMOptions(), {}).patience == 3
 
 
+@pytest.mark.slow
 def test_a_fit_starts_from_the_data_or_where_the_paper_did() -> None:
     system, batch, program = member(water(20))
     start = program.constrain(jnp.asarray(origin(system, program, batch.x)[0]))
@@ -339,9 +341,9 @@ def test_what_is_sampled_is_the_potential() -> None:
     ("words", "method", "how"),
     [
         (["basis=spline", "three_body=none", "prior=normal"], "rem", {}),
-        pytest.param([], "mcem", {"schedule": "paper", "m": 8}, marks=pytest.mark.slow),
-        pytest.param([], "mcem", {"schedule": "literal", "m": 8}, marks=pytest.mark.slow),
-        pytest.param(["basis=spline", "three_body=none"], "mcem", {}, marks=pytest.mark.slow),
+        pytest.param([], "mcem", {"schedule": "paper", "m": 8}),
+        pytest.param([], "mcem", {"schedule": "literal", "m": 8}, marks=pytest.mark.by_hand),
+        pytest.param(["basis=spline", "three_body=none"], "mcem", {}, marks=pytest.mark.by_hand),
     ],
 )
 @pytest.mark.slow
@@ -364,7 +366,7 @@ def test_every_choice_of_potential_and_schedule_runs(
     assert not fit["map"]["converged"].values.any()
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_the_job_reaches_its_numbers(tmp_path: Path) -> None:
     """N = 20: RDF within 0.06, first peak within 5 % and 0.05 angstrom, ADF within 10 %, 70 of 100 off.
 
@@ -402,7 +404,7 @@ def fitted(sigma2: float) -> tuple[cg.System, Any]:
     return system, MCEM(system, water(20), options).run(jax.random.key(2))
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_a_fit_ends_where_it_says_and_from_wherever_it_starts() -> None:
     """From sigma2 of 0.01 and 0.3 angstrom^2: sigma2, epsilon and sigma within a posterior standard
     deviation, the same coefficients on, and chains that have seen nothing of the search agree that this is the optimum.

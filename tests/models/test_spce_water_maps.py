@@ -92,7 +92,7 @@ def test_options_that_will_not_do_are_refused(words: list[str], says: str) -> No
         workflow.make_system("spce_water", words)
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 @pytest.mark.parametrize("kind", ["anisotropic", "mixture"])
 def test_a_fit_a_prediction_and_a_report(kind: str, tmp_path: Path) -> None:
     """Two iterations on shipped frames: parameters by their names and axes, finite and moving; and what is made of

@@ -170,7 +170,7 @@ def reference_of(source: Path | xr.Dataset, *observables: str) -> xr.Dataset:
 
 
 @pytest.mark.usefixtures("unsimulated")
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_targets_without_frames_leave_joint_distributions_to_the_fitted_ones() -> None:
     given = measured(2).drop_vars([NAME, f"{NAME}_se"])
     found = reference_of(given, NAME, "bond_AB")
@@ -198,6 +198,7 @@ def test_a_file_of_frames_with_topology_is_a_reference(tmp_path: Path) -> None:
     assert (found["bond_AB"] == 1.0).all() and found[NAME].sum() > 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("unsimulated")
 def test_what_was_observed_is_a_reference_whatever_its_frames() -> None:
     """A fit to some frames is measured by others; another norm of g(r) is refused."""

@@ -31,6 +31,7 @@ def both(x: jax.Array, near: Lists) -> tuple[jax.Array, jax.Array]:
     return forces(TABLES, x, near), energy(TABLES, x, near)
 
 
+@pytest.mark.slow
 def test_forces_are_slopes_of_the_energy() -> None:
     x = jnp.asarray(places(TOPOLOGY, 6)).T
     near = listed(TABLES, x, BOX).lists

@@ -115,6 +115,7 @@ def test_forces_and_energies(name: str) -> None:
         np.testing.assert_allclose(e, energy(tables, x, near, tether), rtol=1e-4, atol=2e-3)
 
 
+@pytest.mark.slow
 @needed
 @pytest.mark.parametrize("tether", [AXES, EACH], ids=["axes", "sites"])
 def test_stiffness_of_axes_and_of_sites(tether: Tether) -> None:
@@ -304,7 +305,7 @@ def test_counts_have_the_derivative_of_their_weights() -> None:
 
 @needed
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["held", "three bodies"])
+@pytest.mark.parametrize("name", [pytest.param("held", marks=pytest.mark.by_hand), "three bodies"])
 @pytest.mark.parametrize(
     "flags",
     [

@@ -98,7 +98,7 @@ def test_langevin_and_hmc_have_one_mean_energy() -> None:
     check_z(u, w, np.hypot(u_se, w_se), 2 * 63)
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_langevin_and_hmc_have_one_mean_energy_to_a_hundredth_of_its_width() -> None:
     """And velocities the right variance: 0.02 kT of -59.5, three parts in ten thousand."""
     settings = {"chains": 256, "warm": 40, "frames": 300, "thin": 5}
@@ -110,7 +110,7 @@ def test_langevin_and_hmc_have_one_mean_energy_to_a_hundredth_of_its_width() -> 
         check_z(mean, 1.5 * FLUID_SITES, error, 255)
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 @pytest.mark.parametrize("kind", ["hmc", "langevin"])
 def test_physical_validation_of_water(kind: str) -> None:
     """A fitted model with its three-body term, at 300 and 345 K."""

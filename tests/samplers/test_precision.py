@@ -45,7 +45,7 @@ def averages(precision: str, seed: int) -> np.ndarray:
     return counts[WARMUP:].mean(0)
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_averages_do_not_notice() -> None:
     """By single and by double precision, ten distances at once, with the errors that 32 chains each tell."""
     single, double = averages("single", 0), averages("double", 1)

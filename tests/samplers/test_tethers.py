@@ -161,7 +161,7 @@ def test_latents_follow_a_change() -> None:
     np.testing.assert_allclose(moved - pull.centre, 0.5 * (x - pull.centre), rtol=1e-12)
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_a_kernel_that_draws_components_leaves_the_mixture_s_posterior() -> None:
     r"""Two sites that attract each other: their distance, by one integral, from chains that began at the data.
 
