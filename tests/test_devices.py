@@ -170,7 +170,7 @@ def test_eight_devices(tmp_path: Path) -> None:
     alike(spread(tmp_path / "one.npz", 1, "all"), spread(tmp_path / "eight.npz", 8, "all"))
 
 
-@pytest.mark.slow
+@pytest.mark.by_hand
 def test_two_processes_of_four_devices(tmp_path: Path) -> None:
     """A lattice; over processes every trajectory of particles waits for messages, minutes of them."""
     out, where = tmp_path / "found.npz", f"localhost:{free_port()}"
